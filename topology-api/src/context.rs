@@ -1,0 +1,242 @@
+//! What a task knows about its topology and itself.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use crate::config::TopologyConfig;
+use crate::engine::TaskPort;
+use crate::error::Error;
+use crate::fields::{Fields, Streams};
+use crate::hooks::TaskHook;
+use crate::metrics::{Counter, Gauge, Histogram, Metrics};
+use crate::output_handle::OutputHandle;
+use crate::resources::Resources;
+use crate::tasks::TaskId;
+use crate::value::{Timestamp, Value};
+
+/// What all tasks of a topology know in common.
+#[derive(Clone, Debug)]
+pub struct TopologyInfo {
+    /// The topology's name.
+    pub name: SmolStr,
+    /// The topology's id: its name and a number that tells it from others of that name.
+    pub id: SmolStr,
+    /// Its components, by id.
+    pub components: BTreeMap<SmolStr, ComponentInfo>,
+}
+
+/// One component, as other components see it.
+#[derive(Clone, Debug)]
+pub struct ComponentInfo {
+    /// Its tasks.
+    pub tasks: Range<TaskId>,
+    /// The streams that it declares.
+    pub streams: Streams,
+}
+
+/// Facts about the topology and this task, and what the runtime offers it. Cheap to clone.
+///
+/// Handed to every method of a component, directly or by its emitter.
+#[derive(Clone)]
+pub struct TopologyContext(Arc<Inner>);
+
+struct Inner {
+    topology: Arc<TopologyInfo>,
+    component: SmolStr,
+    task: TaskId,
+    index: u32,
+    incarnation: u32,
+    config: TopologyConfig,
+    resources: Arc<Resources>,
+    metrics: Metrics,
+    port: Arc<dyn TaskPort>,
+    hooks: Mutex<Vec<Arc<dyn TaskHook>>>,
+    back_off: AtomicU32,
+}
+
+/// The longest wait of [`TopologyContext::back_off`], in milliseconds.
+const LONGEST_BACK_OFF: u32 = 10;
+
+impl TopologyContext {
+    /// The context of task `task` of `component`. For runtimes and test harnesses.
+    ///
+    /// # Panics
+    /// When the topology has no such component, or the component no such task.
+    #[allow(clippy::too_many_arguments, reason = "a plain constructor of plain facts")]
+    pub fn new(
+        topology: Arc<TopologyInfo>,
+        component: &str,
+        task: TaskId,
+        incarnation: u32,
+        config: TopologyConfig,
+        resources: Arc<Resources>,
+        metrics: Metrics,
+        port: Arc<dyn TaskPort>,
+    ) -> Self {
+        let tasks = topology.components[component].tasks.clone();
+        assert!(tasks.contains(&task), "task {task} is not one of component {component}");
+        let index = task - tasks.start;
+        let component = SmolStr::new(component);
+        let (hooks, back_off) = (Mutex::default(), AtomicU32::new(1));
+        Self(Arc::new(Inner {
+            topology,
+            component,
+            task,
+            index,
+            incarnation,
+            config,
+            resources,
+            metrics,
+            port,
+            hooks,
+            back_off,
+        }))
+    }
+
+    /// The topology's name.
+    pub fn topology_name(&self) -> &str {
+        &self.0.topology.name
+    }
+
+    /// The topology's id: unlike the name, never used twice.
+    pub fn topology_id(&self) -> &str {
+        &self.0.topology.id
+    }
+
+    /// The component that this task is an instance of.
+    pub fn component_id(&self) -> &str {
+        &self.0.component
+    }
+
+    /// The task's number: fixed for the topology's life.
+    pub fn task_id(&self) -> TaskId {
+        self.0.task
+    }
+
+    /// The task's place among its component's tasks, from 0.
+    pub fn task_index(&self) -> u32 {
+        self.0.index
+    }
+
+    /// How many tasks this component has.
+    pub fn task_count(&self) -> u32 {
+        self.tasks_of(self.component_id()).map_or(0, |tasks| tasks.end - tasks.start)
+    }
+
+    /// The launch of the worker that runs this task: grows each time, so that sinks can fence
+    /// writers of earlier launches.
+    pub fn incarnation(&self) -> u32 {
+        self.0.incarnation
+    }
+
+    /// The tasks of a component.
+    pub fn tasks_of(&self, component: &str) -> Option<Range<TaskId>> {
+        self.0.topology.components.get(component).map(|info| info.tasks.clone())
+    }
+
+    /// The fields of a component's stream.
+    pub fn fields_of(&self, component: &str, stream: &str) -> Option<&Fields> {
+        Some(&self.0.topology.components.get(component)?.streams.get(stream)?.fields)
+    }
+
+    /// All components of the topology.
+    pub fn topology(&self) -> &TopologyInfo {
+        &self.0.topology
+    }
+
+    /// The topology's config, overridden by this component's.
+    pub fn config(&self) -> &TopologyConfig {
+        &self.0.config
+    }
+
+    /// What the tasks of this worker share.
+    pub fn resources(&self) -> &Resources {
+        &self.0.resources
+    }
+
+    /// A counter of this name; the same each time.
+    pub fn counter(&self, name: &str) -> Counter {
+        self.0.metrics.counter(name)
+    }
+
+    /// A gauge of this name; the same each time.
+    pub fn gauge(&self, name: &str) -> Gauge {
+        self.0.metrics.gauge(name)
+    }
+
+    /// A histogram of this name; the same each time.
+    pub fn histogram(&self, name: &str) -> Histogram {
+        self.0.metrics.histogram(name)
+    }
+
+    /// Lists an error of this task without failing anything.
+    pub fn report_error(&self, error: impl Into<Error>) {
+        self.0.port.report_error(&error.into());
+    }
+
+    /// Counts tuples that this spout emits again; [`RetryBuffer`](crate::RetryBuffer) does it.
+    pub fn count_replayed(&self, tuples: u64) {
+        self.0.port.count_replayed(tuples);
+    }
+
+    /// Says that this spout will not try a tuple again: it is listed with its values, counted as
+    /// `gave_up`, and a bounded run fails. [`RetryBuffer`](crate::RetryBuffer) does it.
+    pub fn give_up(&self, values: &[Value], reason: &str) {
+        self.0.port.give_up(values, reason);
+    }
+
+    /// A handle for spawned work to emit and ack with.
+    pub fn output_handle(&self) -> OutputHandle {
+        OutputHandle::new(self.0.port.clone())
+    }
+
+    /// Has `hook` told of what this task emits, executes, acks and fails. Call it in `open` or
+    /// `prepare`: hooks added later may not be heard.
+    pub fn add_task_hook(&self, hook: Arc<dyn TaskHook>) {
+        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// The hooks added so far.
+    pub fn task_hooks(&self) -> Vec<Arc<dyn TaskHook>> {
+        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sleeps on the engine's clock, which tests may pause.
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
+        self.0.port.sleep(duration)
+    }
+
+    /// Time since the worker started, on the engine's clock: what to measure durations by.
+    pub fn elapsed(&self) -> Duration {
+        self.0.port.elapsed()
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.port.now()
+    }
+
+    /// Waits from 1 ms, twice as long each time, up to 10 ms. Starts over once the spout emits.
+    pub fn back_off(&self) -> impl Future<Output = ()> + Send + use<> {
+        let millis = self.0.back_off.load(Ordering::Relaxed);
+        self.0.back_off.store((millis * 2).min(LONGEST_BACK_OFF), Ordering::Relaxed);
+        self.sleep(Duration::from_millis(millis.into()))
+    }
+
+    /// Starts [`back_off`](Self::back_off) over. The engine calls it when the spout has emitted.
+    pub fn reset_back_off(&self) {
+        self.0.back_off.store(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for TopologyContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "task {} of {}", self.0.task, self.0.component)
+    }
+}

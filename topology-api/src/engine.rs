@@ -1,0 +1,27 @@
+//! What the runtime needs from components and nobody else does: batches, staging areas, type-erased
+//! cells that run user code over whole batches, and the ports that user code reaches the runtime by.
+//!
+//! Authors of topologies do not need this module.
+
+mod batch;
+mod bolt_cell;
+mod port;
+mod room;
+mod spout_cell;
+mod staging;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use crate::emitter::{auto_emitter, emitter};
+pub use crate::held::{HeldEntry, HeldTable};
+pub use crate::output_handle::{OutputCommand, OutputRow};
+pub use batch::{Anchor, Batch, Root, TupleSource};
+pub use bolt_cell::{BoltCall, BoltCell, BoltEvent, BoltFactory, ErasedBolt, Flow};
+pub use port::{BoltHost, SpoutHost, SpoutSettled, TaskPort};
+pub use room::Room;
+pub use spout_cell::{ErasedSpout, Settled, SpoutCall, SpoutCell, SpoutFactory};
+pub use staging::{HeldEvent, RowAnchors, StagedRow, Staging};
+
+/// A boxed future, as the erased traits return them: one allocation a batch.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,232 @@
+//! A bolt behind an object-safe trait that runs whole batches: one virtual call and one boxed
+//! future a batch, a monomorphic loop inside.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::{Batch, BoltHost, BoxFuture, Staging};
+use crate::bolt::{Bolt, BoltResult, ManualBolt};
+use crate::context::TopologyContext;
+use crate::emitter::{ManualEmitter, auto_emitter, emitter};
+use crate::error::Result;
+use crate::fields::Streams;
+use crate::tuple::Tuple;
+
+/// What a settled call means for the loop around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on with the next call.
+    Continue,
+    /// Wait for the host first: for room, or to let others run.
+    Wait,
+    /// Leave the loop.
+    Stop,
+}
+
+/// A call of a bolt other than for a tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoltEvent {
+    /// The tick interval has passed.
+    Tick,
+    /// Nothing follows for now.
+    Flush,
+    /// The run has ended.
+    Finish,
+}
+
+/// What the engine lends a bolt for a batch. All of it stays with the engine if the bolt panics.
+pub struct BoltCall<'a> {
+    /// The rows.
+    pub batch: &'a Batch,
+    /// The row in hand, or the next one between calls.
+    pub cursor: &'a mut usize,
+    /// Where the calls stage what they emit.
+    pub staging: &'a mut Staging,
+    /// Who takes up what they staged.
+    pub host: &'a mut dyn BoltHost,
+    /// The task's context.
+    pub context: &'a TopologyContext,
+}
+
+/// A task's bolt, its type erased.
+pub trait ErasedBolt: Send {
+    /// The streams that the bolt declares.
+    fn output(&self) -> Streams;
+
+    /// Drops the instance and makes a new one.
+    ///
+    /// # Errors
+    /// When the factory fails; there is no instance then, until a later call succeeds.
+    fn rebuild(&mut self) -> Result<()>;
+
+    /// Calls `prepare`.
+    fn prepare<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult>;
+
+    /// Calls `execute` for the rows from the cursor on, until the batch ends or the host says stop.
+    fn execute_batch<'a>(&'a mut self, call: BoltCall<'a>) -> BoxFuture<'a, ()>;
+
+    /// Calls `tick`, `flush` or `finish` and settles the call.
+    fn event<'a>(
+        &'a mut self,
+        event: BoltEvent,
+        staging: &'a mut Staging,
+        host: &'a mut dyn BoltHost,
+        context: &'a TopologyContext,
+    ) -> BoxFuture<'a, ()>;
+
+    /// Calls `cleanup`.
+    fn cleanup<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult>;
+}
+
+/// Makes the cells of a component's tasks.
+pub type BoltFactory = Arc<dyn Fn() -> Result<Box<dyn ErasedBolt>> + Send + Sync>;
+
+/// A bolt and the factory that makes it anew.
+pub struct BoltCell<B> {
+    make: Arc<dyn Fn() -> Result<B> + Send + Sync>,
+    bolt: Option<B>,
+}
+
+impl<B: ManualBolt> BoltCell<B> {
+    /// A factory of cells around what `make` makes.
+    pub fn factory(make: impl Fn() -> Result<B> + Send + Sync + 'static) -> BoltFactory {
+        let make: Arc<dyn Fn() -> Result<B> + Send + Sync> = Arc::new(make);
+        Arc::new(move || {
+            let bolt = Some(make()?);
+            Ok(Box::new(Self { make: make.clone(), bolt }) as Box<dyn ErasedBolt>)
+        })
+    }
+
+    fn bolt(&mut self) -> Result<&mut B> {
+        self.bolt.as_mut().ok_or_else(|| "the bolt could not be made".into())
+    }
+}
+
+impl BoltCell<()> {
+    /// A factory of cells around bolts that ack automatically.
+    pub fn auto_factory<B: Bolt>(make: impl Fn() -> Result<B> + Send + Sync + 'static) -> BoltFactory {
+        BoltCell::factory(move || make().map(Auto))
+    }
+}
+
+impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
+    fn output(&self) -> Streams {
+        self.bolt.as_ref().map(ManualBolt::output).unwrap_or_default()
+    }
+
+    fn rebuild(&mut self) -> Result<()> {
+        self.bolt = None;
+        self.bolt = Some((self.make)()?);
+        Ok(())
+    }
+
+    fn prepare<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult> {
+        Box::pin(async move { self.bolt()?.prepare(context).await })
+    }
+
+    fn execute_batch<'a>(&'a mut self, call: BoltCall<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let BoltCall { batch, cursor, staging, host, context } = call;
+            let Ok(bolt) = self.bolt() else { return };
+            let first = *cursor;
+            while *cursor < batch.rows {
+                let row = *cursor;
+                if row == first {
+                    host.time_call(true);
+                }
+                let outcome = {
+                    let tuple = batch.tuple(row);
+                    let mut out = emitter(staging, context, true);
+                    let call = bolt.execute(&tuple, &mut out);
+                    watched(call, host).await
+                };
+                if row == first {
+                    host.time_call(false);
+                }
+                // Before settling, so that a panic in here cannot run the row twice.
+                *cursor += 1;
+                match host.settle(staging, Some(row), outcome) {
+                    Flow::Continue => {}
+                    Flow::Wait => poll_fn(|cx| host.poll_resume(cx)).await,
+                    Flow::Stop => return,
+                }
+            }
+        })
+    }
+
+    fn event<'a>(
+        &'a mut self,
+        event: BoltEvent,
+        staging: &'a mut Staging,
+        host: &'a mut dyn BoltHost,
+        context: &'a TopologyContext,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Ok(bolt) = self.bolt() else { return };
+            let mut out = emitter(staging, context, false);
+            let outcome = match event {
+                BoltEvent::Tick => watched(bolt.tick(&mut out), host).await,
+                BoltEvent::Flush => watched(bolt.flush(&mut out), host).await,
+                BoltEvent::Finish => watched(bolt.finish(&mut out), host).await,
+            };
+            if host.settle(staging, None, outcome) == Flow::Wait {
+                poll_fn(|cx| host.poll_resume(cx)).await;
+            }
+        })
+    }
+
+    fn cleanup<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult> {
+        Box::pin(async move { self.bolt()?.cleanup(context).await })
+    }
+}
+
+/// Runs one call of user code; whenever it stays pending, the host sends what stands ready.
+#[inline]
+async fn watched<T>(call: impl Future<Output = T>, host: &mut dyn BoltHost) -> T {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        loop {
+            match call.as_mut().poll(cx) {
+                Poll::Ready(outcome) => return Poll::Ready(outcome),
+                Poll::Pending if host.poll_pending(cx).is_ready() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await
+}
+
+/// A bolt that acks automatically, as one that could ack by hand and never keeps anything.
+struct Auto<B>(B);
+
+impl<B: Bolt> ManualBolt for Auto<B> {
+    fn output(&self) -> Streams {
+        self.0.output()
+    }
+
+    fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {
+        self.0.prepare(context)
+    }
+
+    fn execute(&mut self, tuple: &Tuple<'_>, out: &mut ManualEmitter<'_>) -> impl Future<Output = BoltResult> + Send {
+        self.0.execute(tuple, auto_emitter(out))
+    }
+
+    fn tick(&mut self, out: &mut ManualEmitter<'_>) -> impl Future<Output = BoltResult> + Send {
+        self.0.tick(auto_emitter(out))
+    }
+
+    fn flush(&mut self, out: &mut ManualEmitter<'_>) -> impl Future<Output = BoltResult> + Send {
+        self.0.flush(auto_emitter(out))
+    }
+
+    fn finish(&mut self, out: &mut ManualEmitter<'_>) -> impl Future<Output = BoltResult> + Send {
+        self.0.finish(auto_emitter(out))
+    }
+
+    fn cleanup(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {
+        self.0.cleanup(context)
+    }
+}

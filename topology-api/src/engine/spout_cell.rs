@@ -1,0 +1,221 @@
+//! A spout behind an object-safe trait that asks it for many tuples in one virtual call, and keeps
+//! the message ids of its open trees.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::{BoxFuture, Flow, SpoutHost, Staging};
+use crate::context::TopologyContext;
+use crate::error::Result;
+use crate::fields::Streams;
+use crate::spout::{Next, Spout};
+use crate::spout_emitter::SpoutEmitter;
+
+/// A tree that is decided, by its slot in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The slot.
+    pub slot: u32,
+    /// Whether it was acked; else it failed.
+    pub is_acked: bool,
+}
+
+/// What the engine lends a spout while it asks for tuples.
+pub struct SpoutCall<'a> {
+    /// Where the calls stage what they emit.
+    pub staging: &'a mut Staging,
+    /// Slots of trees that were opened and whose ids are not bound yet; empty between calls.
+    pub slots: &'a mut Vec<u32>,
+    /// Who takes up what they staged.
+    pub host: &'a mut dyn SpoutHost,
+    /// The task's context.
+    pub context: &'a TopologyContext,
+}
+
+/// A task's spout, its type erased.
+pub trait ErasedSpout: Send {
+    /// The streams that the spout declares.
+    fn output(&self) -> Streams;
+
+    /// Drops the instance and makes a new one. The message ids of open trees stay.
+    ///
+    /// # Errors
+    /// When the factory fails; there is no instance then, until a later call succeeds.
+    fn rebuild(&mut self) -> Result<()>;
+
+    /// After a call that did not return: binds the ids of the trees in `slots`, which are open
+    /// because the call waited for room, and drops those of withdrawn rows.
+    fn bind(&mut self, slots: &mut Vec<u32>);
+
+    /// Calls `open`.
+    fn open<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>>;
+
+    /// Calls `next` until the host says otherwise or there is nothing to emit; the last outcome.
+    fn next_batch<'a>(&'a mut self, call: SpoutCall<'a>) -> BoxFuture<'a, Result<Next>>;
+
+    /// Waits as `ready` does. May be dropped at any time.
+    fn ready<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, ()>;
+
+    /// Calls `ack` and `fail` for all of `settled`, removing each from the front before its call;
+    /// an error of one does not keep the others from being called.
+    fn settle<'a>(&'a mut self, settled: &'a mut VecDeque<Settled>, context: &'a TopologyContext) -> BoxFuture<'a, ()>;
+
+    /// Calls `activate` or `deactivate`.
+    fn set_active<'a>(&'a mut self, is_active: bool, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>>;
+
+    /// Calls `close`.
+    fn close<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>>;
+}
+
+/// Makes the cells of a component's tasks.
+pub type SpoutFactory = Arc<dyn Fn() -> Result<Box<dyn ErasedSpout>> + Send + Sync>;
+
+/// A spout, the factory that makes it anew, and the ids of its open trees.
+pub struct SpoutCell<S: Spout> {
+    make: Arc<dyn Fn() -> Result<S> + Send + Sync>,
+    spout: Option<S>,
+    /// The message ids of open trees, by slot.
+    ids: Vec<Option<S::MessageId>>,
+    /// The ids of the current call's tracked rows, in order.
+    staged: Vec<S::MessageId>,
+}
+
+impl<S: Spout> SpoutCell<S> {
+    /// A factory of cells around what `make` makes.
+    pub fn factory(make: impl Fn() -> Result<S> + Send + Sync + 'static) -> SpoutFactory {
+        let make: Arc<dyn Fn() -> Result<S> + Send + Sync> = Arc::new(make);
+        Arc::new(move || {
+            let spout = Some(make()?);
+            let cell = Self { make: make.clone(), spout, ids: Vec::new(), staged: Vec::new() };
+            Ok(Box::new(cell) as Box<dyn ErasedSpout>)
+        })
+    }
+
+    fn spout(&mut self) -> Result<&mut S> {
+        self.spout.as_mut().ok_or_else(|| "the spout could not be made".into())
+    }
+
+    fn bind_staged(ids: &mut Vec<Option<S::MessageId>>, staged: &mut Vec<S::MessageId>, slots: &mut Vec<u32>) {
+        for (slot, id) in slots.drain(..).zip(staged.drain(..)) {
+            let slot = slot as usize;
+            if slot >= ids.len() {
+                ids.resize_with(slot + 1, || None);
+            }
+            ids[slot] = Some(id);
+        }
+        staged.clear();
+    }
+}
+
+impl<S: Spout> ErasedSpout for SpoutCell<S> {
+    fn output(&self) -> Streams {
+        self.spout.as_ref().map(Spout::output).unwrap_or_default()
+    }
+
+    fn rebuild(&mut self) -> Result<()> {
+        self.spout = None;
+        self.spout = Some((self.make)()?);
+        Ok(())
+    }
+
+    fn bind(&mut self, slots: &mut Vec<u32>) {
+        Self::bind_staged(&mut self.ids, &mut self.staged, slots);
+    }
+
+    fn open<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.spout()?.open(context).await })
+    }
+
+    fn next_batch<'a>(&'a mut self, call: SpoutCall<'a>) -> BoxFuture<'a, Result<Next>> {
+        Box::pin(async move {
+            let SpoutCall { staging, slots, host, context } = call;
+            let Self { spout, ids, staged, .. } = self;
+            let spout = spout.as_mut().ok_or("the spout could not be made")?;
+            let mut is_first = true;
+            loop {
+                if is_first {
+                    host.time_call(true);
+                }
+                let outcome = {
+                    let mut out = SpoutEmitter::new(staging, staged, context);
+                    let call = spout.next(&mut out);
+                    watched(call, slots, host).await
+                };
+                if is_first {
+                    host.time_call(false);
+                    is_first = false;
+                }
+                let settled = host.settle(staging, slots, &outcome);
+                if settled.is_tracking {
+                    Self::bind_staged(ids, staged, slots);
+                } else if outcome.is_ok() {
+                    for id in staged.drain(..) {
+                        if let Err(error) = spout.ack(id, context).await {
+                            context.report_error(error);
+                        }
+                    }
+                } else {
+                    staged.clear();
+                }
+                match settled.flow {
+                    Flow::Stop => return outcome,
+                    _ if !matches!(outcome, Ok(Next::Emitted)) => return outcome,
+                    Flow::Wait => poll_fn(|cx| host.poll_resume(cx)).await,
+                    Flow::Continue => {}
+                }
+            }
+        })
+    }
+
+    fn ready<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Ok(spout) = self.spout() {
+                spout.ready(context).await;
+            }
+        })
+    }
+
+    fn settle<'a>(&'a mut self, settled: &'a mut VecDeque<Settled>, context: &'a TopologyContext) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Self { spout, ids, .. } = self;
+            let Some(spout) = spout.as_mut() else { return };
+            while let Some(Settled { slot, is_acked }) = settled.pop_front() {
+                let Some(id) = ids.get_mut(slot as usize).and_then(Option::take) else { continue };
+                let outcome = if is_acked { spout.ack(id, context).await } else { spout.fail(id, context).await };
+                if let Err(error) = outcome {
+                    context.report_error(error);
+                }
+            }
+        })
+    }
+
+    fn set_active<'a>(&'a mut self, is_active: bool, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let spout = self.spout()?;
+            if is_active { spout.activate(context).await } else { spout.deactivate(context).await }
+        })
+    }
+
+    fn close<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.spout()?.close(context).await })
+    }
+}
+
+/// Runs one call of user code; whenever it stays pending, the host sends what stands ready.
+#[inline]
+async fn watched<T>(call: impl Future<Output = T>, slots: &mut Vec<u32>, host: &mut dyn SpoutHost) -> T {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        loop {
+            match call.as_mut().poll(cx) {
+                Poll::Ready(outcome) => return Poll::Ready(outcome),
+                Poll::Pending if host.poll_pending(slots, cx).is_ready() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,204 @@
+//! What one call of user code emits and acks, before the engine takes it up.
+
+use std::mem;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::Room;
+use crate::emitter::{EmitError, Row};
+use crate::fields::{DEFAULT_STREAM, Streams};
+use crate::held::HeldTable;
+use crate::tasks::TaskId;
+use crate::value::Value;
+
+/// What a staged row is anchored to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowAnchors {
+    /// Nothing: it belongs to no tree.
+    None,
+    /// The tuple that the call was given.
+    Input,
+    /// The held tuples in these slots, `staging.held_anchors[start..start + len]`.
+    Held {
+        /// Index of the first slot.
+        start: u32,
+        /// How many slots.
+        len: u32,
+    },
+    /// Its own new tree: the row has a message id (the next of the call's).
+    Tracked,
+}
+
+/// One staged row; its values lie in [`Staging::values`], row after row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StagedRow {
+    /// The stream's place among the declared ones.
+    pub stream: u16,
+    /// What it is anchored to.
+    pub anchors: RowAnchors,
+    /// The task that it is meant for, on a direct stream.
+    pub direct: Option<TaskId>,
+}
+
+/// A decision about a held tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldEvent {
+    /// It was processed.
+    Ack(u32),
+    /// It was not.
+    Fail(u32),
+}
+
+/// What one task has emitted and acked in its current call: flat, reused, owned by the engine, so
+/// that it outlives a call that panics and can be withdrawn.
+#[derive(Debug)]
+pub struct Staging {
+    /// The declared streams.
+    pub streams: Arc<Streams>,
+    /// All staged values, row after row.
+    pub values: Vec<Value>,
+    /// The staged rows.
+    pub rows: Vec<StagedRow>,
+    /// Slots that [`RowAnchors::Held`] points into.
+    pub held_anchors: Vec<u32>,
+    /// What the call decided about held tuples.
+    pub events: Vec<HeldEvent>,
+    /// The tuples that the task holds.
+    pub held: HeldTable,
+    /// The slot that the current input was kept in, if it was.
+    pub kept: Option<u32>,
+    /// How many rows one call may stage.
+    pub limit: usize,
+    pub(crate) refusal: Option<EmitError>,
+    pub(crate) room: Arc<Room>,
+    default_stream: Option<u16>,
+}
+
+impl Staging {
+    /// An empty staging area of a task with these outputs; `limit` rows a call.
+    pub fn new(streams: Arc<Streams>, limit: usize) -> Self {
+        let default_stream = streams.index_of(DEFAULT_STREAM).map(|index| index as u16);
+        Self {
+            streams,
+            values: Vec::new(),
+            rows: Vec::new(),
+            held_anchors: Vec::new(),
+            events: Vec::new(),
+            held: HeldTable::default(),
+            kept: None,
+            limit,
+            refusal: None,
+            room: Arc::new(Room::default()),
+            default_stream,
+        }
+    }
+
+    /// The mailbox of the running call.
+    pub fn room(&self) -> Arc<Room> {
+        self.room.clone()
+    }
+
+    /// Whether nothing is staged.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.events.is_empty()
+    }
+
+    /// Takes the first thing that was wrong with the call's emits.
+    pub fn take_refusal(&mut self) -> Option<EmitError> {
+        self.refusal.take()
+    }
+
+    /// Drops everything staged: the call failed.
+    pub fn withdraw(&mut self) {
+        self.values.clear();
+        self.rows.clear();
+        self.held_anchors.clear();
+    }
+
+    /// How many rows are staged with a message id.
+    pub fn tracked_rows(&self) -> usize {
+        self.rows.iter().filter(|row| row.anchors == RowAnchors::Tracked).count()
+    }
+
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        stream: Option<&str>,
+        anchors: RowAnchors,
+        direct: Option<TaskId>,
+        row: impl Row,
+    ) -> bool {
+        let index = match stream {
+            None => self.default_stream,
+            Some(name) => self.streams.index_of(name).map(|index| index as u16),
+        };
+        let Some(stream) = index else {
+            let known = self.streams.iter().map(|stream| stream.id.clone()).collect();
+            self.refuse(EmitError::UnknownStream { stream: stream.unwrap_or(DEFAULT_STREAM).into(), known });
+            return false;
+        };
+        if self.rows.len() >= self.limit {
+            self.refuse(EmitError::Limit { limit: self.limit });
+            return false;
+        }
+        let before = self.values.len();
+        row.append_to(&mut self.values);
+        self.finish_row(stream, anchors, direct, before)
+    }
+
+    /// Checks the row whose values were appended behind `before`, and notes it.
+    #[inline]
+    pub(crate) fn finish_row(
+        &mut self,
+        stream: u16,
+        anchors: RowAnchors,
+        direct: Option<TaskId>,
+        before: usize,
+    ) -> bool {
+        let spec = &self.streams.iter().as_slice()[stream as usize];
+        let found = self.values.len() - before;
+        if found != spec.fields.len() || spec.is_direct != direct.is_some() {
+            self.refuse_row(stream, found, direct.is_some(), before);
+            return false;
+        }
+        self.rows.push(StagedRow { stream, anchors, direct });
+        true
+    }
+
+    #[cold]
+    fn refuse_row(&mut self, stream: u16, found: usize, is_direct: bool, before: usize) {
+        self.values.truncate(before);
+        let spec = &self.streams.iter().as_slice()[stream as usize];
+        let stream = spec.id.clone();
+        self.refuse(if found != spec.fields.len() {
+            EmitError::Arity { stream, found, fields: spec.fields.clone() }
+        } else if is_direct {
+            EmitError::NotDirect { stream }
+        } else {
+            EmitError::Direct { stream }
+        });
+    }
+
+    #[cold]
+    pub(crate) fn refuse(&mut self, error: EmitError) {
+        self.refusal.get_or_insert(error);
+    }
+
+    pub(crate) fn stream_index(&self, stream: Option<&str>) -> Result<u16, EmitError> {
+        let name = stream.unwrap_or(DEFAULT_STREAM);
+        self.streams.index_of(name).map(|index| index as u16).ok_or_else(|| EmitError::UnknownStream {
+            stream: SmolStr::new(name),
+            known: self.streams.iter().map(|stream| stream.id.clone()).collect(),
+        })
+    }
+
+    /// Moves the staged rows out, for a call that waits for room.
+    pub(crate) fn split_off(&mut self) -> Self {
+        let mut part = Self::new(self.streams.clone(), self.limit);
+        part.values = mem::take(&mut self.values);
+        part.rows = mem::take(&mut self.rows);
+        part.held_anchors = mem::take(&mut self.held_anchors);
+        part
+    }
+}

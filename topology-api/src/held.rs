@@ -1,0 +1,209 @@
+//! Tuples that a bolt keeps beyond the call that received them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::engine::{Anchor, Root, TupleSource};
+use crate::tuple::{Tuple, TupleAnchors};
+use crate::value::Value;
+
+/// A kept tuple: its values, and the only token that can ack it.
+///
+/// It cannot be cloned. Ack or fail it through the emitter or an
+/// [`OutputHandle`](crate::OutputHandle); dropping it fails its trees at once.
+pub struct HeldTuple {
+    source: Arc<TupleSource>,
+    values: Box<[Value]>,
+    token: Token,
+}
+
+impl HeldTuple {
+    /// The tuple, to read its fields.
+    pub fn tuple(&self) -> Tuple<'_> {
+        Tuple { source: &self.source, values: &self.values, anchors: TupleAnchors::Held }
+    }
+
+    /// The values, in the order of the fields.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    pub(crate) fn slot(&self) -> u32 {
+        self.token.slot
+    }
+}
+
+impl std::fmt::Debug for HeldTuple {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.tuple().fmt(f)
+    }
+}
+
+/// The right to decide about one entry of a [`HeldTable`], once.
+struct Token {
+    slot: u32,
+    generation: u32,
+    is_spent: bool,
+    dropped: Arc<Dropped>,
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        if !self.is_spent {
+            self.dropped.push(self.slot, self.generation);
+        }
+    }
+}
+
+/// Tokens that were dropped without a decision, from any thread, and who to wake about it.
+#[derive(Debug, Default)]
+struct Dropped {
+    is_any: AtomicBool,
+    tokens: Mutex<(Vec<(u32, u32)>, Option<Waker>)>,
+}
+
+impl Dropped {
+    fn lock(&self) -> MutexGuard<'_, (Vec<(u32, u32)>, Option<Waker>)> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, slot: u32, generation: u32) {
+        let waker = {
+            let mut tokens = self.lock();
+            tokens.0.push((slot, generation));
+            self.is_any.store(true, Ordering::Release);
+            tokens.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// What the engine remembers of one kept tuple.
+#[derive(Debug)]
+pub struct HeldEntry {
+    /// Its ties to trees.
+    pub anchors: Vec<Anchor>,
+    /// For each tie, the XOR of the edges of what was emitted anchored to this tuple.
+    pub emitted: Vec<u64>,
+    /// Whether its rows are nobody's to replay.
+    pub is_final: bool,
+    /// How many tokens are out for it.
+    tokens: u32,
+}
+
+/// The tuples that one task holds. Belongs to the engine and outlives the user's instance.
+#[derive(Debug, Default)]
+pub struct HeldTable {
+    slots: Vec<(u32, Option<HeldEntry>)>,
+    free: Vec<u32>,
+    dropped: Arc<Dropped>,
+}
+
+impl HeldTable {
+    /// How many tuples are held.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entry in a slot.
+    pub fn entry(&mut self, slot: u32) -> Option<&mut HeldEntry> {
+        self.slots.get_mut(slot as usize).and_then(|(_, entry)| entry.as_mut())
+    }
+
+    /// Removes an entry, because it was decided; its slot is used again under a new generation.
+    pub fn remove(&mut self, slot: u32) -> Option<HeldEntry> {
+        let (generation, entry) = self.slots.get_mut(slot as usize)?;
+        let entry = entry.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(slot);
+        Some(entry)
+    }
+
+    /// Removes all entries: the instance that held them is gone.
+    pub fn clear(&mut self) -> Vec<HeldEntry> {
+        (0..self.slots.len() as u32).filter_map(|slot| self.remove(slot)).collect()
+    }
+
+    /// Whether tokens were dropped without a decision. No lock.
+    pub fn has_dropped(&self) -> bool {
+        self.dropped.is_any.load(Ordering::Acquire)
+    }
+
+    /// The slots whose tokens were dropped without a decision: these tuples fail. The waker is woken
+    /// at the next such drop.
+    pub fn take_dropped(&self, waker: Option<&Waker>) -> Vec<u32> {
+        let mut tokens = self.dropped.lock();
+        if let Some(waker) = waker {
+            tokens.1 = Some(waker.clone());
+        }
+        self.dropped.is_any.store(false, Ordering::Release);
+        let valid = |(slot, generation): &(u32, u32)| {
+            self.slots.get(*slot as usize).is_some_and(|(current, entry)| current == generation && entry.is_some())
+        };
+        tokens.0.drain(..).filter(valid).map(|(slot, _)| slot).collect()
+    }
+
+    /// Gives back a token that the user decided with; the slot, if this decides the tuple.
+    pub fn release(&mut self, mut tuple: HeldTuple) -> Option<u32> {
+        tuple.token.is_spent = true;
+        let slot = self.slot_of(&tuple)?;
+        let entry = self.entry(slot)?;
+        entry.tokens -= 1;
+        (entry.tokens == 0).then_some(slot)
+    }
+
+    /// The slot of a kept tuple, unless the instance that kept it is gone.
+    pub fn slot_of(&self, tuple: &HeldTuple) -> Option<u32> {
+        let token = &tuple.token;
+        let is_ours = Arc::ptr_eq(&token.dropped, &self.dropped);
+        let (generation, entry) = self.slots.get(token.slot as usize)?;
+        (is_ours && *generation == token.generation && entry.is_some()).then_some(token.slot)
+    }
+
+    /// The trees that a kept tuple belongs to.
+    pub fn roots<'a>(&'a self, tuple: &HeldTuple) -> impl Iterator<Item = Root> + use<'a> {
+        let entry = self.slot_of(tuple).and_then(|slot| self.slots[slot as usize].1.as_ref());
+        entry.into_iter().flat_map(|entry| entry.anchors.iter().map(|anchor| anchor.root))
+    }
+
+    /// Keeps a tuple, in the slot `kept` if this input was kept before.
+    pub(crate) fn keep(&mut self, tuple: &Tuple<'_>, kept: Option<u32>) -> HeldTuple {
+        let slot = match kept {
+            Some(slot) => slot,
+            None => self.insert(tuple),
+        };
+        let generation = self.slots[slot as usize].0;
+        if let Some(entry) = self.entry(slot) {
+            entry.tokens += 1;
+        }
+        HeldTuple {
+            source: Arc::new(tuple.source.clone()),
+            values: tuple.values.into(),
+            token: Token { slot, generation, is_spent: false, dropped: self.dropped.clone() },
+        }
+    }
+
+    fn insert(&mut self, tuple: &Tuple<'_>) -> u32 {
+        let anchors: Vec<_> = tuple.anchors().collect();
+        let is_final = matches!(tuple.anchors, TupleAnchors::Row(batch, _) if batch.is_final);
+        let entry = HeldEntry { emitted: vec![0; anchors.len()], anchors, is_final, tokens: 0 };
+        match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize].1 = Some(entry);
+                slot
+            }
+            None => {
+                self.slots.push((0, Some(entry)));
+                self.slots.len() as u32 - 1
+            }
+        }
+    }
+}

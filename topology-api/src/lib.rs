@@ -1,0 +1,56 @@
+//! What the author of a topology writes against: values, tuples, spouts, bolts, groupings and the
+//! builder that wires them into a validated [`Topology`].
+//!
+//! Authors usually meet this crate through the `galerna` façade. Everything here is data, traits
+//! and pure decisions: the crate knows no runtime, no network and no serialization format, so that
+//! a component can be written, constructed and validated without running anything. What the
+//! runtime needs from components stands apart in [`engine`].
+#![deny(missing_docs)]
+
+mod bolt;
+mod builder;
+mod config;
+mod context;
+mod emitter;
+pub mod engine;
+mod error;
+mod fields;
+mod grouping;
+mod held;
+mod hooks;
+pub mod human;
+mod metrics;
+mod output_handle;
+mod resources;
+mod retry;
+mod spout;
+mod spout_emitter;
+mod suggest;
+mod tasks;
+mod topology;
+mod tuple;
+mod validate;
+mod value;
+
+pub use bolt::{Bolt, BoltResult, ManualBolt};
+pub use builder::{BoltDeclarer, SpoutDeclarer, TopologyBuilder};
+pub use config::{ConfigKey, ConfigProblem, KeyStatus, TopologyConfig};
+pub use context::{ComponentInfo, TopologyContext, TopologyInfo};
+pub use emitter::{EmitError, Emitter, ManualEmitter, Row};
+pub use error::{Error, Result};
+pub use fields::{DEFAULT_STREAM, Fields, StreamSpec, Streams};
+pub use grouping::{CustomGrouping, CustomGroupingFactory, Grouping, GroupingContext};
+pub use held::HeldTuple;
+pub use hooks::{ExecuteInfo, TaskHook, WorkerHook};
+pub use metrics::{Counter, Gauge, Histogram, Metrics, MetricsSnapshot};
+pub use output_handle::{OutputClosed, OutputHandle};
+pub use resources::Resources;
+pub use retry::{Failed, RetryBuffer, RetryPolicy};
+pub use spout::{Next, Spout};
+pub use spout_emitter::SpoutEmitter;
+pub use suggest::nearest;
+pub use tasks::{TaskId, tasks_of_executors};
+pub use topology::{Component, ComponentKind, Input, ResourceLoad, Topology};
+pub use tuple::{FieldError, FieldKey, Tuple};
+pub use validate::{InvalidTopology, Problem, Subject};
+pub use value::{RowError, Timestamp, Value, ValueKind, from_value, to_value};

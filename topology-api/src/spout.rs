@@ -1,0 +1,86 @@
+//! The trait of spouts.
+
+use std::future::{Future, ready};
+
+use crate::context::TopologyContext;
+use crate::error::Result;
+use crate::fields::Streams;
+use crate::spout_emitter::SpoutEmitter;
+
+/// What a call of [`Spout::next`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Something was emitted: ask again at once.
+    Emitted,
+    /// Nothing for now: ask again when [`Spout::ready`] says so.
+    Idle,
+    /// The input has ended: ask again only if a tuple fails.
+    Exhausted,
+}
+
+/// A source of tuples.
+///
+/// A reliable spout emits with a message id and later gets `ack` or `fail` with that id, once; it
+/// emits again what failed ([`RetryBuffer`](crate::RetryBuffer) does the book-keeping). After
+/// [`Next::Exhausted`] the run ends as soon as all its tuples are acked.
+///
+/// Methods are written as `async fn`. One task's methods never run at the same time.
+pub trait Spout: Send + 'static {
+    /// What identifies a tuple towards the outside: an offset, a file position.
+    type MessageId: Send + 'static;
+
+    /// The streams that it emits on. Called once, after construction, before anything runs.
+    fn output(&self) -> Streams;
+
+    /// Before the first tuple, on the worker that runs the task.
+    fn open(&mut self, context: &TopologyContext) -> impl Future<Output = Result<()>> + Send {
+        let _ = context;
+        ready(Ok(()))
+    }
+
+    /// Emits the next tuple or a few, or says that there is none.
+    ///
+    /// While it waits, acks and time-outs of earlier tuples go on, and the calls to `ack` and
+    /// `fail` queue. It is dropped half-way only when the task is stopped hard. An `Err` is listed
+    /// and withdraws what the call emitted; it is called again after a back-off.
+    fn next(&mut self, out: &mut SpoutEmitter<'_, Self::MessageId>) -> impl Future<Output = Result<Next>> + Send;
+
+    /// After [`Next::Idle`]: waits until it is worth calling `next` again. The default waits from
+    /// 1 ms, twice as long each time, up to 10 ms.
+    ///
+    /// # Cancel safety
+    /// It may be dropped at any time and must consume nothing.
+    fn ready(&mut self, context: &TopologyContext) -> impl Future<Output = ()> + Send {
+        context.back_off()
+    }
+
+    /// The tuple with this id was processed, with everything that came of it.
+    fn ack(&mut self, id: Self::MessageId, context: &TopologyContext) -> impl Future<Output = Result<()>> + Send {
+        let _ = (id, context);
+        ready(Ok(()))
+    }
+
+    /// The tuple with this id was not processed in time, or failed: emit it again, or give it up.
+    fn fail(&mut self, id: Self::MessageId, context: &TopologyContext) -> impl Future<Output = Result<()>> + Send {
+        let _ = (id, context);
+        ready(Ok(()))
+    }
+
+    /// The topology became active: `next` is called again.
+    fn activate(&mut self, context: &TopologyContext) -> impl Future<Output = Result<()>> + Send {
+        let _ = context;
+        ready(Ok(()))
+    }
+
+    /// The topology is no longer active: `next` is not called.
+    fn deactivate(&mut self, context: &TopologyContext) -> impl Future<Output = Result<()>> + Send {
+        let _ = context;
+        ready(Ok(()))
+    }
+
+    /// Before the task ends in good order; a worker that is killed never gets here.
+    fn close(&mut self, context: &TopologyContext) -> impl Future<Output = Result<()>> + Send {
+        let _ = context;
+        ready(Ok(()))
+    }
+}
