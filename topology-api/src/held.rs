@@ -86,8 +86,8 @@ impl Dropped {
 pub struct HeldEntry {
     /// Its ties to trees.
     pub anchors: Vec<Anchor>,
-    /// For each tie, the XOR of the edges of what was emitted anchored to this tuple.
-    pub emitted: Vec<u64>,
+    /// The XOR of the edges of what was emitted anchored to this tuple: the same for all its trees.
+    pub emitted: u64,
     /// Whether its rows are nobody's to replay.
     pub is_final: bool,
     /// How many tokens are out for it.
@@ -137,13 +137,16 @@ impl HeldTable {
         self.dropped.is_any.load(Ordering::Acquire)
     }
 
-    /// The slots whose tokens were dropped without a decision: these tuples fail. The waker is woken
-    /// at the next such drop.
-    pub fn take_dropped(&self, waker: Option<&Waker>) -> Vec<u32> {
+    /// Has `waker` woken at the next drop of a token without a decision. Answers whether there was
+    /// one already.
+    pub fn watch_dropped(&self, waker: &Waker) -> bool {
+        self.dropped.lock().1 = Some(waker.clone());
+        self.has_dropped()
+    }
+
+    /// The slots whose tokens were dropped without a decision: these tuples fail.
+    pub fn take_dropped(&self) -> Vec<u32> {
         let mut tokens = self.dropped.lock();
-        if let Some(waker) = waker {
-            tokens.1 = Some(waker.clone());
-        }
         self.dropped.is_any.store(false, Ordering::Release);
         let valid = |(slot, generation): &(u32, u32)| {
             self.slots.get(*slot as usize).is_some_and(|(current, entry)| current == generation && entry.is_some())
@@ -194,7 +197,7 @@ impl HeldTable {
     fn insert(&mut self, tuple: &Tuple<'_>) -> u32 {
         let anchors: Vec<_> = tuple.anchors().collect();
         let is_final = matches!(tuple.anchors, TupleAnchors::Row(batch, _) if batch.is_final);
-        let entry = HeldEntry { emitted: vec![0; anchors.len()], anchors, is_final, tokens: 0 };
+        let entry = HeldEntry { anchors, emitted: 0, is_final, tokens: 0 };
         match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize].1 = Some(entry);

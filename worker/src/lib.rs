@@ -1,3 +1,38 @@
 //! Runs the tasks of topologies: in one process, or in several workers that are linked.
+//!
+//! Whoever launches a topology hands it to a [`LocalRun`]; tests use the kit in [`testing`]. Inside,
+//! each task is a loop over its inbox (`task`), what it sends is dealt and batched by its `outbox`,
+//! trees are tracked by the `ledger` of the spout task that opened them. The crate knows no store
+//! and no scheduler: it runs what it is given.
+
+mod acks;
+mod clock;
+mod credit;
+mod edges;
+mod ledger;
+mod link;
+mod local;
+mod message;
+mod outbox;
+mod panics;
+mod plan;
+mod port;
+mod random;
+mod routing;
+mod run;
+mod stats;
 mod summary;
+mod tap;
+mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod watchdog;
+mod window;
+mod wire;
+mod worker;
+
+pub use clock::WallClock;
+pub use link::check_frame;
+pub use local::{LocalOptions, LocalRun, StartError};
 pub use summary::{ComponentSummary, ErrorReport, Latency, RunFailure, RunStatus, RunSummary};
+pub use wire::WireError;

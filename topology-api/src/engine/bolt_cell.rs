@@ -19,9 +19,7 @@ use crate::tuple::Tuple;
 pub enum Flow {
     /// Go on with the next call.
     Continue,
-    /// Wait for the host first: for room, or to let others run.
-    Wait,
-    /// Leave the loop.
+    /// Leave the loop; the engine calls again from the cursor on when it is time.
     Stop,
 }
 
@@ -147,10 +145,8 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                 }
                 // Before settling, so that a panic in here cannot run the row twice.
                 *cursor += 1;
-                match host.settle(staging, Some(row), outcome) {
-                    Flow::Continue => {}
-                    Flow::Wait => poll_fn(|cx| host.poll_resume(cx)).await,
-                    Flow::Stop => return,
+                if host.settle(staging, Some(row), outcome) == Flow::Stop {
+                    return;
                 }
             }
         })
@@ -171,9 +167,7 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                 BoltEvent::Flush => watched(bolt.flush(&mut out), host).await,
                 BoltEvent::Finish => watched(bolt.finish(&mut out), host).await,
             };
-            if host.settle(staging, None, outcome) == Flow::Wait {
-                poll_fn(|cx| host.poll_resume(cx)).await;
-            }
+            host.settle(staging, None, outcome);
         })
     }
 

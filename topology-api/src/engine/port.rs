@@ -39,9 +39,6 @@ pub trait BoltHost: Send {
     /// staged and decided, and acks or fails its input.
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow;
 
-    /// After [`Flow::Wait`]: ready once the task may go on.
-    fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
     /// The running call is pending: sends what stands ready. Ready when a wait for room is over and
     /// the call should be polled again at once.
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -64,9 +61,6 @@ pub trait SpoutHost: Send {
     /// Takes up what the call staged, opening a tree for each row with a message id; the slots of
     /// these trees are appended to `slots` in order.
     fn settle(&mut self, staging: &mut Staging, slots: &mut Vec<u32>, outcome: &Result<Next>) -> SpoutSettled;
-
-    /// After [`Flow::Wait`]: ready once the task may go on.
-    fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// As [`BoltHost::poll_pending`]; rows with message ids that were handed over open their trees.
     fn poll_pending(&mut self, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()>;

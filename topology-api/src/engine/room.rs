@@ -40,6 +40,12 @@ impl Room {
         (mail.staged.take(), mem::take(&mut mail.resets))
     }
 
+    /// Forgets what a call handed over that will not go on.
+    pub fn discard(&self) {
+        *self.mail() = Mail::default();
+        self.made();
+    }
+
     /// Says that what the call handed over has left: the call may go on.
     pub fn made(&self) {
         self.has_mail.store(false, Ordering::Release);

@@ -160,11 +160,8 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                 } else {
                     staged.clear();
                 }
-                match settled.flow {
-                    Flow::Stop => return outcome,
-                    _ if !matches!(outcome, Ok(Next::Emitted)) => return outcome,
-                    Flow::Wait => poll_fn(|cx| host.poll_resume(cx)).await,
-                    Flow::Continue => {}
+                if settled.flow == Flow::Stop || !matches!(outcome, Ok(Next::Emitted)) {
+                    return outcome;
                 }
             }
         })

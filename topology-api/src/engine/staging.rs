@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::Room;
+use super::{OutputRow, Room};
 use crate::emitter::{EmitError, Row};
 use crate::fields::{DEFAULT_STREAM, Streams};
 use crate::held::HeldTable;
@@ -119,6 +119,12 @@ impl Staging {
     /// How many rows are staged with a message id.
     pub fn tracked_rows(&self) -> usize {
         self.rows.iter().filter(|row| row.anchors == RowAnchors::Tracked).count()
+    }
+
+    /// Stages a row for work outside a call: what an output handle has sent. Answers whether the row
+    /// fits its stream; if not, the reason waits in [`take_refusal`](Self::take_refusal).
+    pub fn stage(&mut self, row: OutputRow, anchors: RowAnchors) -> bool {
+        self.push(row.stream.as_deref(), anchors, row.direct, row.values)
     }
 
     #[inline]

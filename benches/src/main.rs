@@ -1,0 +1,112 @@
+//! Measures the engine on four topologies, each beside the ceiling that a bare channel sets.
+//!
+//! The shapes are those that Storm's and Flink's harnesses measure: a constant into a null bolt, the
+//! same with an identity bolt between, words counted by key, and lines split into words.
+
+mod ceiling;
+mod measure;
+mod process;
+mod shapes;
+#[cfg(feature = "testing")]
+mod start;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use galerna_topology_api::human::HumanDuration;
+
+use measure::Measured;
+
+/// A topology to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    /// A spout emits a constant, a bolt reads it.
+    ConstNull,
+    /// As const-null, with a bolt between that passes tuples on.
+    ConstIdentityNull,
+    /// A spout emits words, a bolt counts them by key.
+    WordCount,
+    /// A spout emits lines of ten words, a bolt splits them, a bolt counts them by key.
+    LinesWordCount,
+    /// Starts of a cluster in a test function (needs the feature `testing`).
+    ClusterStart,
+}
+
+/// Measures the engine.
+#[derive(Debug, Parser)]
+#[command(name = "galerna-benches", version)]
+struct Arguments {
+    /// What to measure
+    shape: Shape,
+    /// Track tuples, and ack them
+    #[arg(long)]
+    acked: bool,
+    /// How long to measure, after a warm-up of a fifth of it
+    #[arg(long, default_value = "10s")]
+    duration: HumanDuration,
+    /// How to print the figures
+    #[arg(long, default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let began = tokio::time::Instant::now();
+    let arguments = Arguments::parse();
+    if arguments.shape == Shape::ClusterStart {
+        return cluster_start();
+    }
+    match measure::measure(arguments.shape, arguments.acked, arguments.duration.0, began) {
+        Ok(measured) => {
+            print(&measured, arguments.output);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+fn cluster_start() -> ExitCode {
+    start::measure();
+    ExitCode::SUCCESS
+}
+
+#[cfg(not(feature = "testing"))]
+fn cluster_start() -> ExitCode {
+    eprintln!("error: cluster-start needs the test kit: add `--features testing`");
+    ExitCode::from(2)
+}
+
+fn print(measured: &Measured, output: Output) {
+    let json = serde_json::to_string(measured).unwrap_or_else(|error| unreachable!("plain figures serialize: {error}"));
+    match output {
+        Output::Json => println!("{json}"),
+        Output::Text => print_text(measured),
+    }
+}
+
+fn print_text(measured: &Measured) {
+    let millions = |per_second: f64| format!("{:.2} M/s", per_second / 1e6);
+    println!("{}{}", measured.name, if measured.acked { " (acked)" } else { "" });
+    println!("  at the last bolt   {}", millions(measured.tuples_per_second));
+    println!("  emitted            {}", millions(measured.emitted_per_second));
+    let share = measured.tuples_per_second / measured.ceiling_tuples_per_second * 100.0;
+    println!("  ceiling            {} (reached {share:.0} %)", millions(measured.ceiling_tuples_per_second));
+    for (name, latency) in [("latency", &measured.latency_us), ("complete latency", &measured.complete_latency_us)] {
+        if let Some(latency) = latency {
+            let measure::Quantiles { p50, p99, p999, max } = latency;
+            println!("  {name:<18} p50 {p50:.0} µs, p99 {p99:.0} µs, p99.9 {p999:.0} µs, max {max:.0} µs");
+        }
+    }
+    println!("  cores              {:.2}", measured.cpu_cores);
+    println!("  peak memory        {:.1} MB", measured.peak_rss_bytes as f64 / 1e6);
+    println!("  start to tuple     {:.1} ms", measured.start_ms);
+}

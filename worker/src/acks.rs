@@ -1,0 +1,139 @@
+//! What bolts tell spouts about their trees, combined per tree and sent in batches.
+
+use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::Root;
+
+/// What is said about a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum AckKind {
+    /// Tuples were made and acked: XOR this in.
+    Ack = 0,
+    /// A tuple failed.
+    Fail = 1,
+    /// A bolt holds a tuple of it.
+    Held = 2,
+    /// Its time starts anew.
+    Reset = 3,
+}
+
+/// One statement about a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AckDelta {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) kind: AckKind,
+    pub(crate) xor: u64,
+}
+
+/// Statements about trees of one spout task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AckBatch {
+    pub(crate) spout: TaskId,
+    /// The incarnation of the ledger that is meant.
+    pub(crate) incarnation: u32,
+    pub(crate) deltas: Vec<AckDelta>,
+}
+
+/// How many recent trees are remembered for combining; a power of two.
+const RECENT: usize = 64;
+
+/// The statements for one spout task that have not left yet.
+#[derive(Debug)]
+struct Pending {
+    batch: AckBatch,
+    /// For a tree's slot modulo the size: the place of its latest ack in the batch.
+    recent: [u32; RECENT],
+}
+
+/// The statements of one task that have not left yet.
+#[derive(Debug, Default)]
+pub(crate) struct AckOutbox {
+    pending: Vec<Pending>,
+    /// The place of the spout that was spoken to last.
+    last: usize,
+    count: usize,
+}
+
+impl AckOutbox {
+    /// How many statements wait to leave.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Notes that `xor` is to be taken into a tree.
+    #[inline]
+    pub(crate) fn ack(&mut self, root: Root, xor: u64) {
+        let pending = self.pending_for(root);
+        let deltas = &mut pending.batch.deltas;
+        let recent = &mut pending.recent[root.slot as usize % RECENT];
+        if let Some(known) = deltas.get_mut(*recent as usize)
+            && known.slot == root.slot
+            && known.generation == root.generation
+            && known.kind == AckKind::Ack
+        {
+            known.xor ^= xor;
+            return;
+        }
+        *recent = deltas.len() as u32;
+        deltas.push(AckDelta { slot: root.slot, generation: root.generation, kind: AckKind::Ack, xor });
+        self.count += 1;
+    }
+
+    /// Notes another statement about a tree.
+    pub(crate) fn say(&mut self, root: Root, kind: AckKind) {
+        let delta = AckDelta { slot: root.slot, generation: root.generation, kind, xor: 0 };
+        self.pending_for(root).batch.deltas.push(delta);
+        self.count += 1;
+    }
+
+    #[inline]
+    fn pending_for(&mut self, root: Root) -> &mut Pending {
+        let is_for = |pending: &Pending| pending.batch.spout == root.spout && pending.batch.incarnation == root.incarnation;
+        if !self.pending.get(self.last).is_some_and(is_for) {
+            self.last = match self.pending.iter().position(is_for) {
+                Some(place) => place,
+                None => {
+                    let batch = AckBatch { spout: root.spout, incarnation: root.incarnation, deltas: Vec::new() };
+                    self.pending.push(Pending { batch, recent: [0; RECENT] });
+                    self.pending.len() - 1
+                }
+            };
+        }
+        &mut self.pending[self.last]
+    }
+
+    /// Takes everything out, a batch per spout task.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = AckBatch> {
+        self.count = 0;
+        self.pending.iter_mut().filter(|pending| !pending.batch.deltas.is_empty()).map(|pending| {
+            let capacity = pending.batch.deltas.len();
+            let deltas = std::mem::replace(&mut pending.batch.deltas, Vec::with_capacity(capacity));
+            AckBatch { deltas, ..pending.batch }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(spout: TaskId, slot: u32) -> Root {
+        Root { spout, incarnation: 1, slot, generation: 0 }
+    }
+
+    #[test]
+    fn acks_of_one_tree_are_combined_and_each_spout_gets_its_own() {
+        let mut outbox = AckOutbox::default();
+        outbox.ack(root(1, 7), 0b0011);
+        outbox.ack(root(1, 8), 0b1000);
+        outbox.ack(root(2, 7), 0b0001);
+        outbox.ack(root(1, 7), 0b0110);
+        assert_eq!(outbox.len(), 3);
+        let batches: Vec<_> = outbox.drain().collect();
+        assert_eq!(batches.len(), 2);
+        assert_eq!(batches[0].deltas.iter().map(|delta| delta.xor).collect::<Vec<_>>(), [0b0101, 0b1000]);
+        assert_eq!(batches[1].deltas.iter().map(|delta| delta.xor).collect::<Vec<_>>(), [0b0001]);
+        assert_eq!(outbox.drain().count(), 0);
+    }
+}

@@ -1,0 +1,312 @@
+//! The acker of one spout task: which of its trees are open, and what becomes of them.
+//!
+//! The algorithm is Storm's: each tuple of a tree has a random number; the XOR over all numbers,
+//! each taken once when the tuple is made and once when it is acked, is zero when all are acked.
+//! A tree is a slot in an array here, and acks name the slot, so there is nothing to look up. Pure:
+//! time comes in as an argument.
+
+use std::time::Duration;
+
+use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::{Root, Settled};
+
+use crate::acks::{AckDelta, AckKind};
+
+/// Rows leave at the latest this long after their departure was noted; time-outs allow for it.
+const DEPARTURE_SLACK: Duration = Duration::from_millis(1);
+
+/// One tree, or a free slot.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    xor: u64,
+    /// When its batch departed, since the worker's start.
+    departed: Duration,
+    generation: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Open,
+    /// Open, and a bolt holds a tuple of it.
+    Held,
+}
+
+/// The open trees of one spout task.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    spout: TaskId,
+    incarnation: u32,
+    timeout: Option<Duration>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    open: usize,
+    held: usize,
+    /// Trees whose batch may not have departed yet, and how many of them are stamped already.
+    departing: Vec<u32>,
+    stamped: usize,
+}
+
+impl Ledger {
+    pub(crate) fn new(spout: TaskId, incarnation: u32, timeout: Option<Duration>) -> Self {
+        Self {
+            spout,
+            incarnation,
+            timeout,
+            entries: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            held: 0,
+            departing: Vec::new(),
+            stamped: 0,
+        }
+    }
+
+    /// How many trees are open.
+    pub(crate) fn open_trees(&self) -> usize {
+        self.open
+    }
+
+    /// How many of the open trees have a tuple that a bolt holds.
+    pub(crate) fn held_trees(&self) -> usize {
+        self.held
+    }
+
+    /// Opens a tree. Its first edges follow by [`start`](Self::start).
+    #[inline]
+    pub(crate) fn open(&mut self, now: Duration) -> Root {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.entries.push(Entry { xor: 0, departed: now, generation: 0, state: State::Free });
+                self.entries.len() as u32 - 1
+            }
+        };
+        let entry = &mut self.entries[slot as usize];
+        entry.xor = 0;
+        entry.departed = now;
+        entry.state = State::Open;
+        self.open += 1;
+        self.departing.push(slot);
+        Root { spout: self.spout, incarnation: self.incarnation, slot, generation: entry.generation }
+    }
+
+    /// Enters the XOR of a new tree's first edges; a tree without edges is complete at once.
+    #[inline]
+    pub(crate) fn start(&mut self, slot: u32, edges: u64) -> Option<Settled> {
+        let entry = &mut self.entries[slot as usize];
+        entry.xor ^= edges;
+        (entry.xor == 0).then(|| self.close(slot, true))
+    }
+
+    /// Notes that the trees opened so far have (mostly) departed.
+    pub(crate) fn stamp(&mut self, now: Duration) {
+        for slot in &self.departing[self.stamped..] {
+            self.entries[*slot as usize].departed = now;
+        }
+        self.stamped = self.departing.len();
+    }
+
+    /// Notes that everything emitted so far has departed, just now if it had to wait for room.
+    pub(crate) fn depart(&mut self, now: Duration, had_to_wait: bool) {
+        if had_to_wait {
+            self.stamped = 0;
+        }
+        self.stamp(now);
+        self.departing.clear();
+        self.stamped = 0;
+    }
+
+    /// Applies what bolts say about a tree. Answers with the tree's end and, for a completed one,
+    /// when it departed. What concerns a tree that is no longer open is ignored.
+    #[inline]
+    pub(crate) fn apply(&mut self, delta: &AckDelta, now: Duration) -> Option<(Settled, Duration)> {
+        let entry = self.entries.get_mut(delta.slot as usize)?;
+        if entry.generation != delta.generation || entry.state == State::Free {
+            return None;
+        }
+        match delta.kind {
+            AckKind::Ack => {
+                entry.xor ^= delta.xor;
+                if entry.xor != 0 {
+                    return None;
+                }
+                let departed = entry.departed;
+                Some((self.close(delta.slot, true), departed))
+            }
+            AckKind::Fail => {
+                let departed = entry.departed;
+                Some((self.close(delta.slot, false), departed))
+            }
+            AckKind::Held => {
+                if entry.state == State::Open {
+                    entry.state = State::Held;
+                    self.held += 1;
+                }
+                None
+            }
+            AckKind::Reset => {
+                entry.departed = now;
+                None
+            }
+        }
+    }
+
+    /// Fails all trees whose time is over, and answers when to look again: never before a tree's
+    /// time-out, and at most a sixteenth of it later.
+    pub(crate) fn expire(&mut self, now: Duration, settled: &mut impl Extend<Settled>) -> Option<Duration> {
+        let timeout = self.timeout?;
+        let mut earliest: Option<Duration> = None;
+        if self.open > 0 {
+            for slot in 0..self.entries.len() {
+                let entry = &self.entries[slot];
+                if entry.state == State::Free {
+                    continue;
+                }
+                let deadline = entry.departed + timeout + DEPARTURE_SLACK;
+                if deadline <= now && !self.is_departing(slot as u32) {
+                    settled.extend([self.close(slot as u32, false)]);
+                } else {
+                    earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+                }
+            }
+        }
+        let least = now + (timeout / 16).max(Duration::from_millis(1));
+        Some(earliest.unwrap_or(now + timeout).max(least))
+    }
+
+    /// Fails all open trees: the spout that emitted them is gone.
+    pub(crate) fn fail_all(&mut self, settled: &mut impl Extend<Settled>) {
+        for slot in 0..self.entries.len() {
+            if self.entries[slot].state != State::Free {
+                settled.extend([self.close(slot as u32, false)]);
+            }
+        }
+    }
+
+    /// A tree that waits for room has not departed, so its time has not begun.
+    fn is_departing(&self, slot: u32) -> bool {
+        self.departing.contains(&slot)
+    }
+
+    fn close(&mut self, slot: u32, is_acked: bool) -> Settled {
+        let entry = &mut self.entries[slot as usize];
+        if entry.state == State::Held {
+            self.held -= 1;
+        }
+        entry.state = State::Free;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.open -= 1;
+        self.free.push(slot);
+        Settled { slot, is_acked }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ledger(timeout: u64) -> Ledger {
+        Ledger::new(1, 0, Some(Duration::from_secs(timeout)))
+    }
+
+    fn delta(root: Root, xor: u64) -> AckDelta {
+        AckDelta { slot: root.slot, generation: root.generation, kind: AckKind::Ack, xor }
+    }
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn timeout_is_never_early_and_at_most_ten_percent_late() {
+        let mut ledger = ledger(10);
+        let mut departures = Vec::new();
+        for n in 0..1000u64 {
+            let root = ledger.open(at(n * 7));
+            assert_eq!(ledger.start(root.slot, n + 1), None);
+            ledger.depart(at(n * 7), false);
+            departures.push((root.slot, at(n * 7)));
+        }
+        let mut now = at(1000 * 7);
+        let mut failed = std::collections::BTreeMap::new();
+        while ledger.open_trees() > 0 {
+            let mut settled = Vec::new();
+            let next = ledger.expire(now, &mut settled).expect("time-outs are on");
+            failed.extend(settled.iter().map(|settled: &Settled| (settled.slot, now)));
+            now = next;
+        }
+        for (slot, departed) in departures {
+            let late = failed[&slot] - departed;
+            assert!(late >= at(10_000), "early: {late:?}");
+            assert!(late <= at(11_000), "late: {late:?}");
+        }
+    }
+
+    #[test]
+    fn a_tree_is_settled_once_and_late_news_of_it_are_ignored() {
+        let mut ledger = ledger(10);
+        let root = ledger.open(at(0));
+        ledger.start(root.slot, 5);
+        assert!(ledger.apply(&AckDelta { kind: AckKind::Fail, ..delta(root, 0) }, at(1)).is_some());
+        assert_eq!(ledger.apply(&delta(root, 5), at(2)), None);
+        let again = ledger.open(at(3));
+        assert_eq!(again.slot, root.slot);
+        ledger.start(again.slot, 5);
+        assert_eq!(ledger.apply(&delta(root, 5), at(4)), None, "an ack of the slot's predecessor");
+        assert!(ledger.apply(&delta(again, 5), at(5)).is_some());
+    }
+
+    #[test]
+    fn a_reset_starts_the_time_anew() {
+        let mut ledger = ledger(10);
+        let root = ledger.open(at(0));
+        ledger.start(root.slot, 5);
+        ledger.depart(at(0), false);
+        ledger.apply(&AckDelta { kind: AckKind::Reset, ..delta(root, 0) }, at(9_000));
+        let mut settled = Vec::new();
+        ledger.expire(at(11_000), &mut settled);
+        assert!(settled.is_empty());
+        ledger.expire(at(19_002), &mut settled);
+        assert_eq!(settled.len(), 1);
+    }
+
+    proptest! {
+        /// Random trees: each tuple but the last few makes children; acks arrive in any order.
+        #[test]
+        fn random_trees_complete_exactly_when_all_was_acked(
+            parents in prop::collection::vec(0usize..1000, 0..60),
+            edges in prop::collection::vec(1u64.., 61),
+            order in prop::collection::vec(any::<u32>(), 61),
+            lost in prop::option::of(0usize..61),
+        ) {
+            let mut edges = edges;
+            edges.sort_unstable();
+            edges.dedup();
+            prop_assume!(edges.len() == 61);
+            let tuples = parents.len() + 1;
+            let mut deltas: Vec<u64> = edges[..tuples].to_vec();
+            for (child, parent) in parents.iter().enumerate() {
+                deltas[parent % (child + 1)] ^= edges[child + 1];
+            }
+            let mut ledger = ledger(10);
+            let root = ledger.open(at(0));
+            prop_assert_eq!(ledger.start(root.slot, edges[0]), None);
+            let mut sequence: Vec<usize> = (0..tuples).collect();
+            sequence.sort_by_key(|tuple| order[*tuple]);
+            if let Some(lost) = lost.filter(|lost| *lost < tuples) {
+                sequence.retain(|tuple| *tuple != lost);
+            }
+            let is_whole = sequence.len() == tuples;
+            let last = sequence.len().saturating_sub(1);
+            for (place, tuple) in sequence.into_iter().enumerate() {
+                let done = ledger.apply(&delta(root, deltas[tuple]), at(1));
+                // An earlier zero needs 64 random bits to cancel by chance.
+                prop_assert_eq!(done.is_some(), is_whole && place == last);
+            }
+            prop_assert_eq!(ledger.open_trees(), usize::from(!is_whole));
+        }
+    }
+}

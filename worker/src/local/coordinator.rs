@@ -1,0 +1,230 @@
+//! The one place that knows how a run stands: hears of tasks that start, end and fail, gives orders
+//! to spouts, and says what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use galerna_topology_api::{Component, Histogram, TaskId, Topology};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::runtimes::Lanes;
+use crate::message::{Control, Message};
+use crate::run::{RunEvent, RunShared};
+use crate::stats::TaskStats;
+use crate::summary::{ComponentSummary, Latency, RunFailure, RunStatus, RunSummary};
+use crate::watchdog;
+
+/// What the owner of a run asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Stop,
+    Abort,
+    SetActive(bool),
+}
+
+/// Everything that is counted in a run.
+#[derive(Debug)]
+pub(super) struct Counters {
+    topology: Topology,
+    run: Arc<RunShared>,
+    stats: BTreeMap<TaskId, Arc<TaskStats>>,
+    /// Microseconds from the clock's start to the first task's, and to the end of the run.
+    began: AtomicU64,
+    ended: AtomicU64,
+}
+
+const NOT_YET: u64 = u64::MAX;
+
+impl Counters {
+    pub(super) fn new(topology: Topology, run: Arc<RunShared>, stats: BTreeMap<TaskId, Arc<TaskStats>>) -> Self {
+        Self { topology, run, stats, began: AtomicU64::new(NOT_YET), ended: AtomicU64::new(NOT_YET) }
+    }
+
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    fn mark(&self, moment: &AtomicU64) {
+        let now = self.run.clock.now().as_micros() as u64;
+        let _ = moment.compare_exchange(NOT_YET, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn duration(&self) -> Duration {
+        let moment = |moment: &AtomicU64| match moment.load(Ordering::Relaxed) {
+            NOT_YET => None,
+            micros => Some(Duration::from_micros(micros)),
+        };
+        match moment(&self.began) {
+            Some(began) => moment(&self.ended).unwrap_or_else(|| self.run.clock.now()).saturating_sub(began),
+            None => Duration::ZERO,
+        }
+    }
+
+    pub(super) fn summary(&self, status: RunStatus) -> RunSummary {
+        let duration = self.duration();
+        let complete = Histogram::default();
+        let mut components = Vec::new();
+        for component in self.topology.components() {
+            components.push(self.component(component, &complete));
+        }
+        let emitted: u64 = components.iter().filter(|component| component.kind == "spout").map(|spout| spout.emitted).sum();
+        let seconds = duration.as_secs_f64();
+        RunSummary {
+            topology: self.topology.name().to_owned(),
+            status,
+            duration,
+            tuples_per_second: if seconds > 0.0 { emitted as f64 / seconds } else { 0.0 },
+            complete_latency_us: latency(&complete),
+            components,
+            errors: self.run.errors(),
+            failure: None,
+        }
+    }
+
+    fn component(&self, component: &Component, complete_of_all: &Histogram) -> ComponentSummary {
+        let (execute, complete) = (Histogram::default(), Histogram::default());
+        let mut summary = ComponentSummary {
+            id: component.id.to_string(),
+            kind: component.kind_name(),
+            tasks: component.task_count(),
+            executors: component.executors,
+            ..ComponentSummary::default()
+        };
+        for stats in component.tasks.clone().filter_map(|task| self.stats.get(&task)) {
+            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            summary.emitted += count(&stats.emitted);
+            summary.executed += count(&stats.executed);
+            summary.acked += count(&stats.acked);
+            summary.failed += count(&stats.failed);
+            summary.replayed += count(&stats.replayed);
+            summary.gave_up += count(&stats.gave_up);
+            summary.restarts += count(&stats.restarts);
+            summary.errors += count(&stats.errors);
+            execute.merge(&stats.execute_latency);
+            complete.merge(&stats.complete_latency);
+            for (name, value) in stats.metrics.snapshot().counters {
+                *summary.counters.entry(name.to_string()).or_default() += value;
+            }
+        }
+        complete_of_all.merge(&complete);
+        summary.execute_latency_us = latency(&execute);
+        summary.complete_latency_us = latency(&complete);
+        summary
+    }
+}
+
+/// Nanoseconds of a histogram as microseconds.
+fn latency(histogram: &Histogram) -> Option<Latency> {
+    let micros = |nanos: u64| nanos as f64 / 1e3;
+    (histogram.count() > 0).then(|| Latency {
+        p50: micros(histogram.quantile(0.5)),
+        p99: micros(histogram.quantile(0.99)),
+        max: micros(histogram.max()),
+    })
+}
+
+/// Drives a run from its first task to its outcome.
+pub(super) struct Coordinator {
+    pub(super) counters: Arc<Counters>,
+    pub(super) events: mpsc::UnboundedReceiver<RunEvent>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) lanes: Lanes,
+    pub(super) spouts: Vec<mpsc::UnboundedSender<Message>>,
+    pub(super) tasks: usize,
+    pub(super) drain_timeout: Duration,
+    pub(super) outcome: watch::Sender<Option<RunSummary>>,
+}
+
+/// How a run came to its end.
+enum End {
+    AllEnded,
+    Failed(RunFailure),
+    Aborted,
+    NotDrained,
+}
+
+impl Coordinator {
+    pub(super) async fn run(mut self) {
+        let watched = self.counters.topology.components().iter().flat_map(|component| {
+            component.tasks.clone().map(|task| (component.id.clone(), task, self.counters.stats[&task].clone()))
+        });
+        let watchdog = watchdog::watch(self.counters.run.clone(), watched.collect());
+        let mut was_stopped = false;
+        let end = tokio::select! {
+            biased;
+            end = self.wait_for_end(&mut was_stopped) => end,
+            () = watchdog => return,
+        };
+        self.counters.mark(&self.counters.ended);
+        self.lanes.end().await;
+        for hook in self.counters.topology.worker_hooks() {
+            hook.shutdown();
+        }
+        let run = &self.counters.run;
+        let failure = match end {
+            End::Failed(failure) => Some(failure),
+            End::AllEnded if !was_stopped => run.failure(),
+            _ => None,
+        };
+        let status = match &failure {
+            Some(_) => RunStatus::Failed,
+            None if was_stopped => RunStatus::Stopped,
+            None => RunStatus::Finished,
+        };
+        let mut summary = self.counters.summary(status);
+        summary.failure = failure;
+        self.outcome.send_replace(Some(summary));
+    }
+
+    async fn wait_for_end(&mut self, was_stopped: &mut bool) -> End {
+        let mut left = self.tasks;
+        let mut deadline: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => match event {
+                    RunEvent::Started => self.counters.mark(&self.counters.began),
+                    RunEvent::Failed(failure) => return End::Failed(failure),
+                    RunEvent::Ended => {
+                        left -= 1;
+                        if left == 0 {
+                            return End::AllEnded;
+                        }
+                    }
+                },
+                Some(order) = self.orders.recv() => match order {
+                    Order::Stop => {
+                        *was_stopped = true;
+                        deadline.get_or_insert_with(|| Instant::now() + self.drain_timeout);
+                        self.order(Control::Drain);
+                    }
+                    Order::Abort => {
+                        *was_stopped = true;
+                        return End::Aborted;
+                    }
+                    Order::SetActive(true) => self.order(Control::Activate),
+                    Order::SetActive(false) => self.order(Control::Deactivate),
+                },
+                message = self.lanes.next_panic() => {
+                    let message = format!("the engine itself panicked: {message}");
+                    return End::Failed(RunFailure { code: "internal", message });
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    let message = format!("what was in flight did not come to its end within {:?}", self.drain_timeout);
+                    self.counters.run.list_error("__topology", 0, &message);
+                    return End::NotDrained;
+                }
+            }
+        }
+    }
+
+    fn order(&self, control: Control) {
+        for spout in &self.spouts {
+            // A spout that has ended needs no orders.
+            let _ = spout.send(Message::Control(control));
+        }
+    }
+}

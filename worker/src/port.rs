@@ -1,0 +1,65 @@
+//! What a task's components reach the engine by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use galerna_topology_api::engine::{BoxFuture, OutputCommand, TaskPort};
+use galerna_topology_api::{Error, OutputClosed, TaskId, Timestamp, Value};
+use smol_str::SmolStr;
+use tokio::sync::mpsc;
+
+use crate::run::RunShared;
+use crate::stats::{TaskStats, add};
+
+/// Commands of an output handle that a task lets queue.
+pub(crate) const COMMAND_QUEUE: usize = 256;
+/// Values of a tuple that was given up are shown up to this many characters.
+const SHOWN: usize = 200;
+
+pub(crate) struct Port {
+    pub(crate) run: Arc<RunShared>,
+    pub(crate) component: SmolStr,
+    pub(crate) task: TaskId,
+    pub(crate) stats: Arc<TaskStats>,
+    pub(crate) commands: mpsc::Sender<OutputCommand>,
+}
+
+impl TaskPort for Port {
+    fn report_error(&self, error: &Error) {
+        add(&self.stats.errors, 1);
+        self.run.list_error(&self.component, self.task, &error.to_string());
+    }
+
+    fn count_replayed(&self, tuples: u64) {
+        add(&self.stats.replayed, tuples);
+    }
+
+    fn give_up(&self, values: &[Value], reason: &str) {
+        add(&self.stats.gave_up, 1);
+        let shown: Vec<_> = values.iter().map(ToString::to_string).collect();
+        let mut shown = shown.join(", ");
+        if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
+            shown.truncate(end);
+            shown.push('…');
+        }
+        let message = format!("gave up a tuple: {reason}: [{shown}]");
+        self.report_error(&message.as_str().into());
+        self.run.mark_failed("gave_up", format!("`{}` {message}", self.component));
+    }
+
+    fn submit(&self, command: OutputCommand) -> BoxFuture<'_, Result<(), OutputClosed>> {
+        Box::pin(async move { self.commands.send(command).await.map_err(|_| OutputClosed) })
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.run.clock.now()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.run.wall_clock.now()
+    }
+}

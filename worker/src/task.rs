@@ -1,0 +1,87 @@
+//! The loops that drive tasks: one for spouts, one for bolts, and what they have in common.
+
+mod bolt;
+mod bolt_host;
+mod restarts;
+mod spout;
+mod spout_host;
+mod tracker;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use galerna_topology_api::engine::{OutputCommand, Staging};
+use galerna_topology_api::{TaskHook, TaskId, TopologyContext};
+use smol_str::SmolStr;
+use tokio::sync::mpsc;
+
+use crate::message::Message;
+use crate::outbox::Outbox;
+use crate::run::{RunEvent, RunShared};
+use crate::stats::{Counts, TaskStats, add};
+use crate::summary::RunFailure;
+
+pub(crate) use bolt::BoltTask;
+pub(crate) use spout::SpoutTask;
+
+/// What is sent leaves at the latest after this much run time.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
+/// Calls that take longer than this on average are watched one by one.
+const SLOW_CALL: Duration = Duration::from_micros(10);
+
+/// The run cannot go on because of this task.
+#[derive(Debug)]
+pub(crate) struct Fatal;
+
+/// What every task has.
+pub(crate) struct Core {
+    pub(crate) component: SmolStr,
+    pub(crate) task: TaskId,
+    pub(crate) context: TopologyContext,
+    pub(crate) staging: Staging,
+    pub(crate) outbox: Outbox,
+    pub(crate) stats: Arc<TaskStats>,
+    pub(crate) run: Arc<RunShared>,
+    pub(crate) counts: Counts,
+    pub(crate) hooks: Vec<Arc<dyn TaskHook>>,
+    /// When everything was last sent.
+    pub(crate) last_flush: Duration,
+    /// Whether calls are so slow that each is watched.
+    pub(crate) is_slow: bool,
+}
+
+/// The ways into a task.
+pub(crate) struct Inlets {
+    pub(crate) inbox: mpsc::UnboundedReceiver<Message>,
+    pub(crate) commands: mpsc::Receiver<OutputCommand>,
+}
+
+impl Core {
+    /// Lists an error of this task.
+    fn report(&self, message: &str) {
+        add(&self.stats.errors, 1);
+        self.run.list_error(&self.component, self.task, message);
+    }
+
+    /// Ends the run because of this task.
+    fn fail_run(&self, code: &'static str, message: &str) -> Fatal {
+        let message = format!("`{}` (task {}) {message}", self.component, self.task);
+        self.run.tell(RunEvent::Failed(RunFailure { code, message }));
+        Fatal
+    }
+
+    /// Sends what there is credit for, and notes the time.
+    fn flush(&mut self, now: Duration) {
+        self.counts.publish(&self.stats);
+        self.outbox.flush();
+        self.last_flush = now;
+    }
+
+    /// Sends everything, waiting for room as long as it takes.
+    async fn leave(&mut self) {
+        self.counts.publish(&self.stats);
+        poll_fn(|cx| self.outbox.poll_room(cx)).await;
+        self.last_flush = self.run.clock.now();
+    }
+}

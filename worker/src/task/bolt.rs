@@ -1,0 +1,329 @@
+//! The loop of a bolt task.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use galerna_topology_api::engine::{Batch, BoltCall, BoltEvent, BoltFactory, ErasedBolt, OutputCommand, RowAnchors};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
+
+use super::bolt_host::Host;
+use super::restarts::{Restarts, TRIES, wait_before_try};
+use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, SLOW_CALL};
+use crate::acks::AckKind;
+use crate::edges::{Ending, InEdges, Marker};
+use crate::message::{Delivery, Message};
+use crate::panics::{Panic, caught, guarded};
+use crate::run::RunEvent;
+use crate::stats::add;
+
+/// A task of a bolt.
+pub(crate) struct BoltTask {
+    core: Core,
+    make: BoltFactory,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    commands: mpsc::Receiver<OutputCommand>,
+    edges: InEdges,
+    tick: Option<Interval>,
+    restarts: Restarts,
+    executed: u64,
+}
+
+/// Something to do.
+enum Work {
+    Message(Message),
+    Command(OutputCommand),
+    Tick,
+    /// Held tuples were dropped without a decision.
+    Dropped,
+}
+
+impl BoltTask {
+    pub(crate) fn new(core: Core, make: BoltFactory, inlets: Inlets, edges: InEdges) -> Self {
+        let tick = core.context.config().tick_interval().map(|every| {
+            let mut tick = interval_at(core.run.clock.at(core.run.clock.now() + every), every);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            tick
+        });
+        let Inlets { inbox, commands } = inlets;
+        Self { core, make, inbox, commands, edges, tick, restarts: Restarts::default(), executed: 0 }
+    }
+
+    /// Runs until all inputs have ended. A failure was told to the run.
+    pub(crate) async fn run(mut self) {
+        if let Ok(mut cell) = self.start().await
+            && self.work(&mut cell).await.is_ok()
+        {
+            self.core.run.tell(RunEvent::Ended);
+        }
+    }
+
+    async fn start(&mut self) -> Result<Box<dyn ErasedBolt>, Fatal> {
+        let make = self.make.clone();
+        let made = guarded(|| make().map_err(|error| error.to_string())).unwrap_or_else(|Panic(message)| Err(message));
+        let mut cell = match made {
+            Ok(cell) => cell,
+            Err(message) => return Err(self.core.fail_run("start_failed", &format!("cannot be made: {message}"))),
+        };
+        self.prepare(&mut cell, false).await?;
+        self.core.run.tell(RunEvent::Started);
+        Ok(cell)
+    }
+
+    /// Calls `prepare`, on a new instance each time but perhaps the first, until it succeeds.
+    async fn prepare(&mut self, cell: &mut Box<dyn ErasedBolt>, is_restart: bool) -> Result<(), Fatal> {
+        for number in 1.. {
+            let Core { context, stats, run, .. } = &self.core;
+            stats.activity.begin(run.clock.now());
+            let outcome = caught(async {
+                if is_restart || number > 1 {
+                    cell.rebuild()?;
+                }
+                cell.prepare(context).await
+            });
+            let outcome = match outcome.await {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(Panic(message)) => Err(message),
+            };
+            stats.activity.end();
+            let Err(message) = outcome else { break };
+            if number == TRIES {
+                let code = if is_restart { "fatal" } else { "start_failed" };
+                return Err(self.core.fail_run(code, &format!("cannot start: {message}")));
+            }
+            sleep(wait_before_try(number + 1)).await;
+        }
+        self.core.hooks = self.core.context.task_hooks();
+        Ok(())
+    }
+
+    async fn work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
+        loop {
+            let work = self.next_work().await;
+            match work {
+                Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,
+                Work::Message(Message::Marker { from, marker }) => self.edges.marker(from, marker),
+                Work::Message(_) => {}
+                Work::Command(command) => self.obey(command).await,
+                Work::Tick => {
+                    self.event(cell, BoltEvent::Tick).await?;
+                }
+                Work::Dropped => {
+                    let (mut host, staging, _) = Host::new(&mut self.core, None, 0);
+                    host.fail_dropped(staging);
+                }
+            }
+            if self.edges.take_flush() {
+                self.event(cell, BoltEvent::Flush).await?;
+                self.send_flush().await;
+            } else if self.edges.is_flushed() && self.core.outbox.has_emitted_since_marker() {
+                self.send_flush().await;
+            }
+            if let Some(ending) = self.edges.ending() {
+                return self.end(cell, ending).await;
+            }
+        }
+    }
+
+    /// What is there to do now, or, once all that stands ready was sent, the next thing to come.
+    async fn next_work(&mut self) -> Work {
+        let at_once = poll_fn(|cx| match self.poll_work(cx) {
+            Poll::Ready(work) => Poll::Ready(Some(work)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(work) = at_once.await {
+            return work;
+        }
+        self.core.leave().await;
+        poll_fn(|cx| self.poll_work(cx)).await
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Work> {
+        let held = &self.core.staging.held;
+        if held.has_dropped() || (!held.is_empty() && held.watch_dropped(cx.waker())) {
+            return Poll::Ready(Work::Dropped);
+        }
+        if let Some(tick) = &mut self.tick
+            && tick.poll_tick(cx).is_ready()
+        {
+            return Poll::Ready(Work::Tick);
+        }
+        if let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
+            return Poll::Ready(Work::Command(command));
+        }
+        match self.inbox.poll_recv(cx) {
+            Poll::Ready(Some(message)) => Poll::Ready(Work::Message(message)),
+            // Closed only when the run is over, and this task with it.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
+        let Delivery { batch, weight, credit } = delivery;
+        self.edges.data(batch.source.task);
+        self.core.outbox.is_final = batch.is_final;
+        let outcome = self.execute(cell, &batch).await;
+        self.core.outbox.is_final = false;
+        credit.give_back(weight);
+        outcome
+    }
+
+    async fn execute(&mut self, cell: &mut Box<dyn ErasedBolt>, batch: &Batch) -> Result<(), Fatal> {
+        let mut cursor = 0;
+        while cursor < batch.rows {
+            let began = self.core.run.clock.now();
+            let first = cursor;
+            self.core.stats.activity.begin(began);
+            let (mut host, staging, context) = Host::new(&mut self.core, Some(batch), cursor);
+            let call = BoltCall { batch, cursor: &mut cursor, staging, host: &mut host, context };
+            let outcome = caught(cell.execute_batch(call)).await;
+            let fatal = host.fatal.take();
+            self.core.stats.activity.end();
+            self.executed += (cursor - first) as u64;
+            if let Err(Panic(message)) = outcome {
+                self.core.staging.withdraw();
+                self.core.counts.executed += 1;
+                Host::new(&mut self.core, None, 0).0.fail_row(batch, cursor);
+                cursor += 1;
+                self.restart(cell, &message).await?;
+            } else if let Some(message) = fatal {
+                self.restart_after_fatal(cell, &message).await?;
+            }
+            self.rest(began, cursor - first).await;
+        }
+        Ok(())
+    }
+
+    /// Between two runs of calls: waits for room if there is none, and now and then sends what
+    /// stands ready and lets others run.
+    async fn rest(&mut self, began: Duration, calls: usize) {
+        let now = self.core.run.clock.now();
+        self.core.is_slow = now - began > SLOW_CALL * calls.max(1) as u32;
+        if self.core.outbox.is_blocked() {
+            self.core.leave().await;
+        } else if now - self.core.last_flush >= FLUSH_INTERVAL {
+            self.core.flush(now);
+            yield_now().await;
+        }
+    }
+
+    /// Calls `tick`, `flush` or `finish`; whether it succeeded.
+    async fn event(&mut self, cell: &mut Box<dyn ErasedBolt>, event: BoltEvent) -> Result<bool, Fatal> {
+        self.core.stats.activity.begin(self.core.run.clock.now());
+        let (mut host, staging, context) = Host::new(&mut self.core, None, 0);
+        let outcome = caught(cell.event(event, staging, &mut host, context)).await;
+        let (fatal, has_failed) = (host.fatal.take(), host.has_failed);
+        self.core.stats.activity.end();
+        match (outcome, fatal) {
+            (Err(Panic(message)), _) => {
+                self.core.staging.withdraw();
+                self.restart(cell, &message).await?;
+                Ok(false)
+            }
+            (Ok(()), Some(message)) => {
+                self.restart_after_fatal(cell, &message).await?;
+                Ok(false)
+            }
+            (Ok(()), None) => Ok(!has_failed),
+        }
+    }
+
+    /// The instance is lost by a panic: fails what it held, and makes a new one.
+    async fn restart(&mut self, cell: &mut Box<dyn ErasedBolt>, message: &str) -> Result<(), Fatal> {
+        self.core.report(message);
+        let wait = self.restarts.after_panic(self.executed);
+        self.replace(cell, wait).await
+    }
+
+    /// The instance says that it cannot go on: a new one perhaps can.
+    async fn restart_after_fatal(&mut self, cell: &mut Box<dyn ErasedBolt>, message: &str) -> Result<(), Fatal> {
+        match self.restarts.after_fatal(self.executed) {
+            Some(wait) => self.replace(cell, wait).await,
+            None => Err(self.core.fail_run("fatal", &format!("cannot go on: {message}"))),
+        }
+    }
+
+    async fn replace(&mut self, cell: &mut Box<dyn ErasedBolt>, wait: Duration) -> Result<(), Fatal> {
+        let core = &mut self.core;
+        add(&core.stats.restarts, 1);
+        core.staging.events.clear();
+        core.staging.kept = None;
+        core.staging.take_refusal();
+        core.staging.room().discard();
+        for entry in core.staging.held.clear() {
+            core.counts.failed += 1;
+            entry.anchors.iter().for_each(|anchor| core.outbox.acks.say(anchor.root, AckKind::Fail));
+        }
+        core.leave().await;
+        sleep(wait).await;
+        self.prepare(cell, true).await
+    }
+
+    /// Takes output of spawned work.
+    async fn obey(&mut self, command: OutputCommand) {
+        let OutputCommand { rows, decision } = command;
+        let slot = match &decision {
+            Some((tuple, _)) => match self.core.staging.held.slot_of(tuple) {
+                Some(slot) => Some(slot),
+                // Its instance is gone, and the tuple failed with it.
+                None => return,
+            },
+            None => None,
+        };
+        let (mut host, staging, _) = Host::new(&mut self.core, None, 0);
+        let anchors = match slot {
+            Some(slot) => {
+                staging.held_anchors.push(slot);
+                RowAnchors::Held { start: 0, len: 1 }
+            }
+            None => RowAnchors::None,
+        };
+        let has_failed = matches!(decision, Some((_, Err(_))));
+        if !has_failed {
+            rows.into_iter().for_each(|row| {
+                staging.stage(row, anchors);
+            });
+        }
+        let is_dealt = host.deal_outside(staging);
+        if let Some((tuple, outcome)) = decision {
+            if let Err(error) = &outcome {
+                host.report_error(error);
+            }
+            if let Some(slot) = staging.held.release(tuple) {
+                host.settle_held(staging, slot, is_dealt && outcome.is_ok());
+            }
+        }
+        if self.core.outbox.is_blocked() {
+            self.core.leave().await;
+        }
+    }
+
+    async fn send_flush(&mut self) {
+        self.core.leave().await;
+        let marker = self.core.outbox.next_flush();
+        self.core.outbox.send_marker(marker);
+    }
+
+    /// All inputs have ended: says last words, tells the receivers, cleans up.
+    async fn end(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
+        if ending == Ending::Finished {
+            self.core.outbox.is_final = true;
+            if !self.event(cell, BoltEvent::Finish).await? {
+                let message = format!("`{}` (task {}) failed in `finish`", self.core.component, self.core.task);
+                self.core.run.mark_failed("finish_failed", message);
+            }
+        }
+        self.core.leave().await;
+        self.core.outbox.send_marker(Marker::End(ending));
+        let outcome = caught(cell.cleanup(&self.core.context)).await;
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.core.report(&format!("cleanup: {error}")),
+            Err(Panic(message)) => self.core.report(&format!("cleanup: {message}")),
+        }
+        self.core.counts.publish(&self.core.stats);
+        Ok(())
+    }
+}

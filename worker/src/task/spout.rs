@@ -1,0 +1,332 @@
+//! The loop of a spout task.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use galerna_topology_api::Next;
+use galerna_topology_api::engine::{ErasedSpout, SpoutCall, SpoutFactory};
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use super::restarts::{Restarts, TRIES, wait_before_try};
+use super::spout_host::Host;
+use super::tracker::Tracker;
+use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, SLOW_CALL};
+use crate::edges::{Ending, Marker};
+use crate::message::Control;
+use crate::panics::{Panic, caught, guarded};
+use crate::run::RunEvent;
+use crate::stats::add;
+
+/// The wait after a call of `next` that failed.
+const AFTER_ERROR: Duration = Duration::from_millis(10);
+
+/// A task of a spout.
+pub(crate) struct SpoutTask {
+    core: Core,
+    make: SpoutFactory,
+    tracker: Tracker,
+    /// Slots of trees whose ids are not bound yet; empty between calls.
+    slots: Vec<u32>,
+    restarts: Restarts,
+    calls: u64,
+    is_active: bool,
+    is_draining: bool,
+    /// What the last `next` said.
+    last: Next,
+    has_flushed: bool,
+}
+
+impl SpoutTask {
+    pub(crate) fn new(core: Core, make: SpoutFactory, inlets: Inlets) -> Self {
+        let config = core.context.config();
+        let tracker = Tracker::new(
+            core.task,
+            core.context.incarnation(),
+            inlets.inbox,
+            config.message_timeout(),
+            config.max_spout_pending(),
+            core.run.clock,
+            core.stats.clone(),
+        );
+        Self {
+            core,
+            make,
+            tracker,
+            slots: Vec::new(),
+            restarts: Restarts::default(),
+            calls: 0,
+            is_active: true,
+            is_draining: false,
+            last: Next::Emitted,
+            has_flushed: false,
+        }
+    }
+
+    /// Runs until the input has ended and all is settled. A failure was told to the run.
+    pub(crate) async fn run(mut self) {
+        if let Ok(mut cell) = self.start().await
+            && self.work(&mut cell).await.is_ok()
+        {
+            self.core.run.tell(RunEvent::Ended);
+        }
+    }
+
+    async fn start(&mut self) -> Result<Box<dyn ErasedSpout>, Fatal> {
+        let make = self.make.clone();
+        let made = guarded(|| make().map_err(|error| error.to_string())).unwrap_or_else(|Panic(message)| Err(message));
+        let mut cell = match made {
+            Ok(cell) => cell,
+            Err(message) => return Err(self.core.fail_run("start_failed", &format!("cannot be made: {message}"))),
+        };
+        self.open(&mut cell, false).await?;
+        self.core.run.tell(RunEvent::Started);
+        Ok(cell)
+    }
+
+    /// Calls `open`, on a new instance each time but perhaps the first, until it succeeds.
+    async fn open(&mut self, cell: &mut Box<dyn ErasedSpout>, is_restart: bool) -> Result<(), Fatal> {
+        for number in 1.. {
+            let Core { context, stats, run, .. } = &self.core;
+            stats.activity.begin(run.clock.now());
+            let outcome = caught(async {
+                if is_restart || number > 1 {
+                    cell.rebuild()?;
+                }
+                cell.open(context).await
+            });
+            let outcome = match outcome.await {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(Panic(message)) => Err(message),
+            };
+            stats.activity.end();
+            let Err(message) = outcome else { break };
+            if number == TRIES {
+                let code = if is_restart { "fatal" } else { "start_failed" };
+                return Err(self.core.fail_run(code, &format!("cannot start: {message}")));
+            }
+            sleep(wait_before_try(number + 1)).await;
+        }
+        self.core.hooks = self.core.context.task_hooks();
+        self.tracker.hooks.clone_from(&self.core.hooks);
+        Ok(())
+    }
+
+    async fn work(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
+        loop {
+            let now = self.core.run.clock.now();
+            self.tracker.take_in(now);
+            self.tell_settled(cell).await?;
+            self.obey(cell).await;
+            let room = if self.may_emit() { self.tracker.room() } else { 0 };
+            if room > 0 {
+                self.emit(cell, room, now).await?;
+                if self.last == Next::Emitted && !self.core.outbox.is_blocked() {
+                    self.rest().await;
+                    continue;
+                }
+            }
+            if self.wait(cell).await? {
+                return self.end(cell).await;
+            }
+        }
+    }
+
+    fn may_emit(&self) -> bool {
+        self.is_active && !self.is_draining && self.last != Next::Exhausted && !self.core.outbox.is_blocked()
+    }
+
+    /// Asks the spout for tuples until it has none, or there is other work.
+    async fn emit(&mut self, cell: &mut Box<dyn ErasedSpout>, room: usize, now: Duration) -> Result<(), Fatal> {
+        self.core.stats.activity.begin(now);
+        let before = self.core.stats.activity.running().map_or(0, |(_, calls)| calls);
+        let (mut host, staging, context) = Host::new(&mut self.core, &mut self.tracker, room, now);
+        let call = SpoutCall { staging, slots: &mut self.slots, host: &mut host, context };
+        let outcome = caught(cell.next_batch(call)).await;
+        let (has_emitted, refusal) = (host.has_emitted, host.refusal.take());
+        let calls = self.core.stats.activity.running().map_or(0, |(_, calls)| calls).wrapping_sub(before);
+        self.core.stats.activity.end();
+        self.calls += calls;
+        self.core.is_slow = self.core.run.clock.now() - now > SLOW_CALL * calls.max(1) as u32;
+        if has_emitted {
+            self.core.context.reset_back_off();
+        }
+        match (outcome, refusal) {
+            (Err(Panic(message)), _) => {
+                self.core.report(&message);
+                let wait = self.restarts.after_panic(self.calls);
+                self.restart(cell, wait).await
+            }
+            (Ok(_), Some(message)) => self.after_error(&message).await,
+            (Ok(Ok(next)), None) => {
+                self.last = next;
+                Ok(())
+            }
+            (Ok(Err(error)), None) if error.is_fatal() => match self.restarts.after_fatal(self.calls) {
+                Some(wait) => {
+                    self.core.report(&error.to_string());
+                    self.restart(cell, wait).await
+                }
+                None => Err(self.core.fail_run("fatal", &format!("cannot go on: {error}"))),
+            },
+            (Ok(Err(error)), None) => self.after_error(&error.to_string()).await,
+        }
+    }
+
+    async fn after_error(&mut self, message: &str) -> Result<(), Fatal> {
+        self.core.report(message);
+        self.flush();
+        sleep(AFTER_ERROR).await;
+        self.last = Next::Emitted;
+        Ok(())
+    }
+
+    /// The instance is lost: makes a new one, which is told of all that its predecessor left open.
+    async fn restart(&mut self, cell: &mut Box<dyn ErasedSpout>, wait: Duration) -> Result<(), Fatal> {
+        add(&self.core.stats.restarts, 1);
+        self.core.staging.withdraw();
+        self.core.staging.take_refusal();
+        self.core.staging.room().discard();
+        cell.bind(&mut self.slots);
+        self.flush();
+        sleep(wait).await;
+        self.open(cell, true).await?;
+        self.tracker.take_in(self.core.run.clock.now());
+        self.tracker.fail_all();
+        self.last = Next::Emitted;
+        Ok(())
+    }
+
+    /// Calls `ack` and `fail` for what is settled. More may be settled meanwhile.
+    async fn tell_settled(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
+        while !self.tracker.settled.is_empty() {
+            let mut settled = std::mem::take(&mut self.tracker.settled);
+            let has_failed = settled.iter().any(|settled| !settled.is_acked);
+            self.core.stats.activity.begin(self.core.run.clock.now());
+            let outcome = {
+                let mut calls = pin!(caught(cell.settle(&mut settled, &self.core.context)));
+                let (tracker, outbox) = (&mut self.tracker, &mut self.core.outbox);
+                poll_fn(|cx| {
+                    let outcome = calls.as_mut().poll(cx);
+                    if outcome.is_pending() {
+                        tracker.poll(cx);
+                        let _ = outbox.poll_room(cx);
+                    }
+                    outcome
+                })
+                .await
+            };
+            self.core.stats.activity.end();
+            if has_failed && self.last == Next::Exhausted {
+                self.last = Next::Emitted;
+            }
+            if let Err(Panic(message)) = outcome {
+                self.core.report(&message);
+                // What the lost instance was not told yet, its successor is.
+                settled.append(&mut self.tracker.settled);
+                self.tracker.settled = settled;
+                let wait = self.restarts.after_panic(self.calls);
+                self.restart(cell, wait).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Obeys the coordinator.
+    async fn obey(&mut self, cell: &mut Box<dyn ErasedSpout>) {
+        while let Some(order) = self.tracker.orders.pop_front() {
+            let is_active = order == Control::Activate;
+            self.is_draining |= order == Control::Drain;
+            if self.is_active != is_active {
+                self.is_active = is_active;
+                let what = if is_active { "activate" } else { "deactivate" };
+                match caught(cell.set_active(is_active, &self.core.context)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => self.core.report(&format!("{what}: {error}")),
+                    Err(Panic(message)) => self.core.report(&format!("{what}: {message}")),
+                }
+            }
+        }
+    }
+
+    /// Now and then sends what stands ready and lets others run.
+    async fn rest(&mut self) {
+        let now = self.core.run.clock.now();
+        if now - self.core.last_flush >= FLUSH_INTERVAL {
+            self.flush();
+            yield_now().await;
+        }
+    }
+
+    /// Sends what there is room for, and notes the departure if that was everything.
+    fn flush(&mut self) {
+        let had_to_wait = self.core.outbox.is_blocked();
+        let now = self.core.run.clock.now();
+        self.core.flush(now);
+        if self.core.outbox.is_empty() {
+            self.tracker.ledger.depart(now, had_to_wait);
+        }
+    }
+
+    /// Sends what stands ready and waits until there is something to do; whether the task has ended.
+    async fn wait(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<bool, Fatal> {
+        self.flush();
+        if (self.last == Next::Exhausted || self.is_draining) && self.core.outbox.is_empty() {
+            if !self.has_flushed || self.core.outbox.has_emitted_since_marker() {
+                self.has_flushed = true;
+                let marker = self.core.outbox.next_flush();
+                self.core.outbox.send_marker(marker);
+            }
+            if self.tracker.ledger.open_trees() == 0 && self.tracker.settled.is_empty() {
+                return Ok(true);
+            }
+        }
+        let may_emit = self.may_emit();
+        let is_idle = may_emit && self.last == Next::Idle && self.tracker.room() > 0;
+        if may_emit && !is_idle && self.tracker.room() > 0 {
+            yield_now().await;
+            return Ok(false);
+        }
+        let had_to_wait = self.core.outbox.is_blocked();
+        let outcome = {
+            let (tracker, core) = (&mut self.tracker, &mut self.core);
+            let mut ready = is_idle.then(|| Box::pin(caught(cell.ready(&core.context))));
+            let outbox = &mut core.outbox;
+            poll_fn(|cx| {
+                tracker.poll(cx);
+                let has_left = had_to_wait && outbox.poll_room(cx).is_ready();
+                // A tree that a bolt holds may not count, so there can be room without an ack.
+                let may_open = may_emit && !is_idle && tracker.room() > 0;
+                if !tracker.settled.is_empty() || !tracker.orders.is_empty() || has_left || may_open {
+                    return Poll::Ready(Ok(()));
+                }
+                ready.as_mut().map_or(Poll::Pending, |ready| ready.as_mut().poll(cx))
+            })
+            .await
+        };
+        if had_to_wait && self.core.outbox.is_empty() {
+            self.tracker.ledger.depart(self.core.run.clock.now(), true);
+        }
+        if let Err(Panic(message)) = outcome {
+            self.core.report(&message);
+            let wait = self.restarts.after_panic(self.calls);
+            self.restart(cell, wait).await?;
+        }
+        Ok(false)
+    }
+
+    /// Everything is settled: tells the receivers, and closes the spout.
+    async fn end(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
+        let ending = if self.is_draining { Ending::Stopped } else { Ending::Finished };
+        self.core.outbox.send_marker(Marker::End(ending));
+        match caught(cell.close(&self.core.context)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.core.report(&format!("close: {error}")),
+            Err(Panic(message)) => self.core.report(&format!("close: {message}")),
+        }
+        self.core.counts.publish(&self.core.stats);
+        Ok(())
+    }
+}

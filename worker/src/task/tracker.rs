@@ -1,0 +1,168 @@
+//! A spout task's side of tracking: takes acks from the inbox and time-outs from the clock, whatever
+//! the spout itself is doing.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use galerna_topology_api::TaskHook;
+use galerna_topology_api::engine::Settled;
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::acks::AckBatch;
+use crate::clock::Clock;
+use crate::ledger::Ledger;
+use crate::message::{Control, Message};
+use crate::stats::{TaskStats, add};
+use crate::window::Window;
+
+pub(super) struct Tracker {
+    inbox: mpsc::UnboundedReceiver<Message>,
+    pub(super) ledger: Ledger,
+    pub(super) window: Window,
+    /// Trees that are decided, for whose ids `ack` or `fail` is to be called.
+    pub(super) settled: VecDeque<Settled>,
+    /// Orders not yet obeyed.
+    pub(super) orders: VecDeque<Control>,
+    incarnation: u32,
+    clock: Clock,
+    stats: Arc<TaskStats>,
+    pub(super) hooks: Vec<Arc<dyn TaskHook>>,
+    task: u32,
+    next_expiry: Option<Duration>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Tracker {
+    #[allow(clippy::too_many_arguments, reason = "a plain constructor of plain parts")]
+    pub(super) fn new(
+        task: u32,
+        incarnation: u32,
+        inbox: mpsc::UnboundedReceiver<Message>,
+        timeout: Option<Duration>,
+        max_pending: Option<usize>,
+        clock: Clock,
+        stats: Arc<TaskStats>,
+    ) -> Self {
+        let next_expiry = timeout.map(|timeout| clock.now() + timeout);
+        Self {
+            inbox,
+            ledger: Ledger::new(task, incarnation, timeout),
+            window: Window::new(max_pending, timeout),
+            settled: VecDeque::new(),
+            orders: VecDeque::new(),
+            incarnation,
+            clock,
+            stats,
+            hooks: Vec::new(),
+            task,
+            next_expiry,
+            timer: Box::pin(sleep_until(clock.at(next_expiry.unwrap_or_default()))),
+        }
+    }
+
+    /// How many trees may be opened now.
+    pub(super) fn room(&mut self) -> usize {
+        self.window.room(self.ledger.open_trees(), self.ledger.held_trees())
+    }
+
+    /// Takes what has come in, without waiting.
+    pub(super) fn take_in(&mut self, now: Duration) {
+        while let Ok(message) = self.inbox.try_recv() {
+            self.take(message);
+        }
+        self.expire(now);
+    }
+
+    /// Takes what has come in, and sees to it that the task is polled again for what will.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
+            self.take(message);
+        }
+        while self.ledger.open_trees() > 0
+            && let Some(expiry) = self.next_expiry
+        {
+            self.timer.as_mut().reset(self.clock.at(expiry));
+            if self.timer.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            self.expire(self.clock.now());
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Acks(batch) => self.apply(&batch),
+            Message::Control(order) => self.orders.push_back(order),
+            Message::Data(_) | Message::Marker { .. } => {}
+        }
+    }
+
+    fn apply(&mut self, batch: &AckBatch) {
+        if batch.incarnation != self.incarnation {
+            return;
+        }
+        let now = self.clock.now();
+        let before = self.settled.len();
+        let mut acked = 0;
+        // Trees of one batch have the same latency: they are recorded together.
+        let mut run: (Duration, u64) = (Duration::ZERO, 0);
+        for delta in &batch.deltas {
+            let Some((settled, departed)) = self.ledger.apply(delta, now) else { continue };
+            self.settled.push_back(settled);
+            if settled.is_acked {
+                acked += 1;
+                if departed != run.0 {
+                    self.record(now, run);
+                    run = (departed, 0);
+                }
+                run.1 += 1;
+            }
+        }
+        self.record(now, run);
+        self.count((self.settled.len() - before) as u64, acked, now);
+    }
+
+    fn record(&self, now: Duration, (departed, trees): (Duration, u64)) {
+        if trees > 0 {
+            let latency = now.saturating_sub(departed);
+            self.stats.complete_latency.record_many(latency.as_nanos() as u64, trees);
+            for hook in &self.hooks {
+                (0..trees).for_each(|_| hook.ack(self.task, Some(latency)));
+            }
+        }
+    }
+
+    /// Counts trees that were just settled.
+    pub(super) fn count(&mut self, settled: u64, acked: u64, now: Duration) {
+        add(&self.stats.acked, acked);
+        add(&self.stats.failed, settled - acked);
+        for hook in &self.hooks {
+            (acked..settled).for_each(|_| hook.fail(self.task));
+        }
+        self.window.settled(settled as usize, now);
+    }
+
+    fn expire(&mut self, now: Duration) {
+        if self.next_expiry.is_none_or(|expiry| now < expiry) {
+            return;
+        }
+        let before = self.settled.len();
+        self.next_expiry = self.ledger.expire(now, &mut self.settled);
+        let expired = (self.settled.len() - before) as u64;
+        if expired > 0 {
+            self.count(expired, 0, now);
+        }
+    }
+
+    /// Fails all open trees, because the instance that emitted them is gone.
+    pub(super) fn fail_all(&mut self) {
+        let before = self.settled.len();
+        self.ledger.fail_all(&mut self.settled);
+        let failed = (self.settled.len() - before) as u64;
+        self.count(failed, 0, self.clock.now());
+    }
+}

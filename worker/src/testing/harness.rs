@@ -1,0 +1,263 @@
+//! One bolt without a cluster.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use galerna_topology_api::engine::{
+    Anchor, Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, BoxFuture, ErasedBolt, Flow, HeldEvent,
+    OutputCommand, Root, Staging, TaskPort, TupleSource,
+};
+use galerna_topology_api::{
+    Bolt, ComponentInfo, Error, Fields, ManualBolt, OutputClosed, Resources, Result, Row, Streams, Timestamp,
+    TopologyConfig, TopologyContext, TopologyInfo, Value,
+};
+use tokio::time::Instant;
+
+use crate::stats::TaskStats;
+
+/// Calls one bolt's methods and shows what it emits, acks and fails.
+///
+/// ```
+/// # use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, values};
+/// # use galerna_worker::testing::*;
+/// # struct Double;
+/// # impl Bolt for Double {
+/// #     fn output(&self) -> Streams { Streams::default_fields(["n"]) }
+/// #     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+/// #         out.emit(values![tuple.i64("n")? * 2]);
+/// #         Ok(())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> TestResult {
+/// let mut harness = BoltHarness::new(["n"], || Double).await?;
+/// let executed = harness.execute(values![21]).await;
+/// assert_eq!(executed.emitted, [("default".into(), values![42].to_vec())]);
+/// assert!(executed.is_acked);
+/// # Ok(()) }
+/// ```
+pub struct BoltHarness {
+    cell: Box<dyn ErasedBolt>,
+    staging: Staging,
+    context: TopologyContext,
+    source: Arc<TupleSource>,
+    executed: u32,
+    port: Arc<HarnessPort>,
+}
+
+/// What one call did.
+#[derive(Debug, Default)]
+pub struct Executed {
+    /// The streams and rows that it emitted.
+    pub emitted: Vec<(String, Vec<Value>)>,
+    /// Whether the input was acked when the call returned.
+    pub is_acked: bool,
+    /// Whether the input was kept.
+    pub is_kept: bool,
+    /// Inputs of earlier calls that were acked or failed now, counted from 0.
+    pub settled: Vec<(usize, bool)>,
+    /// Why it failed, if it did.
+    pub error: Option<Error>,
+}
+
+impl BoltHarness {
+    /// A bolt that acks automatically, whose input has these fields. `prepare` was called.
+    ///
+    /// # Errors
+    /// When `prepare` fails.
+    pub async fn new<B: Bolt>(
+        fields: impl Into<Fields>,
+        make: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::of(&BoltCell::auto_factory(move || Ok(make())), fields.into(), TopologyConfig::new()).await
+    }
+
+    /// A bolt that acks by hand. `prepare` was called.
+    ///
+    /// # Errors
+    /// When `prepare` fails.
+    pub async fn manual<B: ManualBolt>(
+        fields: impl Into<Fields>,
+        make: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::of(&BoltCell::factory(move || Ok(make())), fields.into(), TopologyConfig::new()).await
+    }
+
+    /// The general form: a factory and a config.
+    ///
+    /// # Errors
+    /// When the bolt cannot be made or `prepare` fails.
+    pub async fn of(make: &BoltFactory, fields: Fields, config: TopologyConfig) -> Result<Self> {
+        let mut cell = make()?;
+        let output = cell.output();
+        let streams = Streams::default_fields(fields.clone());
+        let components = BTreeMap::from([
+            ("source".into(), ComponentInfo { tasks: 1..2, streams }),
+            ("bolt".into(), ComponentInfo { tasks: 2..3, streams: output.clone() }),
+        ]);
+        let info = TopologyInfo { name: "harness".into(), id: "harness-1".into(), components };
+        let port = Arc::new(HarnessPort { began: Instant::now(), errors: Mutex::default() });
+        let stats = TaskStats::default();
+        let limit = config.emit_limit();
+        let resources = Arc::new(Resources::default());
+        let context = TopologyContext::new(Arc::new(info), "bolt", 2, 1, config, resources, stats.metrics, port.clone());
+        cell.prepare(&context).await?;
+        let source = TupleSource {
+            component: "source".into(),
+            task: 1,
+            incarnation: 1,
+            stream_index: 0,
+            stream: "default".into(),
+            fields,
+        };
+        let staging = Staging::new(Arc::new(output), limit);
+        Ok(Self { cell, staging, context, source: Arc::new(source), executed: 0, port })
+    }
+
+    /// Gives the bolt one tuple.
+    ///
+    /// # Panics
+    /// When the row does not have a value for each field.
+    pub async fn execute(&mut self, row: impl Row) -> Executed {
+        let mut batch = Batch::new(self.source.clone(), 2);
+        row.append_to(&mut batch.values);
+        assert_eq!(batch.values.len(), self.source.fields.len(), "values of a row with {}", self.source.fields);
+        batch.rows = 1;
+        // The slot of the tree tells later which input was acked.
+        let root = Root { spout: 1, incarnation: 1, slot: self.executed, generation: 0 };
+        batch.anchors.push(Anchor { root, edge: 1 });
+        self.executed += 1;
+        let mut host = Host { executed: Executed::default(), room: self.staging.room(), has_input: true };
+        let mut cursor = 0;
+        let call = BoltCall {
+            batch: &batch,
+            cursor: &mut cursor,
+            staging: &mut self.staging,
+            host: &mut host,
+            context: &self.context,
+        };
+        self.cell.execute_batch(call).await;
+        host.executed
+    }
+
+    /// Gives the bolt a tick.
+    pub async fn tick(&mut self) -> Executed {
+        self.event(BoltEvent::Tick).await
+    }
+
+    /// Flushes the bolt.
+    pub async fn flush(&mut self) -> Executed {
+        self.event(BoltEvent::Flush).await
+    }
+
+    /// Has the bolt say its last words.
+    pub async fn finish(&mut self) -> Executed {
+        self.event(BoltEvent::Finish).await
+    }
+
+    /// Has the bolt clean up.
+    ///
+    /// # Errors
+    /// When `cleanup` fails.
+    pub async fn cleanup(&mut self) -> Result<()> {
+        self.cell.cleanup(&self.context).await
+    }
+
+    /// The errors that the bolt reported without failing.
+    pub fn reported(&self) -> Vec<String> {
+        self.port.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn event(&mut self, event: BoltEvent) -> Executed {
+        let mut host = Host { executed: Executed::default(), room: self.staging.room(), has_input: false };
+        self.cell.event(event, &mut self.staging, &mut host, &self.context).await;
+        host.executed
+    }
+}
+
+struct Host {
+    executed: Executed,
+    room: Arc<galerna_topology_api::engine::Room>,
+    has_input: bool,
+}
+
+impl Host {
+    fn take_rows(&mut self, staging: &mut Staging) {
+        let mut place = 0;
+        for row in &staging.rows {
+            let spec = &staging.streams.iter().as_slice()[row.stream as usize];
+            let values = staging.values[place..place + spec.fields.len()].to_vec();
+            place += spec.fields.len();
+            self.executed.emitted.push((spec.id.to_string(), values));
+        }
+        staging.withdraw();
+    }
+}
+
+impl BoltHost for Host {
+    fn settle(&mut self, staging: &mut Staging, _: Option<usize>, outcome: Result<()>) -> Flow {
+        let refusal = staging.take_refusal().map(Error::from);
+        let outcome = outcome.and(refusal.map_or(Ok(()), Err));
+        let is_ok = outcome.is_ok();
+        self.executed.error = outcome.err();
+        if is_ok {
+            self.take_rows(staging);
+        }
+        staging.withdraw();
+        self.executed.is_kept = is_ok && staging.kept.take().is_some();
+        self.executed.is_acked = is_ok && self.has_input && !self.executed.is_kept;
+        let mut decided: Vec<(u32, bool)> = std::mem::take(&mut staging.events)
+            .into_iter()
+            .map(|event| match event {
+                HeldEvent::Ack(slot) => (slot, is_ok),
+                HeldEvent::Fail(slot) => (slot, false),
+            })
+            .collect();
+        decided.extend(staging.held.take_dropped().into_iter().map(|slot| (slot, false)));
+        for (slot, is_acked) in decided {
+            let anchors = staging.held.remove(slot).map(|entry| entry.anchors).unwrap_or_default();
+            self.executed.settled.extend(anchors.iter().map(|anchor| (anchor.root.slot as usize, is_acked)));
+        }
+        Flow::Continue
+    }
+
+    fn poll_pending(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        if !self.room.has_mail() {
+            return Poll::Pending;
+        }
+        if let (Some(mut staged), _) = self.room.take() {
+            self.take_rows(&mut staged);
+            self.room.made();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn time_call(&mut self, _: bool) {}
+}
+
+struct HarnessPort {
+    began: Instant,
+    errors: Mutex<Vec<String>>,
+}
+
+impl TaskPort for HarnessPort {
+    fn report_error(&self, error: &Error) {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
+    }
+    fn count_replayed(&self, _: u64) {}
+    fn give_up(&self, _: &[Value], _: &str) {}
+    fn submit(&self, _: OutputCommand) -> BoxFuture<'_, Result<(), OutputClosed>> {
+        Box::pin(async { Err(OutputClosed) })
+    }
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+    fn now(&self) -> Timestamp {
+        crate::clock::WallClock::system().now()
+    }
+}

@@ -1,0 +1,51 @@
+//! Reports calls of user code that do not come back. It never ends anything: a busy task may be
+//! right.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use galerna_topology_api::TaskId;
+use smol_str::SmolStr;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::run::RunShared;
+use crate::stats::{TaskStats, add};
+
+/// How long a call may take before it is reported.
+const LONG_CALL: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What was seen of a running call.
+#[derive(Clone, Copy)]
+struct Seen {
+    calls: u64,
+    since: Duration,
+    is_reported: bool,
+}
+
+/// Watches all tasks of a run, for as long as it is polled.
+pub(crate) async fn watch(run: Arc<RunShared>, tasks: Vec<(SmolStr, TaskId, Arc<TaskStats>)>) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen: BTreeMap<TaskId, Seen> = BTreeMap::new();
+    loop {
+        ticks.tick().await;
+        let now = run.clock.now();
+        for (component, task, stats) in &tasks {
+            let Some((began, calls)) = stats.activity.running() else {
+                seen.remove(task);
+                continue;
+            };
+            let entry = seen.entry(*task).or_insert(Seen { calls, since: began, is_reported: false });
+            if entry.calls != calls {
+                // Between two looks a call came back: the current one began after the last look.
+                *entry = Seen { calls, since: now, is_reported: false };
+            } else if !entry.is_reported && now.saturating_sub(entry.since) >= LONG_CALL {
+                entry.is_reported = true;
+                add(&stats.errors, 1);
+                run.list_error(component, *task, "a call is still running after 5 s");
+            }
+        }
+    }
+}

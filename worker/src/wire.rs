@@ -1,0 +1,224 @@
+//! The encoding of frames: compact, without self-description; both ends run the same executable.
+//!
+//! Integers are LEB128, signed ones zigzag, edges and floats 8 bytes little-endian; what has no
+//! fixed size has its length in front. Value tags above the last known one are reserved.
+
+mod reader;
+mod value;
+
+use galerna_topology_api::engine::{Anchor, Batch, Root};
+
+use crate::acks::{AckBatch, AckDelta, AckKind};
+use crate::edges::{Ending, Marker};
+use crate::link::{Frame, Sources};
+use reader::Reader;
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The bytes end too early.
+    #[error("the frame ends too early")]
+    Short,
+    /// Bytes are left over.
+    #[error("{0} bytes too many behind the frame")]
+    Long(usize),
+    /// A number that stands for nothing.
+    #[error("unknown {what} {found}")]
+    Unknown {
+        /// What the number stands for.
+        what: &'static str,
+        /// The number.
+        found: u64,
+    },
+    /// A number beyond its range.
+    #[error("a number is out of range")]
+    Range,
+    /// Text that is not UTF-8.
+    #[error("text is not UTF-8")]
+    Text,
+    /// Lists in lists beyond the limit.
+    #[error("values are nested deeper than {0}")]
+    Depth(usize),
+}
+
+const DATA: u8 = 0;
+const MARKER: u8 = 1;
+const ACKS: u8 = 2;
+const CREDIT: u8 = 3;
+
+const FLUSH: u8 = 0;
+const END_FINISHED: u8 = 1;
+const END_STOPPED: u8 = 2;
+
+const IS_FINAL: u8 = 1;
+const HAS_ANCHORS: u8 = 2;
+
+/// Appends a number.
+fn put(number: impl Into<u64>, bytes: &mut Vec<u8>) {
+    let mut number = number.into();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Appends the encoding of a frame.
+pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
+    match frame {
+        Frame::Data { batch, weight } => {
+            bytes.push(DATA);
+            encode_batch(batch, *weight, bytes);
+        }
+        Frame::Marker { from, to, marker } => {
+            bytes.push(MARKER);
+            put(*from, bytes);
+            put(*to, bytes);
+            match marker {
+                Marker::Flush(number) => {
+                    bytes.push(FLUSH);
+                    put(*number, bytes);
+                }
+                Marker::End(Ending::Finished) => bytes.push(END_FINISHED),
+                Marker::End(Ending::Stopped) => bytes.push(END_STOPPED),
+            }
+        }
+        Frame::Acks(AckBatch { spout, incarnation, deltas }) => {
+            bytes.push(ACKS);
+            put(*spout, bytes);
+            put(*incarnation, bytes);
+            put(deltas.len() as u64, bytes);
+            for AckDelta { slot, generation, kind, xor } in deltas {
+                put(*slot, bytes);
+                put(*generation, bytes);
+                bytes.push(*kind as u8);
+                bytes.extend_from_slice(&xor.to_le_bytes());
+            }
+        }
+        Frame::Credit { from, to, weight } => {
+            bytes.push(CREDIT);
+            put(*from, bytes);
+            put(*to, bytes);
+            put(*weight as u64, bytes);
+        }
+    }
+}
+
+fn encode_batch(batch: &Batch, weight: usize, bytes: &mut Vec<u8>) {
+    let has_anchors = !batch.anchors.is_empty();
+    put(batch.source.task, bytes);
+    put(batch.source.stream_index, bytes);
+    put(batch.source.incarnation, bytes);
+    put(batch.target, bytes);
+    put(weight as u64, bytes);
+    put(batch.rows as u64, bytes);
+    bytes.push(u8::from(batch.is_final) * IS_FINAL | u8::from(has_anchors) * HAS_ANCHORS);
+    batch.values.iter().for_each(|value| value::encode(value, bytes));
+    if has_anchors {
+        batch.anchors.iter().for_each(|anchor| encode_anchor(*anchor, bytes));
+        put(batch.more_anchors.len() as u64, bytes);
+        for (row, anchor) in &batch.more_anchors {
+            put(*row, bytes);
+            encode_anchor(*anchor, bytes);
+        }
+    }
+}
+
+fn encode_anchor(Anchor { root, edge }: Anchor, bytes: &mut Vec<u8>) {
+    put(root.spout, bytes);
+    put(root.incarnation, bytes);
+    put(root.slot, bytes);
+    put(root.generation, bytes);
+    bytes.extend_from_slice(&edge.to_le_bytes());
+}
+
+/// Reads a frame.
+///
+/// # Errors
+/// When the bytes are no frame, or name a stream that is not among `sources`.
+pub(crate) fn decode(bytes: &[u8], sources: &Sources) -> Result<Frame, WireError> {
+    let mut reader = Reader::new(bytes);
+    let frame = match reader.byte()? {
+        DATA => decode_batch(&mut reader, sources)?,
+        MARKER => {
+            let (from, to) = (reader.number()?, reader.number()?);
+            let marker = match reader.byte()? {
+                FLUSH => Marker::Flush(reader.number()?),
+                END_FINISHED => Marker::End(Ending::Finished),
+                END_STOPPED => Marker::End(Ending::Stopped),
+                found => return Err(WireError::Unknown { what: "marker", found: found.into() }),
+            };
+            Frame::Marker { from, to, marker }
+        }
+        ACKS => decode_acks(&mut reader)?,
+        CREDIT => Frame::Credit { from: reader.number()?, to: reader.number()?, weight: reader.number()? },
+        found => return Err(WireError::Unknown { what: "frame", found: found.into() }),
+    };
+    reader.finish()?;
+    Ok(frame)
+}
+
+fn decode_acks(reader: &mut Reader<'_>) -> Result<Frame, WireError> {
+    let (spout, incarnation) = (reader.number()?, reader.number()?);
+    let count = reader.count(11)?;
+    let mut deltas = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (slot, generation) = (reader.number()?, reader.number()?);
+        let kind = match reader.byte()? {
+            0 => AckKind::Ack,
+            1 => AckKind::Fail,
+            2 => AckKind::Held,
+            3 => AckKind::Reset,
+            found => return Err(WireError::Unknown { what: "ack", found: found.into() }),
+        };
+        deltas.push(AckDelta { slot, generation, kind, xor: reader.fixed()? });
+    }
+    Ok(Frame::Acks(AckBatch { spout, incarnation, deltas }))
+}
+
+fn decode_batch(reader: &mut Reader<'_>, sources: &Sources) -> Result<Frame, WireError> {
+    let (task, stream) = (reader.number()?, reader.number()?);
+    let source = sources
+        .get(&(task, stream))
+        .ok_or(WireError::Unknown { what: "stream of task", found: task.into() })?
+        .clone();
+    let incarnation: u32 = reader.number()?;
+    if incarnation != source.incarnation {
+        return Err(WireError::Unknown { what: "incarnation", found: incarnation.into() });
+    }
+    let mut batch = Batch::new(source, reader.number()?);
+    let weight = reader.number()?;
+    let arity = batch.source.fields.len();
+    batch.rows = reader.number()?;
+    let flags = reader.byte()?;
+    let values = batch.rows.checked_mul(arity).ok_or(WireError::Range)?;
+    reader.check_room(values)?;
+    batch.is_final = flags & IS_FINAL != 0;
+    batch.values = (0..values).map(|_| value::decode(reader)).collect::<Result<_, _>>()?;
+    if flags & HAS_ANCHORS != 0 {
+        reader.check_room(batch.rows)?;
+        batch.anchors = (0..batch.rows).map(|_| decode_anchor(reader)).collect::<Result<_, _>>()?;
+        let more = reader.count(13)?;
+        batch.more_anchors =
+            (0..more).map(|_| Ok((reader.number()?, decode_anchor(reader)?))).collect::<Result<_, WireError>>()?;
+        let is_ascending = batch.more_anchors.is_sorted_by_key(|(row, _)| *row);
+        if !is_ascending {
+            return Err(WireError::Range);
+        }
+    }
+    Ok(Frame::Data { batch, weight })
+}
+
+fn decode_anchor(reader: &mut Reader<'_>) -> Result<Anchor, WireError> {
+    let root = Root {
+        spout: reader.number()?,
+        incarnation: reader.number()?,
+        slot: reader.number()?,
+        generation: reader.number()?,
+    };
+    Ok(Anchor { root, edge: reader.fixed()? })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use std::collections::BTreeMap;
+
+use galerna_topology_api::*;
+use galerna_worker::testing::*;
+
+use crate::support::{Log, Noting, Numbers, numbers};
+
+/// Runs numbers through four tasks of one bolt; what each task got.
+async fn dealt(grouping: Grouping, count: i64, cluster: LocalCluster) -> TestResult<BTreeMap<TaskId, Vec<i64>>> {
+    let log = Log::default();
+    let mut builder = TopologyBuilder::new("groupings");
+    let _ = builder.spout("numbers", move || Numbers::new(count));
+    let noting = log.clone();
+    let _ = builder.bolt("bolt", move || Noting::new(&noting, ["n"])).parallelism(2).tasks(4).input(
+        "numbers",
+        DEFAULT_STREAM,
+        grouping,
+    );
+    let run = cluster.complete(builder.build()?).await?;
+    assert_eq!(run.spout("numbers").acked(), count as u64);
+    assert_eq!(run.spout("numbers").failed(), 0);
+    let mut tasks: BTreeMap<TaskId, Vec<i64>> = BTreeMap::new();
+    for (task, row) in log.by_task() {
+        tasks.entry(task).or_default().push(row[0].as_i64().unwrap());
+    }
+    Ok(tasks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn shuffle_deals_evenly() -> TestResult {
+    let tasks = dealt(Grouping::Shuffle, 100_000, LocalCluster::new()).await?;
+    assert_eq!(tasks.len(), 4);
+    for (task, got) in tasks {
+        assert!((24_500..=25_500).contains(&got.len()), "task {task} got {}", got.len());
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn fields_sends_equal_keys_to_the_same_task_in_every_worker() -> TestResult {
+    let alone = dealt(Grouping::Fields(["n"].into()), 1000, LocalCluster::new()).await?;
+    let spread = dealt(Grouping::Fields(["n"].into()), 1000, LocalCluster::new().workers(3)).await?;
+    assert_eq!(alone.len(), 4);
+    assert_eq!(alone, spread);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn global_goes_to_the_lowest_task_and_all_to_each() -> TestResult {
+    let global = dealt(Grouping::Global, 100, LocalCluster::new()).await?;
+    assert_eq!(global.into_iter().collect::<Vec<_>>(), [(2, (0..100).collect())]);
+    let all = dealt(Grouping::All, 100, LocalCluster::new().serialize_all()).await?;
+    assert_eq!(all.len(), 4);
+    assert!(all.values().all(|got| *got == (0..100).collect::<Vec<_>>()));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_between_two_tasks_is_the_order_emitted() -> TestResult {
+    for cluster in [LocalCluster::new(), LocalCluster::new().workers(2), LocalCluster::new().serialize_all()] {
+        let tasks = dealt(Grouping::Shuffle, 20_000, cluster).await?;
+        assert!(tasks.values().all(|got| got.is_sorted()));
+    }
+    Ok(())
+}
+
+/// Emits each number to the task that it names.
+struct ToTask;
+
+impl Bolt for ToTask {
+    fn output(&self) -> Streams {
+        Streams::none().direct_stream("named", ["n"])
+    }
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+        let n = tuple.i64("n")?;
+        let tasks = out.context().tasks_of("sink").ok_or("no sink")?;
+        let task = tasks.start + n as u32 % (tasks.end - tasks.start);
+        out.emit_direct(task, "named", values![n]);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn direct_goes_to_the_task_that_the_emitter_names() -> TestResult {
+    let log = Log::default();
+    let mut builder = TopologyBuilder::new("direct");
+    let _ = builder.spout("numbers", || Numbers::new(90));
+    let _ = builder.bolt("to-task", || ToTask).shuffle("numbers");
+    let noting = log.clone();
+    let _ = builder.bolt("sink", move || Noting::new(&noting, ["n"])).parallelism(3).direct("to-task", "named");
+    let run = LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!(run.spout("numbers").acked(), 90);
+    let first = 3;
+    assert!(log.by_task().iter().all(|(task, row)| i64::from(task - first) == row[0].as_i64().unwrap() % 3));
+    assert_eq!(numbers(&log.rows()).len(), 90);
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Components that the tests have in common.
+
+use std::sync::{Arc, Mutex};
+
+use galerna_topology_api::*;
+
+/// What a bolt has received, shared with the test.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<(TaskId, Vec<Value>)>>>);
+
+impl Log {
+    pub(crate) fn rows(&self) -> Vec<Vec<Value>> {
+        self.0.lock().unwrap().iter().map(|(_, row)| row.clone()).collect()
+    }
+    pub(crate) fn by_task(&self) -> Vec<(TaskId, Vec<Value>)> {
+        self.0.lock().unwrap().clone()
+    }
+    pub(crate) fn note(&self, task: TaskId, row: &[Value]) {
+        self.0.lock().unwrap().push((task, row.to_vec()));
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+/// Notes what it receives, and passes it on.
+pub(crate) struct Noting {
+    pub(crate) log: Log,
+    pub(crate) fields: Fields,
+}
+
+impl Noting {
+    pub(crate) fn new(log: &Log, fields: impl Into<Fields>) -> Self {
+        Self { log: log.clone(), fields: fields.into() }
+    }
+}
+
+impl Bolt for Noting {
+    fn output(&self) -> Streams {
+        Streams::default_fields(self.fields.clone())
+    }
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+        self.log.note(out.context().task_id(), tuple.values());
+        out.emit(tuple.values());
+        Ok(())
+    }
+}
+
+/// Emits the numbers from 0, reliably, and emits again what fails.
+pub(crate) struct Numbers {
+    next: i64,
+    count: i64,
+    open: RetryBuffer<i64>,
+    retries: RetryPolicy,
+}
+
+impl Numbers {
+    pub(crate) fn new(count: i64) -> Self {
+        let retries = RetryPolicy { limit: 20, ..RetryPolicy::default() };
+        Self { next: 0, count, open: RetryBuffer::new(retries), retries }
+    }
+    pub(crate) fn endless() -> Self {
+        Self::new(i64::MAX)
+    }
+    pub(crate) fn retries(mut self, limit: u32) -> Self {
+        self.retries.limit = limit;
+        self.open = RetryBuffer::new(self.retries);
+        self
+    }
+}
+
+impl Spout for Numbers {
+    type MessageId = i64;
+    fn output(&self) -> Streams {
+        Streams::default_fields(["n"])
+    }
+    async fn next(&mut self, out: &mut SpoutEmitter<'_, i64>) -> Result<Next> {
+        if let Some((id, values)) = self.open.due(out.context()) {
+            out.emit(id, values);
+        } else if self.next < self.count {
+            self.open.sent(self.next, values![self.next].to_vec());
+            out.emit(self.next, values![self.next]);
+            self.next += 1;
+        } else {
+            return Ok(if self.open.is_waiting() { Next::Idle } else { Next::Exhausted });
+        }
+        Ok(Next::Emitted)
+    }
+    async fn ack(&mut self, id: i64, _: &TopologyContext) -> Result<()> {
+        self.open.ack(&id);
+        Ok(())
+    }
+    async fn fail(&mut self, id: i64, context: &TopologyContext) -> Result<()> {
+        self.open.fail(&id, context);
+        Ok(())
+    }
+}
+
+pub(crate) fn numbers(rows: &[Vec<Value>]) -> Vec<i64> {
+    rows.iter().map(|row| row[0].as_i64().unwrap()).collect()
+}
