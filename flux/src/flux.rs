@@ -44,7 +44,7 @@ pub struct Loaded {
     pub topology: Topology,
     /// What is not as it seems, but no reason not to run.
     pub warnings: Vec<Diagnostic>,
-    /// The files that were read: the topology's own first, then what it includes.
+    /// The files that were read: the topology's own first, then properties and what it includes.
     pub files: Vec<PathBuf>,
 }
 

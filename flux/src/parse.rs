@@ -23,8 +23,7 @@ pub(crate) fn parse(text: &str, file: u32, problems: &mut Problems) -> Result<Op
         let whole = Span { line: 0, ..start };
         return Err(Fault::new(whole, format!("the file has {} bytes, more than {MOST_BYTES}", text.len())));
     }
-    // A byte order mark is no content and takes no column.
-    let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut parser = Parser::new_from_str(text);
     let mut tree =
         Tree { file, problems, frames: Vec::new(), anchors: BTreeMap::new(), budget: Budget::default(), root: None };
     let mut documents = 0;

@@ -26,6 +26,11 @@ use crate::shape::shape;
 /// All names share one space. The last one of a name wins, so that a program can put a type of its
 /// own in the place of a stock one.
 ///
+/// A type is made by its own `Deserialize`: `properties` are its fields by name, `constructorArgs` its
+/// fields in the order of their declaration. Serde's `alias`es count as fields of their own there, and
+/// a type with `flatten` has no order at all: such types take `properties`. Unknown properties are
+/// errors whether or not the type says `deny_unknown_fields`.
+///
 /// ```
 /// use galerna_flux::Registry;
 /// # use galerna_topology_api::{Bolt, BoltResult, Emitter, Tuple};

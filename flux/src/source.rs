@@ -27,7 +27,11 @@ pub(crate) struct Source {
 
 impl Sources {
     /// Takes a text in and answers its number.
-    pub(crate) fn add(&mut self, source: Source) -> u32 {
+    pub(crate) fn add(&mut self, mut source: Source) -> u32 {
+        // A byte order mark is no content and takes no column.
+        if source.text.starts_with('\u{feff}') {
+            source.text.drain(..'\u{feff}'.len_utf8());
+        }
         self.0.push(source);
         (self.0.len() - 1) as u32
     }

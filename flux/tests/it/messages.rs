@@ -278,3 +278,26 @@ fn problems_are_data_for_scripts() {
     let found = serde_json::to_value(&error(&GOOD.replace("to: split", "to: splt")).diagnostics).unwrap();
     insta::assert_snapshot!(found, @r#"[{"file":"topology.yaml","line":12,"column":9,"severity":"error","message":"the stream leads to unknown bolt `splt`; did you mean `split`?"}]"#);
 }
+
+#[test]
+fn byte_order_mark_and_carriage_returns_move_no_place() {
+    let text = format!("\u{feff}nmae: x\n{GOOD}").replace('\n', "\r\n");
+    insta::assert_snapshot!(error(&text), @r#"
+error: unknown key `nmae` in a topology; did you mean `name`?
+ --> topology.yaml:1:1
+  |
+1 | nmae: x
+  | ^^^^
+
+1 error
+"#);
+}
+
+#[test]
+fn file_that_is_no_text_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("topology.yaml");
+    std::fs::write(&file, b"name: a\nspouts: \xff\n").unwrap();
+    let error = galerna_flux::Flux::read(&file).build(&registry()).unwrap_err();
+    assert!(error.diagnostics[0].message.ends_with("it is not UTF-8 text (line 2)"), "{error}");
+}
