@@ -1,7 +1,10 @@
 //! `count-by`: how often each value comes.
 
+mod window;
+
 use std::collections::BTreeSet;
 
+use galerna_topology_api::human::HumanDuration;
 use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, Value};
 use serde::Deserialize;
 use smol_str::SmolStr;
@@ -9,6 +12,7 @@ use smol_str::SmolStr;
 use super::key::{KeyMap, key_of, values_of};
 use super::{EmitWhen, ROWS_BEFORE_ROOM};
 use crate::catalogue::StockType;
+use window::Window;
 
 pub(crate) const STOCK: StockType = StockType {
     name: "count-by",
@@ -25,19 +29,44 @@ pub(crate) const STOCK: StockType = StockType {
 /// count when the input has ended, in the order of the values; `tick` emits those that have changed
 /// since the last tick (`topology.tick.tuple.freq.secs`), and at the end; `each` emits the new count
 /// for every tuple. Counts live in memory: a tuple that is replayed counts again.
+///
+/// With a `window`, which goes with `emit: tick`, only what came within that time counts, to
+/// within a tick; a count that falls to 0 is emitted once more.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Properties")]
 pub struct CountBy {
+    fields: Vec<SmolStr>,
+    emit: EmitWhen,
+    output: SmolStr,
+    counts: KeyMap<i64>,
+    /// What has changed and was not emitted yet, with `emit: tick`.
+    changed: BTreeSet<Value>,
+    window: Option<Window>,
+}
+
+/// The properties as written.
+#[derive(Deserialize)]
+#[serde(rename = "CountBy", deny_unknown_fields)]
+struct Properties {
     fields: Vec<SmolStr>,
     #[serde(default)]
     emit: EmitWhen,
     #[serde(default = "default_output")]
     output: SmolStr,
-    #[serde(skip)]
-    counts: KeyMap<i64>,
-    /// What has changed and was not emitted yet, with `emit: tick`.
-    #[serde(skip)]
-    changed: BTreeSet<Value>,
+    window: Option<HumanDuration>,
+}
+
+impl TryFrom<Properties> for CountBy {
+    type Error = &'static str;
+
+    fn try_from(properties: Properties) -> Result<Self, &'static str> {
+        let Properties { fields, emit, output, window } = properties;
+        if window.is_some() && emit != EmitWhen::Tick {
+            return Err("a `window` moves with each tick: it needs `emit: tick`");
+        }
+        let (counts, changed) = Default::default();
+        Ok(Self { fields, emit, output, counts, changed, window: window.map(|length| Window::new(length.0)) })
+    }
 }
 
 const fn default_output() -> SmolStr {
@@ -66,6 +95,16 @@ impl CountBy {
     }
 }
 
+/// Lowers a count; at 0 the key is forgotten.
+fn subtract(counts: &mut KeyMap<i64>, key: &Value, count: i64) {
+    if let Some(all) = counts.get_mut(key) {
+        *all -= count;
+        if *all == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
 impl Bolt for CountBy {
     fn output(&self) -> Streams {
         let names = self.fields.iter().chain([&self.output]).cloned();
@@ -88,6 +127,9 @@ impl Bolt for CountBy {
         match self.emit {
             EmitWhen::Finish => {}
             EmitWhen::Tick => {
+                if let Some(window) = &mut self.window {
+                    window.add(key.clone());
+                }
                 self.changed.insert(key);
             }
             EmitWhen::Each => out.emit(self.row(&key, count)),
@@ -96,6 +138,13 @@ impl Bolt for CountBy {
     }
 
     async fn tick(&mut self, out: &mut Emitter<'_>) -> BoltResult {
+        if let Some(window) = &mut self.window {
+            let gone = window.advance(out.context().elapsed());
+            for (key, count) in gone {
+                subtract(&mut self.counts, &key, count);
+                self.changed.insert(key);
+            }
+        }
         self.emit_changed(out).await;
         Ok(())
     }
@@ -154,6 +203,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn in_a_window_old_tuples_stop_counting_and_a_zero_is_told_once() {
+        let mut test = counting("{fields: [word], emit: tick, window: 60s}").await;
+        test.pass_millis(40_000);
+        test.tick().await.unwrap();
+        assert_eq!(test.take_emitted(), [values!["a", 1], values!["b", 3]]);
+        test.execute(values!["b", "en"]).await.unwrap();
+        test.pass_millis(60_000);
+        test.tick().await.unwrap();
+        assert_eq!(test.take_emitted(), [values!["a", 0], values!["b", 1]]);
+        test.pass_millis(60_000);
+        test.tick().await.unwrap();
+        assert_eq!(test.take_emitted(), [values!["b", 0]]);
+        test.tick().await.unwrap();
+        assert!(test.take_emitted().is_empty());
+    }
+
+    #[tokio::test]
     async fn each_tuple_brings_its_new_count() {
         let mut test = counting("{fields: [word], emit: each}").await;
         test.finish().await.unwrap();
@@ -173,7 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_property_is_refused() {
+    fn an_unknown_property_or_a_window_without_ticks_is_refused() {
         assert!(refusal::<CountBy>("{fields: [a], emits: tick}").contains("unknown field `emits`"));
+        assert!(refusal::<CountBy>("{fields: [a], window: 1m}").contains("it needs `emit: tick`"));
     }
 }

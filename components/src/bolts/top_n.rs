@@ -23,7 +23,8 @@ pub(crate) const STOCK: StockType = StockType {
 /// It wants a global grouping. `emit: finish` emits the ranking when the input has ended; `tick` at
 /// a tick (`topology.tick.tuple.freq.secs`), and `each` at a tuple, if the ranking has changed then,
 /// and at the end if it has changed since. `each` goes through all keys for each tuple: it is for
-/// few keys. The rows of all keys live in memory.
+/// few keys. The rows of all keys live in memory; `forget_zero` drops those that rank by a zero, as
+/// counts over a window come to be.
 #[derive(Deserialize)]
 #[serde(try_from = "Properties")]
 pub struct TopN {
@@ -47,6 +48,8 @@ struct Properties {
     key: Option<Vec<SmolStr>>,
     #[serde(default)]
     emit: EmitWhen,
+    #[serde(default)]
+    forget_zero: bool,
 }
 
 fn default_fields() -> Vec<SmolStr> {
@@ -71,10 +74,10 @@ impl TryFrom<Properties> for TopN {
 
 impl TopN {
     fn ranking(&self) -> Vec<Box<[Value]>> {
-        let rank = |(a_key, a): &(&Value, &Box<[Value]>), (b_key, b): &(&Value, &Box<[Value]>)| {
+        let rank = |(a_key, a): &(&Value, &[Value]), (b_key, b): &(&Value, &[Value])| {
             b[self.by].cmp(&a[self.by]).then_with(|| a_key.cmp(b_key))
         };
-        let mut rows: Vec<_> = self.rows.iter().collect();
+        let mut rows: Vec<_> = self.rows.iter().map(|(key, row)| (key, &**row)).collect();
         let n = self.properties.n;
         if n == 0 {
             return Vec::new();
@@ -85,7 +88,7 @@ impl TopN {
             rows.truncate(n);
         }
         rows.sort_unstable_by(rank);
-        rows.into_iter().map(|(_, row)| row.clone()).collect()
+        rows.into_iter().map(|(_, row)| row.into()).collect()
     }
 
     async fn emit_if_changed(&mut self, out: &mut Emitter<'_>) {
@@ -109,8 +112,14 @@ impl Bolt for TopN {
     }
 
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
-        let row = self.properties.fields.iter().map(|field| tuple.get(field).cloned()).collect::<Result<_, _>>()?;
-        self.rows.insert(key_of(tuple, &self.key)?, row);
+        let fields = &self.properties.fields;
+        let row: Box<[Value]> = fields.iter().map(|field| tuple.get(field).cloned()).collect::<Result<_, _>>()?;
+        let key = key_of(tuple, &self.key)?;
+        if self.properties.forget_zero && row[self.by] == Value::Int(0) {
+            self.rows.remove(&key);
+        } else {
+            self.rows.insert(key, row);
+        }
         if self.properties.emit == EmitWhen::Each {
             self.emit_if_changed(out).await;
         }
@@ -171,6 +180,16 @@ mod tests {
     async fn each_change_brings_the_ranking() {
         let mut test = ranking("{by: count, n: 1, emit: each}").await;
         assert_eq!(test.take_emitted(), [values!["c", 2], values!["a", 9], values!["a", 5]]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_fell_to_zero_is_forgotten_if_asked() {
+        let mut test = ranking("{by: count, n: 9, forget_zero: true}").await;
+        for word in ["a", "c", "d"] {
+            test.execute(values![word, 0]).await.unwrap();
+        }
+        test.finish().await.unwrap();
+        assert_eq!(test.take_emitted(), [values!["b", 2]]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use galerna_topology_api::engine::{
     Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, ErasedBolt, Flow, HeldEvent, Room, Staging,
@@ -168,6 +169,10 @@ impl BoltTest {
             self.host.failed += 1;
         }
         self.host.failed
+    }
+
+    pub(crate) fn pass_millis(&self, millis: u64) {
+        self.port.advance(Duration::from_millis(millis));
     }
 
     /// Waits until so many inputs were acked, while spawned work goes on.
