@@ -135,7 +135,7 @@ impl ManualBolt for FileSink {
 
     async fn cleanup(&mut self, _: &TopologyContext) -> BoltResult {
         match self.running.take() {
-            Some(running) => running.writer.sync(false).await,
+            Some(running) => running.writer.close().await,
             None => Ok(()),
         }
     }

@@ -43,7 +43,9 @@ pub(crate) const STOCK: StockType = StockType {
 ///
 /// **From where.** From the start, each time; or, with `position`, from the first line that an
 /// earlier run had not seen acked (or given up and listed). That file is written once a second, by
-/// atomic rename; tasks beyond the first add their number to its name.
+/// atomic rename; tasks beyond the first add their number to its name. A file is known again under
+/// another name, so that with a pattern for both, such as `app.log*`, nothing is missed when it was
+/// rotated while nobody looked.
 ///
 /// **What is no text.** A line that is not UTF-8, unless `encoding` is `lossy`, or is longer than
 /// `max_line`, ends the run with an error that names the file and the byte.

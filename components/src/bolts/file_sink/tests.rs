@@ -157,6 +157,7 @@ async fn a_full_disk_is_one_fatal_error_and_fails_what_was_held() {
     assert!(error.is_fatal());
     assert_eq!(error.to_string(), "cannot write to /dev/full: No space left on device (os error 28)");
     assert_eq!((test.acked(), test.failed()), (0, 1));
+    test.cleanup().await.unwrap();
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ struct Synced {
     is_any: AtomicBool,
     added: Notify,
     failure: OnceLock<String>,
+    is_failure_told: AtomicBool,
 }
 
 impl Synced {
@@ -75,7 +76,13 @@ impl Handle {
         }
     }
 
+    /// As the last call: waits until all lines are safe, unless it was told that they never will be.
+    pub(super) async fn close(&self) -> BoltResult {
+        if self.synced.is_failure_told.load(Ordering::Relaxed) { Ok(()) } else { self.sync(false).await }
+    }
+
     fn failure(&self) -> Error {
+        self.synced.is_failure_told.store(true, Ordering::Relaxed);
         let failure = self.synced.failure.get().map_or("the writer has ended", String::as_str);
         Error::fatal(failure.to_owned())
     }

@@ -240,6 +240,22 @@ async fn a_position_of_another_file_of_that_name_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_position_holds_when_a_file_was_rotated_while_nobody_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let pattern = folder.path().join("log*");
+    let position = format!("position: '{}'", folder.path().join("position").display());
+    append(&path, "one\n");
+    open(&pattern, &position).await.run_to_end().await;
+    append(&path, "two\n");
+    fs::rename(&path, folder.path().join("log.1")).unwrap();
+    append(&path, "three\n");
+    let mut test = open(&pattern, &position).await;
+    test.exhaust().await.unwrap();
+    assert_eq!(test.texts(), ["three", "two"]);
+}
+
+#[tokio::test]
 async fn a_pipe_is_refused_rather_than_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");
