@@ -1,0 +1,203 @@
+//! `exec-lines`: the lines that a command prints.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use galerna_topology_api::human::ByteSize;
+use galerna_topology_api::{Error, Next, Result, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext};
+use serde::Deserialize;
+use smol_str::SmolStr;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::back_off::BackOff;
+use crate::catalogue::StockType;
+use crate::lines::{Chunk, Encoding, LineFeed, LineSettings, Refusals, default_max_line, default_output, pump};
+
+pub(crate) const STOCK: StockType = StockType {
+    name: "exec-lines",
+    aliases: &[],
+    summary: "The lines that a command prints, started again when it ends if asked; reliable while the process lives.",
+    example: include_str!("exec_lines.yaml"),
+};
+
+/// Runs a command and emits the lines that it prints, without their ends.
+///
+#[doc = concat!("```yaml\n", include_str!("exec_lines.yaml"), "```")]
+///
+/// The first task alone runs it, with nothing on its standard input; what it says on standard error
+/// goes to the worker's. The input ends with the command, and an exit status other than 0 is an
+/// error that ends the run. With `restart` it is started again instead: at once if it ran for more
+/// than ten seconds, else after 100 ms and up to 10 s; a bad status is then listed. Lines are kept
+/// in memory until they are acked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecLines {
+    command: String,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default = "default_output")]
+    output: SmolStr,
+    #[serde(default)]
+    restart: bool,
+    #[serde(default = "default_max_line")]
+    max_line: ByteSize,
+    #[serde(default)]
+    encoding: Encoding,
+    #[serde(default)]
+    retries: RetryPolicy,
+    #[serde(skip)]
+    running: Option<(LineFeed, JoinSet<()>)>,
+}
+
+/// A run this long counts as a success: the next start does not wait.
+const LONG_RUN: Duration = Duration::from_secs(10);
+
+/// What runs the command, in the background.
+struct Runner {
+    command: String,
+    args: Vec<String>,
+    restart: bool,
+    settings: LineSettings,
+    chunks: mpsc::Sender<Chunk>,
+    context: TopologyContext,
+}
+
+impl Runner {
+    async fn run(self) {
+        let mut back_off = BackOff::default();
+        while !self.chunks.is_closed() {
+            let started = self.context.elapsed();
+            let outcome = self.run_once().await;
+            if !self.restart {
+                if let Err(error) = outcome {
+                    // The spout that no longer listens needs no telling.
+                    let _ = self.chunks.send(Chunk::Failed(Error::fatal(error))).await;
+                }
+                return;
+            }
+            if let Err(error) = outcome {
+                self.context.report_error(error);
+            }
+            if self.context.elapsed() - started > LONG_RUN {
+                back_off = BackOff::default();
+            } else {
+                self.context.sleep(back_off.next_wait()).await;
+            }
+        }
+    }
+
+    async fn run_once(&self) -> Result<(), String> {
+        let Self { command, args, settings, chunks, .. } = self;
+        let mut child = Command::new(command)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("cannot run `{command}`: {error}"))?;
+        if let Some(stdout) = child.stdout.take() {
+            let origin = format!("the output of `{command}`");
+            let read = pump(stdout, origin, *settings, chunks).await;
+            read.map_err(|error| format!("cannot read the output of `{command}`: {error}"))?;
+        }
+        match child.wait().await {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("`{command}` ended with {status}")),
+            Err(error) => Err(format!("cannot wait for `{command}`: {error}")),
+        }
+    }
+}
+
+impl Spout for ExecLines {
+    type MessageId = u64;
+
+    fn output(&self) -> Streams {
+        Streams::default_fields([self.output.clone()])
+    }
+
+    async fn open(&mut self, context: &TopologyContext) -> Result<()> {
+        let (chunks, feed) = LineFeed::new(self.retries, Refusals::AreFatal);
+        let mut tasks = JoinSet::new();
+        if context.task_index() == 0 {
+            let runner = Runner {
+                command: self.command.clone(),
+                args: self.args.clone(),
+                restart: self.restart,
+                settings: LineSettings { encoding: self.encoding, max_line: self.max_line.0 as usize },
+                chunks,
+                context: context.clone(),
+            };
+            tasks.spawn(runner.run());
+        }
+        self.running = Some((feed, tasks));
+        Ok(())
+    }
+
+    async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
+        self.running.as_mut().ok_or("the spout is not open")?.0.next(out)
+    }
+
+    async fn ready(&mut self, context: &TopologyContext) {
+        if let Some((feed, _)) = &mut self.running {
+            feed.ready(context).await;
+        }
+    }
+
+    async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|(feed, _)| feed.ack(id));
+        Ok(())
+    }
+
+    async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|(feed, _)| feed.fail(id, context));
+        Ok(())
+    }
+
+    async fn close(&mut self, _: &TopologyContext) -> Result<()> {
+        // Kills the command, should it still run.
+        self.running = None;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SpoutTest, from_yaml};
+
+    fn shell(script: &str, more: &str) -> ExecLines {
+        from_yaml(&format!("{{command: sh, args: ['-c', '{script}'], {more}}}"))
+    }
+
+    #[tokio::test]
+    async fn the_input_ends_with_the_command() {
+        let mut test = SpoutTest::open(shell("echo one; printf two", "")).await;
+        test.exhaust().await.unwrap();
+        assert_eq!(test.texts(), ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn a_bad_status_ends_the_run_after_the_last_line() {
+        let mut test = SpoutTest::open(shell("echo one; exit 3", "")).await;
+        let error = test.exhaust().await.unwrap_err();
+        assert!(error.is_fatal());
+        assert_eq!(error.to_string(), "`sh` ended with exit status: 3");
+        assert_eq!(test.texts(), ["one"]);
+    }
+
+    #[tokio::test]
+    async fn restart_starts_it_again_and_lists_a_bad_status() {
+        let mut test = SpoutTest::open(shell("echo one; exit 3", "restart: true")).await;
+        test.run_until(3).await.unwrap();
+        assert_eq!(test.errors()[0], "`sh` ended with exit status: 3");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_exist_is_named() {
+        let mut test = SpoutTest::open(from_yaml::<ExecLines>("{command: no-such-command}")).await;
+        let error = test.exhaust().await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot run `no-such-command`: "), "{error}");
+    }
+}

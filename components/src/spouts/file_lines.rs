@@ -1,0 +1,199 @@
+//! `file-lines`: the lines of files.
+
+mod files;
+mod position;
+mod reader;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use galerna_topology_api::human::{ByteSize, HumanDuration};
+use galerna_topology_api::{
+    Error, Failed, Next, Result, RetryBuffer, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext, values,
+};
+use serde::Deserialize;
+use smol_str::SmolStr;
+
+use crate::catalogue::StockType;
+use crate::lines::{Encoding, default_max_line, default_output};
+use files::Files;
+
+pub(crate) const STOCK: StockType = StockType {
+    name: "file-lines",
+    aliases: &[],
+    summary: "The lines of a file, of all files of a pattern, or of a folder that files are moved into; reliable.",
+    example: include_str!("file_lines.yaml"),
+};
+
+/// Emits the lines of files, without their ends (`\n` or `\r\n`), and again those that failed.
+///
+#[doc = concat!("```yaml\n", include_str!("file_lines.yaml"), "```")]
+///
+/// **Which files.** One file is read by the first task alone. The files that match a pattern, and
+/// those of a folder, are dealt to the tasks by their names and read in the order of these. In a
+/// folder hidden files and `*.tmp` are left alone.
+///
+/// **Until when.** Without `follow` the input ends with the files that were there at the start.
+/// With it, more is waited for: a file that is renamed is read to its end before the new one of its
+/// name, one that is cut off is read from its start, and files are picked up as they appear. Files
+/// of a folder count as complete when they are moved there and are not looked at again.
+///
+/// **From where.** From the start, each time; or, with `position`, from the first line that an
+/// earlier run had not seen acked (or given up and listed). That file is written once a second, by
+/// atomic rename; tasks beyond the first add their number to its name. A file is known again under
+/// another name, so that with a pattern for both, such as `app.log*`, nothing is missed when it was
+/// rotated while nobody looked.
+///
+/// **What is no text.** A line that is not UTF-8, unless `encoding` is `lossy`, or is longer than
+/// `max_line`, ends the run with an error that names the file and the byte.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileLines {
+    path: PathBuf,
+    #[serde(default = "default_output")]
+    output: SmolStr,
+    #[serde(default)]
+    follow: bool,
+    #[serde(default = "default_poll")]
+    poll: HumanDuration,
+    position: Option<PathBuf>,
+    #[serde(default = "default_max_line")]
+    max_line: ByteSize,
+    #[serde(default)]
+    encoding: Encoding,
+    #[serde(default)]
+    retries: RetryPolicy,
+    #[serde(skip)]
+    running: Option<Running>,
+}
+
+const fn default_poll() -> HumanDuration {
+    HumanDuration(Duration::from_millis(250))
+}
+
+/// Lines that one call emits at most: enough to make the call's cost disappear, few enough that
+/// acks are not kept waiting.
+const LINES_PER_CALL: usize = 64;
+
+/// Where a line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineId {
+    /// The file, in the order in which this task opened them.
+    file: u32,
+    /// The line's first byte.
+    offset: u64,
+}
+
+struct Running {
+    files: Files,
+    retries: RetryBuffer<LineId>,
+    /// An error met behind lines that were to be emitted first.
+    error: Option<Error>,
+}
+
+impl FileLines {
+    fn running(&mut self) -> Result<&mut Running> {
+        self.running.as_mut().ok_or_else(|| "the spout is not open".into())
+    }
+}
+
+impl Running {
+    fn fill(&mut self, out: &mut SpoutEmitter<'_, LineId>) -> Result<Next> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        for emitted in 0..LINES_PER_CALL {
+            if let Some((id, row)) = self.retries.due(out.context()) {
+                out.emit(id, row);
+                continue;
+            }
+            match self.files.next_line(out.context()) {
+                Ok(Some((id, line))) => {
+                    self.retries.sent(id, vec![line.clone().into()]);
+                    out.emit(id, values![line]);
+                }
+                Ok(None) if emitted == 0 => return self.at_end(out.context()),
+                Err(error) if emitted == 0 => return Err(error),
+                Ok(None) => break,
+                Err(error) => {
+                    self.error = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(Next::Emitted)
+    }
+
+    fn at_end(&mut self, context: &TopologyContext) -> Result<Next> {
+        self.files.look_for_more(context)?;
+        let is_more_to_come = self.files.poll().is_some() || self.retries.is_waiting();
+        Ok(if is_more_to_come { Next::Idle } else { Next::Exhausted })
+    }
+
+    fn settled(&mut self, id: LineId) {
+        if let Some(positions) = &mut self.files.positions {
+            positions.settled(id.file, id.offset);
+        }
+    }
+
+    async fn save(&mut self, is_last: bool, context: &TopologyContext) -> Result<()> {
+        match &mut self.files.positions {
+            Some(positions) => positions.save(is_last, context).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Spout for FileLines {
+    type MessageId = LineId;
+
+    fn output(&self) -> Streams {
+        Streams::default_fields([self.output.clone()])
+    }
+
+    async fn open(&mut self, context: &TopologyContext) -> Result<()> {
+        let files = Files::open(self, context)?;
+        self.running = Some(Running { files, retries: RetryBuffer::new(self.retries), error: None });
+        Ok(())
+    }
+
+    async fn next(&mut self, out: &mut SpoutEmitter<'_, LineId>) -> Result<Next> {
+        let running = self.running()?;
+        running.save(false, out.context()).await?;
+        running.fill(out)
+    }
+
+    async fn ready(&mut self, context: &TopologyContext) {
+        let Some(running) = &self.running else { return };
+        let waits = [running.files.poll(), running.retries.wait(context)];
+        match waits.into_iter().flatten().min() {
+            Some(wait) => context.sleep(wait).await,
+            None => context.back_off().await,
+        }
+    }
+
+    async fn ack(&mut self, id: LineId, context: &TopologyContext) -> Result<()> {
+        let running = self.running()?;
+        running.retries.ack(&id);
+        running.settled(id);
+        running.save(false, context).await
+    }
+
+    async fn fail(&mut self, id: LineId, context: &TopologyContext) -> Result<()> {
+        let running = self.running()?;
+        if running.retries.fail(&id, context) == Failed::GaveUp {
+            running.settled(id);
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self, context: &TopologyContext) -> Result<()> {
+        match &mut self.running {
+            Some(running) => running.save(true, context).await,
+            None => Ok(()),
+        }
+    }
+}

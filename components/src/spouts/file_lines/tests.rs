@@ -1,0 +1,266 @@
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use galerna_topology_api::{Error, Next};
+
+use super::FileLines;
+use crate::testing::{SpoutTest, from_yaml};
+
+fn spout(path: &Path, properties: &str) -> FileLines {
+    from_yaml(&format!("{{path: '{}', {properties}}}", path.display()))
+}
+
+async fn open(path: &Path, properties: &str) -> SpoutTest {
+    SpoutTest::open(spout(path, properties)).await
+}
+
+async fn lines_of_task(path: &Path, task: u32, tasks: u32) -> Vec<String> {
+    let rows = SpoutTest::open_as(spout(path, ""), task, tasks).await.run_to_end().await;
+    rows.into_iter().map(|row| row[0].to_string()).collect()
+}
+
+fn append(path: &Path, text: &str) {
+    OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// What reading `text` to its end fails with, and the lines before.
+async fn failure(text: &[u8], properties: &str) -> (Error, Vec<String>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    fs::write(&path, text).unwrap();
+    let mut test = open(&path, properties).await;
+    let error = test.exhaust().await.unwrap_err();
+    (error, test.texts().into_iter().map(str::to_owned).collect(), path.display().to_string())
+}
+
+#[tokio::test]
+async fn every_line_comes_once_without_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    fs::write(&path, "one\r\n\n  zwölf \u{2028}x\nlast").unwrap();
+    assert_eq!(lines_of_task(&path, 0, 2).await, ["one", "", "  zwölf \u{2028}x", "last"]);
+    assert!(lines_of_task(&path, 1, 2).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_empty_file_ends_at_once() {
+    assert!(lines_of_task(Path::new("/dev/null"), 0, 1).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_file_is_a_fatal_error_that_names_it() {
+    let error = SpoutTest::try_open(spout(Path::new("/no/such/file"), "")).await.err().unwrap();
+    assert!(error.is_fatal());
+    assert_eq!(error.to_string(), "cannot read /no/such/file: No such file or directory (os error 2)");
+    let error = SpoutTest::try_open(spout(Path::new("/no/such/*"), "")).await.err().unwrap();
+    assert_eq!(error.to_string(), "no file matches /no/such/*");
+}
+
+#[tokio::test]
+async fn a_binary_file_is_one_error_that_names_the_byte_after_the_lines_before_it() {
+    let (error, lines, path) = failure(b"fine\nbad \xff\xfe\n", "").await;
+    assert!(error.is_fatal());
+    let expected = format!("byte 9 of {path} is not UTF-8 text; `encoding: lossy` would replace such bytes");
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(lines, ["fine"]);
+}
+
+#[tokio::test]
+async fn a_line_beyond_the_limit_is_one_error_that_names_its_byte() {
+    let (error, lines, path) = failure(b"fine\n0123456789\n", "max_line: 8").await;
+    assert_eq!(error.to_string(), format!("the line at byte 5 of {path} is longer than 8 bytes (`max_line`)"));
+    assert_eq!(lines, ["fine"]);
+}
+
+#[tokio::test]
+async fn lossy_replaces_and_counts_what_is_not_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    fs::write(&path, b"a\xffb\nfine\n").unwrap();
+    let mut test = open(&path, "encoding: lossy").await;
+    test.exhaust().await.unwrap();
+    assert_eq!(test.texts(), ["a\u{fffd}b", "fine"]);
+    assert_eq!(test.context.counter("lines_replaced").value(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_line_comes_again_and_the_input_ends_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    fs::write(&path, "one\ntwo\n").unwrap();
+    let mut test = open(&path, "retries: {limit: 1, backoff: 1s}").await;
+    test.exhaust().await.unwrap();
+    test.ack(0).await;
+    test.fail(1).await;
+    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    test.exhaust().await.unwrap();
+    assert_eq!(test.texts(), ["one", "two", "two"]);
+}
+
+#[tokio::test]
+async fn the_files_of_a_pattern_and_of_a_folder_are_dealt_to_the_tasks() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.log", "b.log", "c.log", "d.log", "e.log"] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    fs::create_dir(folder.path().join("dir.log")).unwrap();
+    append(&folder.path().join(".hidden"), "no");
+    append(&folder.path().join("f.log.tmp"), "no");
+    for path in [folder.path().to_owned(), folder.path().join("*.log")] {
+        let mut lines = Vec::new();
+        for task in 0..3 {
+            let of_task = lines_of_task(&path, task, 3).await;
+            assert!(of_task.is_sorted());
+            lines.extend(of_task);
+        }
+        lines.sort();
+        assert_eq!(lines, ["a.log", "b.log", "c.log", "d.log", "e.log"]);
+    }
+}
+
+#[tokio::test]
+async fn following_sees_lines_only_when_they_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    append(&path, "one\ntw");
+    let mut test = open(&path, "follow: true").await;
+    test.run_until(1).await.unwrap();
+    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    append(&path, "o\n");
+    test.run_until(2).await.unwrap();
+    assert_eq!(test.texts(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn following_survives_rotation_by_renaming_and_by_cutting_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    append(&path, "one\n");
+    let mut test = open(&path, "follow: true").await;
+    test.run_until(1).await.unwrap();
+    fs::rename(&path, folder.path().join("log.1")).unwrap();
+    append(&folder.path().join("log.1"), "late\nunended");
+    assert_eq!(test.next().await.unwrap().0, Next::Emitted);
+    append(&path, "two\n");
+    test.run_until(4).await.unwrap();
+    OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    append(&path, "3\n");
+    test.run_until(5).await.unwrap();
+    assert_eq!(test.texts(), ["one", "late", "unended", "two", "3"]);
+}
+
+#[tokio::test]
+async fn following_waits_for_a_file_that_is_to_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut test = open(&path, "follow: true").await;
+    assert_eq!(test.errors(), [format!("{} does not exist; waiting for it", path.display())]);
+    append(&path, "one\n");
+    test.run_until(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn following_a_pattern_does_not_read_a_renamed_file_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    append(&path, "one\n");
+    let mut test = open(&folder.path().join("log*"), "follow: true").await;
+    test.run_until(1).await.unwrap();
+    fs::rename(&path, folder.path().join("log.1")).unwrap();
+    append(&path, "two\n");
+    append(&folder.path().join("log.2"), "three\n");
+    test.run_until(3).await.unwrap();
+    for _ in 0..3 {
+        test.ready().await;
+        assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    }
+    let mut texts = test.texts();
+    texts.sort_unstable();
+    assert_eq!(texts, ["one", "three", "two"]);
+}
+
+#[tokio::test]
+async fn files_moved_into_a_followed_folder_are_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = folder.path().join("inbox");
+    fs::create_dir(&inbox).unwrap();
+    let mut test = open(&inbox, "follow: true").await;
+    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    for (count, name) in ["b", "a"].into_iter().enumerate() {
+        append(&folder.path().join(name), name);
+        fs::rename(folder.path().join(name), inbox.join(name)).unwrap();
+        test.run_until(count + 1).await.unwrap();
+    }
+    test.ready().await;
+    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    assert_eq!(test.texts(), ["b", "a"]);
+}
+
+#[tokio::test]
+async fn a_position_resumes_at_the_first_line_that_was_not_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let position = format!("position: '{}'", folder.path().join("position").display());
+    append(&path, "one\ntwo\nthree\nfour\n");
+    let mut first = open(&path, &position).await;
+    first.exhaust().await.unwrap();
+    for line in [3, 0, 2] {
+        first.ack(line).await;
+    }
+    first.close().await;
+    let mut second = open(&path, &position).await;
+    second.exhaust().await.unwrap();
+    assert_eq!(second.texts(), ["two", "three", "four"]);
+    for line in 0..3 {
+        second.ack(line).await;
+    }
+    second.pass_millis(1000);
+    assert_eq!(second.next().await.unwrap(), (Next::Exhausted, 0));
+    drop(second);
+    append(&path, "five\n");
+    let mut third = open(&path, &position).await;
+    third.exhaust().await.unwrap();
+    assert_eq!(third.texts(), ["five"]);
+}
+
+#[tokio::test]
+async fn a_position_of_another_file_of_that_name_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let position = format!("position: '{}'", folder.path().join("position").display());
+    append(&path, "one\n");
+    open(&path, &position).await.run_to_end().await;
+    append(&folder.path().join("new"), "two\nthree\n");
+    fs::rename(folder.path().join("new"), &path).unwrap();
+    let mut test = open(&path, &position).await;
+    test.exhaust().await.unwrap();
+    assert_eq!(test.texts(), ["two", "three"]);
+}
+
+#[tokio::test]
+async fn a_position_holds_when_a_file_was_rotated_while_nobody_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let pattern = folder.path().join("log*");
+    let position = format!("position: '{}'", folder.path().join("position").display());
+    append(&path, "one\n");
+    open(&pattern, &position).await.run_to_end().await;
+    append(&path, "two\n");
+    fs::rename(&path, folder.path().join("log.1")).unwrap();
+    append(&path, "three\n");
+    let mut test = open(&pattern, &position).await;
+    test.exhaust().await.unwrap();
+    assert_eq!(test.texts(), ["three", "two"]);
+}
+
+#[tokio::test]
+async fn a_pipe_is_refused_rather_than_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let mut test = open(&path, "").await;
+    let error = test.next().await.unwrap_err();
+    assert!(error.to_string().contains("it is not a file; use stdin-lines"), "{error}");
+}

@@ -1,0 +1,129 @@
+//! `generator`: numbers, for tests and benchmarks.
+
+use galerna_topology_api::human::ByteSize;
+use galerna_topology_api::{Fields, Next, Result, RetryPolicy, SpoutEmitter, TopologyContext, Value};
+use serde::Deserialize;
+use smol_str::SmolStr;
+
+use super::made::{Maker, made_spout};
+use crate::catalogue::StockType;
+
+pub(crate) const STOCK: StockType = StockType {
+    name: "generator",
+    aliases: &[],
+    summary: "Numbers from 0 up, with a payload if asked, at a rate or as fast as can be; reliable.",
+    example: include_str!("generator.yaml"),
+};
+
+/// Emits the numbers from 0 up, and beside each a text of a given size if asked.
+///
+#[doc = concat!("```yaml\n", include_str!("generator.yaml"), "```")]
+///
+/// `count` and `rate` are those of all tasks together; no number comes twice unless it failed. The
+/// fields are `number` and, with a payload, `payload`, unless other names are given.
+#[derive(Deserialize)]
+#[serde(try_from = "Properties")]
+pub struct Generator {
+    properties: Properties,
+    fields: Fields,
+    payload: Option<Value>,
+    /// The first number of this task, and the step to its next.
+    numbers: (u64, u64),
+    maker: Option<Maker>,
+}
+
+/// The properties as written.
+#[derive(Deserialize)]
+#[serde(rename = "Generator", deny_unknown_fields)]
+struct Properties {
+    count: Option<u64>,
+    #[serde(default, deserialize_with = "super::pace::rate")]
+    rate: Option<f64>,
+    #[serde(default)]
+    payload: ByteSize,
+    fields: Option<Vec<SmolStr>>,
+    #[serde(default)]
+    retries: RetryPolicy,
+}
+
+/// More would not be a test but an accident.
+const LARGEST_PAYLOAD: u64 = 64 << 20;
+
+impl TryFrom<Properties> for Generator {
+    type Error = String;
+
+    fn try_from(properties: Properties) -> Result<Self, String> {
+        let bytes = properties.payload.0;
+        if bytes > LARGEST_PAYLOAD {
+            return Err(format!("a payload of {bytes} bytes is too large; the limit is 64MiB"));
+        }
+        let defaults: &[&'static str] = if bytes > 0 { &["number", "payload"] } else { &["number"] };
+        let fields = match &properties.fields {
+            Some(names) if names.len() != defaults.len() => {
+                return Err(format!("{} names in `fields`, expected {} for {defaults:?}", names.len(), defaults.len()));
+            }
+            Some(names) => Fields::new(names.iter().cloned()),
+            None => Fields::new(defaults.iter().copied()),
+        };
+        let payload = (bytes > 0).then(|| Value::from("x".repeat(bytes as usize)));
+        Ok(Self { properties, fields, payload, numbers: (0, 1), maker: None })
+    }
+}
+
+impl Generator {
+    fn fields(&self) -> Fields {
+        self.fields.clone()
+    }
+
+    fn start(&mut self, context: &TopologyContext) {
+        let Properties { count, rate, retries, .. } = self.properties;
+        self.numbers = (context.task_index().into(), context.task_count().into());
+        self.maker = Some(Maker::new(count, rate, retries, context));
+    }
+
+    fn row(&mut self, index: u64) -> Vec<Value> {
+        let number = Value::Int((self.numbers.0 + index * self.numbers.1) as i64);
+        std::iter::once(number).chain(self.payload.clone()).collect()
+    }
+}
+
+made_spout!(Generator);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SpoutTest, from_yaml, refusal};
+
+    #[tokio::test]
+    async fn tasks_share_the_numbers_without_gap_or_double() {
+        let mut numbers = Vec::new();
+        for task in 0..3 {
+            let spout: Generator = from_yaml("{count: 200, payload: 3}");
+            let test = SpoutTest::open_as(spout, task, 3).await;
+            numbers.extend(test.run_to_end().await.into_iter().map(|row| {
+                assert_eq!(row[1], Value::from("xxx"));
+                row[0].as_i64().unwrap()
+            }));
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_rate_is_kept_and_missed_time_made_up_for() {
+        let mut test = SpoutTest::open(from_yaml::<Generator>("{rate: 10}")).await;
+        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 1));
+        assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+        test.pass_millis(500);
+        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 5));
+        test.pass_millis(3_600_000);
+        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 1));
+    }
+
+    #[test]
+    fn names_that_do_not_fit_the_values_are_refused() {
+        let error = refusal::<Generator>("{fields: [a, b]}");
+        assert!(error.contains(r#"2 names in `fields`, expected 1 for ["number"]"#), "{error}");
+        assert!(refusal::<Generator>("{rate: 0}").contains("a rate of 0 is not one"));
+    }
+}

@@ -1,0 +1,123 @@
+//! What spouts that make up their tuples have in common: pace, an end, and retries.
+
+use galerna_topology_api::{Next, Result, RetryBuffer, RetryPolicy, SpoutEmitter, TopologyContext, Value};
+
+use super::pace::Pace;
+
+/// Tuples that one call of `next` emits at most.
+const ROWS_PER_CALL: u64 = 64;
+
+/// Emits rows that are made up one after the other, in a spout that is open.
+pub(crate) struct Maker {
+    pace: Pace,
+    retries: RetryBuffer<u64>,
+    /// The number of the next row, counted over this task.
+    next: u64,
+    /// How many rows this task emits.
+    count: u64,
+}
+
+impl Maker {
+    /// For `count` rows (or endlessly many) over all tasks, `rate` of them a second.
+    pub(crate) fn new(count: Option<u64>, rate: Option<f64>, retries: RetryPolicy, context: &TopologyContext) -> Self {
+        let count = count.map_or(u64::MAX, |count| share(count, context));
+        Self { pace: Pace::new(rate, context), retries: RetryBuffer::new(retries), next: 0, count }
+    }
+
+    /// As `Spout::next`; `make` gives the row of a number.
+    pub(crate) fn next(
+        &mut self,
+        out: &mut SpoutEmitter<'_, u64>,
+        mut make: impl FnMut(u64) -> Vec<Value>,
+    ) -> Result<Next> {
+        let mut emitted = 0;
+        while emitted < ROWS_PER_CALL {
+            let Some((id, row)) = self.retries.due(out.context()) else { break };
+            out.emit(id, row);
+            emitted += 1;
+        }
+        let due = self.pace.due(out.context()).min(ROWS_PER_CALL - emitted).min(self.count - self.next);
+        for number in self.next..self.next + due {
+            let row = make(number);
+            out.emit(number, &row);
+            self.retries.sent(number, row);
+        }
+        self.next += due;
+        self.pace.emitted(due);
+        Ok(match emitted + due {
+            0 if self.next == self.count && !self.retries.is_waiting() => Next::Exhausted,
+            0 => Next::Idle,
+            _ => Next::Emitted,
+        })
+    }
+
+    /// As `Spout::ready`.
+    pub(crate) async fn ready(&self, context: &TopologyContext) {
+        let next = (self.next < self.count).then(|| self.pace.wait(context));
+        match [next, self.retries.wait(context)].into_iter().flatten().min() {
+            Some(wait) => context.sleep(wait).await,
+            None => context.back_off().await,
+        }
+    }
+
+    /// As `Spout::ack`.
+    pub(crate) fn ack(&mut self, id: u64) {
+        self.retries.ack(&id);
+    }
+
+    /// As `Spout::fail`.
+    pub(crate) fn fail(&mut self, id: u64, context: &TopologyContext) {
+        self.retries.fail(&id, context);
+    }
+}
+
+/// This task's share of what all tasks of the component do together.
+fn share(all: u64, context: &TopologyContext) -> u64 {
+    let (task, tasks) = (u64::from(context.task_index()), u64::from(context.task_count().max(1)));
+    all / tasks + u64::from(task < all % tasks)
+}
+
+/// Implements [`Spout`](galerna_topology_api::Spout) for a type whose `maker: Option<Maker>` makes
+/// its rows; the type adds `fields`, `maker` and `row`.
+macro_rules! made_spout {
+    ($type:ty) => {
+        impl galerna_topology_api::Spout for $type {
+            type MessageId = u64;
+
+            fn output(&self) -> galerna_topology_api::Streams {
+                galerna_topology_api::Streams::default_fields(self.fields())
+            }
+
+            async fn open(&mut self, context: &TopologyContext) -> Result<()> {
+                self.start(context);
+                Ok(())
+            }
+
+            async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
+                // Taken out for the call, so that it and what makes the rows can both be changed.
+                let mut maker = self.maker.take().ok_or("the spout is not open")?;
+                let outcome = maker.next(out, |number| self.row(number));
+                self.maker = Some(maker);
+                outcome
+            }
+
+            async fn ready(&mut self, context: &TopologyContext) {
+                if let Some(maker) = &self.maker {
+                    maker.ready(context).await;
+                }
+            }
+
+            async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
+                self.maker.iter_mut().for_each(|maker| maker.ack(id));
+                Ok(())
+            }
+
+            async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+                self.maker.iter_mut().for_each(|maker| maker.fail(id, context));
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(crate) use made_spout;

@@ -1,0 +1,148 @@
+//! `random-words`: words picked at random.
+
+use galerna_topology_api::{Fields, Next, Result, RetryPolicy, SpoutEmitter, TopologyContext, Value};
+use serde::Deserialize;
+use smol_str::SmolStr;
+
+use super::made::{Maker, made_spout};
+use crate::catalogue::StockType;
+
+pub(crate) const STOCK: StockType = StockType {
+    name: "random-words",
+    aliases: &[],
+    summary: "Words picked at random, at a rate or as fast as can be; reliable.",
+    example: include_str!("random_words.yaml"),
+};
+
+/// Emits words picked at random from a list.
+///
+#[doc = concat!("```yaml\n", include_str!("random_words.yaml"), "```")]
+///
+/// `count` and `rate` are those of all tasks together. With a `seed` each task picks the same words
+/// in each run, and other words than the other tasks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomWords {
+    #[serde(default = "winds", deserialize_with = "at_least_one")]
+    words: Vec<SmolStr>,
+    count: Option<u64>,
+    #[serde(default, deserialize_with = "super::pace::rate")]
+    rate: Option<f64>,
+    seed: Option<u64>,
+    #[serde(default = "default_output")]
+    output: SmolStr,
+    #[serde(default)]
+    retries: RetryPolicy,
+    #[serde(skip)]
+    random: Option<fastrand::Rng>,
+    #[serde(skip)]
+    maker: Option<Maker>,
+}
+
+const fn default_output() -> SmolStr {
+    SmolStr::new_static("word")
+}
+
+const WINDS: [&str; 32] = [
+    "galerna",
+    "mistral",
+    "tramontana",
+    "sirocco",
+    "levante",
+    "poniente",
+    "bora",
+    "foehn",
+    "meltemi",
+    "ostro",
+    "libeccio",
+    "gregale",
+    "khamsin",
+    "harmattan",
+    "simoom",
+    "haboob",
+    "shamal",
+    "monsoon",
+    "chinook",
+    "santa-ana",
+    "norther",
+    "pampero",
+    "zonda",
+    "sudestada",
+    "williwaw",
+    "squall",
+    "gale",
+    "breeze",
+    "zephyr",
+    "typhoon",
+    "hurricane",
+    "storm",
+];
+
+fn winds() -> Vec<SmolStr> {
+    WINDS.iter().map(|wind| SmolStr::new_static(wind)).collect()
+}
+
+fn at_least_one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<SmolStr>, D::Error> {
+    let words = Vec::<SmolStr>::deserialize(deserializer)?;
+    if words.is_empty() { Err(serde::de::Error::custom("`words` is empty, expected at least one")) } else { Ok(words) }
+}
+
+impl RandomWords {
+    /// The words and the pace of Storm's `TestWordSpout`.
+    pub(super) fn of_storm() -> Self {
+        let names = ["nathan", "mike", "jackson", "golda", "bertels"];
+        Self {
+            words: names.map(SmolStr::new_static).into(),
+            count: None,
+            rate: Some(10.0),
+            seed: None,
+            output: default_output(),
+            retries: RetryPolicy::default(),
+            random: None,
+            maker: None,
+        }
+    }
+
+    fn fields(&self) -> Fields {
+        Fields::new([self.output.clone()])
+    }
+
+    fn start(&mut self, context: &TopologyContext) {
+        let task = u64::from(context.task_index());
+        self.random = Some(match self.seed {
+            Some(seed) => fastrand::Rng::with_seed(seed.wrapping_add(task.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+            None => fastrand::Rng::new(),
+        });
+        self.maker = Some(Maker::new(self.count, self.rate, self.retries, context));
+    }
+
+    fn row(&mut self, _: u64) -> Vec<Value> {
+        let random = self.random.get_or_insert_with(fastrand::Rng::new);
+        vec![self.words[random.usize(..self.words.len())].clone().into()]
+    }
+}
+
+made_spout!(RandomWords);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SpoutTest, from_yaml, refusal};
+
+    #[tokio::test]
+    async fn a_seed_picks_the_same_words_again_and_others_in_another_task() {
+        let mut runs = Vec::new();
+        for task in [0, 0, 1] {
+            let spout: RandomWords = from_yaml("{words: [a, b, c], count: 100, seed: 7}");
+            runs.push(SpoutTest::open_as(spout, task, 2).await.run_to_end().await);
+        }
+        assert_eq!(runs[0].len(), 50);
+        assert_eq!(runs[0], runs[1]);
+        assert_ne!(runs[0], runs[2]);
+    }
+
+    #[test]
+    fn an_empty_list_of_words_is_refused() {
+        assert!(refusal::<RandomWords>("{words: []}").contains("`words` is empty"));
+    }
+}

@@ -1,0 +1,159 @@
+//! `socket-lines`: the lines that TCP connections bring.
+
+mod network;
+#[cfg(test)]
+mod tests;
+
+use galerna_topology_api::human::ByteSize;
+use galerna_topology_api::{Error, Next, Result, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext};
+use serde::Deserialize;
+use smol_str::SmolStr;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::catalogue::StockType;
+use crate::lines::{Encoding, LineFeed, LineSettings, Refusals, default_max_line, default_output};
+use network::Network;
+
+pub(crate) const STOCK: StockType = StockType {
+    name: "socket-lines",
+    aliases: &[],
+    summary: "The lines that TCP connections bring; connects or listens. Reliable while the process lives.",
+    example: include_str!("socket_lines.yaml"),
+};
+
+/// Emits the lines that come over TCP, without their ends.
+///
+#[doc = concat!("```yaml\n", include_str!("socket_lines.yaml"), "```")]
+///
+/// Exactly one of `port`, `listen` and `connect` is given; the first task alone uses it. When
+/// listening, up to 1,024 connections are read at the same time; the gauge `port` tells which port
+/// was taken, should it be given as 0. When connecting, a connection that
+/// is refused or lost is tried again, after 100 ms at first and 10 s at most.
+///
+/// The sender gets no acknowledgement: lines are kept in memory until they are acked, and those of
+/// a worker that dies are lost. A line that is not UTF-8 (unless `encoding` is `lossy`) or is longer
+/// than `max_line` is listed as an error, counted as `lines_refused` and left out: one sender's
+/// mistake does not end the run.
+#[derive(Deserialize)]
+#[serde(try_from = "Properties")]
+pub struct SocketLines {
+    endpoint: Endpoint,
+    properties: Properties,
+    running: Option<Running>,
+}
+
+/// The properties as written.
+#[derive(Deserialize)]
+#[serde(rename = "SocketLines", deny_unknown_fields)]
+struct Properties {
+    port: Option<u16>,
+    listen: Option<String>,
+    connect: Option<String>,
+    #[serde(default = "default_output")]
+    output: SmolStr,
+    #[serde(default)]
+    until: Until,
+    #[serde(default = "default_max_line")]
+    max_line: ByteSize,
+    #[serde(default)]
+    encoding: Encoding,
+    #[serde(default)]
+    retries: RetryPolicy,
+}
+
+/// When the input ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Until {
+    /// Never by itself.
+    #[default]
+    Stopped,
+    /// When there was a connection and none is left.
+    Closed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Listen(String),
+    Connect(String),
+}
+
+struct Running {
+    feed: LineFeed,
+    _tasks: JoinSet<()>,
+}
+
+impl TryFrom<Properties> for SocketLines {
+    type Error = &'static str;
+
+    fn try_from(mut properties: Properties) -> Result<Self, &'static str> {
+        let endpoint = match (properties.port, properties.listen.take(), properties.connect.take()) {
+            (Some(port), None, None) => Endpoint::Listen(format!("127.0.0.1:{port}")),
+            (None, Some(address), None) => Endpoint::Listen(address),
+            (None, None, Some(address)) => Endpoint::Connect(address),
+            _ => return Err("socket-lines takes exactly one of `port`, `listen` and `connect`"),
+        };
+        Ok(Self { endpoint, properties, running: None })
+    }
+}
+
+impl Spout for SocketLines {
+    type MessageId = u64;
+
+    fn output(&self) -> Streams {
+        Streams::default_fields([self.properties.output.clone()])
+    }
+
+    async fn open(&mut self, context: &TopologyContext) -> Result<()> {
+        let Properties { until, max_line, encoding, retries, .. } = &self.properties;
+        let (chunks, feed) = LineFeed::new(*retries, Refusals::AreListed);
+        let mut tasks = JoinSet::new();
+        if context.task_index() == 0 {
+            let settings = LineSettings { encoding: *encoding, max_line: max_line.0 as usize };
+            let until_closed = *until == Until::Closed;
+            let network = Network { settings, until_closed, chunks, context: context.clone() };
+            match &self.endpoint {
+                Endpoint::Connect(address) => {
+                    tasks.spawn(network.connect(address.clone()));
+                }
+                Endpoint::Listen(address) => {
+                    let error = |error| Error::fatal(format!("cannot listen on {address}: {error}"));
+                    let listener = TcpListener::bind(address.as_str()).await.map_err(error)?;
+                    let local = listener.local_addr().map_err(error)?;
+                    tracing::info!("listening on {local}");
+                    context.gauge("port").set(local.port().into());
+                    tasks.spawn(network.listen(listener));
+                }
+            }
+        }
+        self.running = Some(Running { feed, _tasks: tasks });
+        Ok(())
+    }
+
+    async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
+        self.running.as_mut().ok_or("the spout is not open")?.feed.next(out)
+    }
+
+    async fn ready(&mut self, context: &TopologyContext) {
+        if let Some(running) = &mut self.running {
+            running.feed.ready(context).await;
+        }
+    }
+
+    async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|running| running.feed.ack(id));
+        Ok(())
+    }
+
+    async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|running| running.feed.fail(id, context));
+        Ok(())
+    }
+
+    async fn close(&mut self, _: &TopologyContext) -> Result<()> {
+        // Closes the connections, too.
+        self.running = None;
+        Ok(())
+    }
+}
