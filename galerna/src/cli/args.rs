@@ -29,7 +29,7 @@ pub(super) enum Command {
     ///
     /// It runs until its input ends, until the time given by --for is over, or until Ctrl-C or
     /// SIGTERM. Then what is in flight is processed, every task cleans up, and a summary is printed.
-    /// A second Ctrl-C or SIGTERM stops at once and ends with code 130.
+    /// A second Ctrl-C or SIGTERM stops at once, without a summary, and ends with code 130.
     Local(Local),
     /// Check topology files without running them
     ///

@@ -21,9 +21,13 @@ pub(super) fn run(args: &Local, registry: &Registry, io: &mut Io<'_>) -> Result<
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::start(&error))?;
     let outcome = runtime.block_on(start_and_drive(topology, args, io))?;
+    if outcome.is_interrupted {
+        // No summary: a bolt may hang on a full pipe, with the lock of stdout in its hands.
+        io.say("stopped at once: what was in flight was not processed");
+        return Ok(Exit::Interrupted);
+    }
     print(&outcome.summary, args.output, io)?;
     Ok(match outcome.summary.status {
-        _ if outcome.is_interrupted => Exit::Interrupted,
         RunStatus::Failed => Exit::Failed,
         RunStatus::Running | RunStatus::Finished | RunStatus::Stopped => Exit::Done,
     })
@@ -39,6 +43,8 @@ async fn start_and_drive(topology: Topology, args: &Local, io: &mut Io<'_>) -> R
 /// Prints the summary. The run is over: a reader who has left changes nothing about how it ended.
 fn print(summary: &RunSummary, output: Output, io: &mut Io<'_>) -> Result<(), Failure> {
     let printed = match output {
+        // A run that did nothing but fail is one message.
+        Output::Text if summary::is_empty(summary) && summary.failure.is_some() => Ok(()),
         Output::Text => io.print(&summary::render(summary)),
         Output::Json => {
             let json = serde_json::to_string(summary);

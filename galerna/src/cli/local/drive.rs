@@ -10,6 +10,9 @@ use super::signals::Signals;
 use super::status_line::StatusLine;
 use crate::cli::io::Io;
 
+/// How long a run that is stopped at once may take to say so.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
 /// How often progress is shown.
 const REFRESH: Duration = Duration::from_millis(200);
 
@@ -40,17 +43,20 @@ pub(super) async fn to_the_end(
             summary = run.finished() => break summary,
             () = signals.next() => {
                 if is_stopping {
-                    is_interrupted = true;
+                    (is_interrupted, deadline) = (true, Some(Instant::now() + LAST_WAIT));
                     run.abort();
                 } else {
                     status.say("stopping: what is in flight is processed first; Ctrl-C again stops at once");
+                    (is_stopping, deadline) = (true, None);
                     run.stop();
                 }
-                (is_stopping, deadline) = (true, None);
             }
             () = at(deadline) => {
-                run.stop();
+                if is_interrupted {
+                    break run.snapshot();
+                }
                 (is_stopping, deadline) = (true, None);
+                run.stop();
             }
             _ = refresh.tick(), if status.is_shown() => status.show(&run.snapshot(), is_stopping),
         }

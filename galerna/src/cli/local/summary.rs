@@ -23,6 +23,11 @@ const COUNTS: &[Column] = &[
 /// Shown where they are not all 0.
 const RARE: &[Column] = &[("replayed", |of| of.replayed), ("gave up", |of| of.gave_up), ("errors", |of| of.errors)];
 
+/// Whether no component did anything.
+pub(super) fn is_empty(summary: &RunSummary) -> bool {
+    summary.components.iter().all(|of| of.emitted == 0 && of.executed == 0)
+}
+
 /// What components did, how long it took them, totals, then errors.
 pub(super) fn render(summary: &RunSummary) -> String {
     let mut text = format!("\n{}\n{}\n", counts(summary).render(), latencies(summary).render());
