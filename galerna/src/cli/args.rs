@@ -1,0 +1,164 @@
+//! The commands and their arguments, as data.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use galerna_topology_api::human::HumanDuration;
+
+/// Runs topologies of spouts and bolts that YAML files describe
+///
+/// A topology is a graph of spouts (sources) and bolts (steps). Its YAML file follows Storm's Flux
+/// schema and names types that this program knows; `types` lists them.
+#[derive(Debug, Parser)]
+#[command(
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a topology in this process
+    ///
+    /// It runs until its input ends, until the time given by --for is over, or until Ctrl-C or
+    /// SIGTERM. Then what is in flight is processed, every task cleans up, and a summary is printed.
+    /// A second Ctrl-C or SIGTERM stops at once, without a summary, and ends with code 130.
+    Local(Local),
+    /// Check topology files without running them
+    ///
+    /// Finds all mistakes at once, each with file, line and column. Components are constructed, but
+    /// never opened or prepared. Ends with code 1 if there is an error among the problems.
+    Validate(Validate),
+    /// Draw a topology as a Mermaid or Graphviz graph
+    Graph(Graph),
+    /// Print the JSON Schema of topology files, for editors that complete and check YAML
+    Schema,
+    /// List the types that YAML can name, with their properties and an example
+    Types(Types),
+    /// Start a topology project: a bolt, its YAML and a test, in a new folder
+    New(New),
+    /// Print a script that completes this program's arguments in a shell
+    Completions(Completions),
+}
+
+impl Command {
+    /// Whether a script reads the output.
+    pub(super) fn wants_json(&self) -> bool {
+        let output = match self {
+            Self::Local(args) => args.output,
+            Self::Validate(args) => args.output,
+            Self::Types(args) => args.output,
+            Self::Graph(_) | Self::Schema | Self::New(_) | Self::Completions(_) => Output::Text,
+        };
+        output == Output::Json
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Local {
+    /// The topology's YAML file
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    /// Stop after this time, for example 500ms, 30s or 1h30m
+    #[arg(long = "for", value_name = "TIME")]
+    pub(super) time: Option<HumanDuration>,
+    /// Run as this many linked workers within the process; 1 unless given
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) workers: Option<NonZeroUsize>,
+    /// How to print the summary; `json` is one object on the last line
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Validate {
+    /// The topologies' YAML files
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    /// How to print the problems; `json` is one object on one line
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Graph {
+    /// The topology's YAML file
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    /// The language of the graph
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: GraphFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Types {
+    /// Only these types, by name or alias
+    #[arg(value_name = "TYPE")]
+    pub(super) names: Vec<String>,
+    /// How to print them; `json` is one object on one line
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The project's name: letters, digits, `-` and `_`; a folder of this name is made
+    pub(super) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: Shell,
+}
+
+/// What fills in and overrides a topology file.
+#[derive(Debug, Default, Args)]
+pub(super) struct Settings {
+    /// Set `${KEY}` in the file; can be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(super) set: Vec<(String, String)>,
+    /// Read what `${…}` stands for from a file of KEY=VALUE lines
+    #[arg(long, value_name = "FILE")]
+    pub(super) properties: Option<PathBuf>,
+    /// Set a config key over the file's; can be given several times
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(super) config: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For scripts
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// For Markdown pages that draw Mermaid, as GitHub's do
+    #[default]
+    Mermaid,
+    /// For Graphviz: `… --format dot | dot -Tsvg`
+    Dot,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not KEY=VALUE")),
+    }
+}

@@ -1,0 +1,14 @@
+//! What a topology program imports: `use galerna::prelude::*;`.
+
+pub use std::process::ExitCode;
+
+pub use galerna_flux::{Flux, Registry};
+pub use galerna_topology_api::{
+    Bolt, BoltResult, CustomGrouping, CustomGroupingFactory, Emitter, Error, Failed, Fields, Grouping, GroupingContext,
+    HeldTuple, ManualBolt, ManualEmitter, Next, OutputHandle, Result, RetryBuffer, RetryPolicy, Spout, SpoutEmitter,
+    Streams, TaskHook, TaskId, Timestamp, Topology, TopologyBuilder, TopologyConfig, TopologyContext, Tuple, Value,
+    WorkerHook, values,
+};
+pub use serde::{Deserialize, Serialize};
+
+pub use crate::stock::Stock;

@@ -1,0 +1,46 @@
+//! Wrong usage ends with 2, failure with 1, and both say why on stderr.
+
+use crate::support::{call, example, file};
+
+#[test]
+fn wrong_usage_is_2_and_names_what_was_wrong() {
+    let topology = example("word-count/topology.yaml");
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "Usage:"),
+        (&["lcal"], "similar subcommand exists: 'local'"),
+        (&["local"], "<FILE>"),
+        (&["local", &topology, "--worker", "2"], "similar argument exists: '--workers'"),
+        (&["local", &topology, "--workers", "0"], "--workers"),
+        (&["local", &topology, "--for", "5parsecs"], "`5parsecs` is not a duration"),
+        (&["local", &topology, "--set", "input"], "`input` is not KEY=VALUE"),
+        (&["local", &topology, "--output", "xml"], "possible values: text, json"),
+        (&["graph", &topology, "--format", "svg"], "possible values: mermaid, dot"),
+        (&["new"], "<NAME>"),
+        (&["validate"], "<FILE>"),
+    ];
+    for (args, expected) in cases {
+        let ran = call(*args).expect(2);
+        assert!(ran.stderr.contains(expected), "{args:?}:\n{}", ran.stderr);
+        assert_eq!(ran.stdout, "", "{args:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_1_and_says_why() {
+    let (_folder, broken) = file("broken.yaml", "name: [");
+    let topology = example("word-count/topology.yaml");
+    let cases: &[(&[&str], &str)] = &[
+        (&["local", "no-such.yaml"], "no-such.yaml"),
+        (&["local", &broken], "broken.yaml:2:1"),
+        (&["graph", &broken], "broken.yaml:2:1"),
+        (&["local", &topology, "--set", "inptu=x"], "inptu"),
+        (&["local", &topology, "--properties", "no-such.properties"], "no-such.properties"),
+        (&["local", &topology, "-c", "topology.wrkers=2"], "topology.workers"),
+        (&["types", "file-line"], "file-lines"),
+        (&["new", "1st"], "`1st` is no name for a project"),
+    ];
+    for (args, expected) in cases {
+        let ran = call(*args).expect(1);
+        assert!(ran.stderr.contains(expected), "{args:?}:\n{}", ran.stderr);
+    }
+}

@@ -1,0 +1,13 @@
+//! The command line as its users meet it: in-process where many calls are made, the real binary
+//! where processes, pipes and signals matter.
+
+mod arguments;
+mod documentation;
+mod help;
+mod local;
+mod mutations;
+mod new_project;
+mod pipes;
+mod signals;
+mod support;
+mod validate;

@@ -1,0 +1,41 @@
+//! Readers that leave, disks that are full.
+
+use std::fs::OpenOptions;
+use std::process::Stdio;
+
+use crate::support::{example, galerna, seen};
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let topology = example("word-count/topology.yaml");
+    let commands: [&[&str]; 5] =
+        [&["types"], &["schema"], &["--help"], &["graph", &topology], &["validate", &topology]];
+    for args in commands {
+        let mut child = galerna().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let ran = seen(child.wait_with_output().expect("it ends")).expect(0);
+        assert_eq!(ran.stderr, "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_run_whose_reader_has_left_does_not_panic() {
+    let topology = example("word-count/topology.yaml");
+    for output in ["text", "json"] {
+        let mut command = galerna();
+        command.args(["local", &topology, "--output", output]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        drop(child.stdout.take());
+        let ran = seen(child.wait_with_output().expect("it ends"));
+        assert!(ran.code == 0 || ran.code == 1, "{ran:?}");
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_one_clear_error() {
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let ran = seen(galerna().arg("types").stdout(full).output().expect("it starts")).expect(1);
+    assert!(ran.stderr.starts_with("error: cannot write the output: "), "{}", ran.stderr);
+}

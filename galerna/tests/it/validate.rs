@@ -1,0 +1,101 @@
+//! `validate`: every mistake at once, for people and for scripts.
+
+use serde_json::json;
+
+use crate::support::{call, example, file};
+
+const TEN_MISTAKES: &str = "\
+name: ten mistakes
+config: {topology.wrkers: 2, topology.debug: yes}
+spouts:
+  - id: lines
+    className: file-linez
+    properties: {path: x}
+  - id: numbers
+    className: generator
+    properties: {cuont: 5}
+bolts:
+  - id: split
+    className: split-words
+    parallelism: 0
+    properties: {field: line}
+  - id: print
+    className: console
+  - id: print
+    className: console
+  - id: lonely
+    className: console
+streams:
+  - {from: numbers, to: split, grouping: {type: SHUFLE}}
+  - {from: split, to: prnt, grouping: {type: SHUFFLE}}
+  - {from: split, to: print, grouping: {type: FIELDS, args: [wrd]}}
+  - {from: numbers, to: print, grouping: {type: SHUFFLE, streamId: late}}
+";
+
+#[test]
+fn ten_mistakes_are_ten_located_problems_in_one_run() {
+    let (_folder, path) = file("topology.yaml", TEN_MISTAKES);
+    let ran = call(["validate", &path, "--output", "json"]).expect(1);
+    assert_eq!(ran.stdout.lines().count(), 1);
+    let problems = ran.json()["problems"].as_array().cloned().unwrap_or_default();
+    assert!(problems.len() >= 10, "{} problems:\n{}", problems.len(), call(["validate", &path]).stdout);
+    for problem in &problems {
+        assert_eq!(problem["file"], json!(path));
+        assert!(problem["line"].as_u64() >= Some(1) && problem["column"].as_u64() >= Some(1), "{problem}");
+        assert!(problem["severity"] == "error" || problem["severity"] == "warning", "{problem}");
+        assert!(problem["message"].as_str().is_some_and(|message| !message.is_empty()), "{problem}");
+    }
+    let text = call(["validate", &path]).expect(1).stdout;
+    for expected in ["topology.yaml:5:16", "`file-lines`", "^^^^"] {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+}
+
+#[test]
+fn all_examples_are_valid_and_have_no_problems() {
+    let files = ["word-count/topology.yaml", "rolling-top-words/topology.yaml"].map(example);
+    let ran = call(["validate".to_owned(), files[0].clone(), files[1].clone(), "--output".into(), "json".into()]);
+    assert_eq!(ran.expect(0).json(), json!({ "problems": [] }));
+    call(["validate", &example("word-count/socket.yaml"), "--set", "port=9999"]).expect(0);
+    let text = call(["validate", &files[0]]).expect(0).stdout;
+    assert!(text.ends_with("valid, topology `word-count` of 1 spout and 5 bolts\n"), "{text}");
+}
+
+#[test]
+fn warnings_alone_are_no_failure() {
+    let yaml = "name: w\nconfig: {kryo.register: x}\nspouts: [{id: n, className: random-words}]\n\
+                bolts: [{id: p, className: console}]\nstreams: [{from: n, to: p, grouping: {type: SHUFFLE}}]\n";
+    let (_folder, path) = file("topology.yaml", yaml);
+    let problems = call(["validate", &path, "--output", "json"]).expect(0).json()["problems"].clone();
+    assert_eq!(problems[0]["severity"], "warning", "{problems}");
+    assert_eq!(problems[0]["line"], 2, "{problems}");
+}
+
+#[test]
+fn columns_count_characters() {
+    let (_folder, path) = file("topology.yaml", "name: \"\u{e9}\u{20ac}\"\nspuots: []\n");
+    let problems = call(["validate", &path, "--output", "json"]).expect(1).json()["problems"].clone();
+    let unknown = problems.as_array().and_then(|all| all.iter().find(|of| of["line"] == 2)).cloned();
+    assert_eq!(unknown.map(|of| of["column"].clone()), Some(json!(1)), "{problems}");
+}
+
+#[test]
+fn validating_opens_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = folder.path().join("out").to_string_lossy().into_owned();
+    let topology = example("word-count/topology.yaml");
+    let set = [format!("output={output}"), "input=/no/such/file".to_owned()];
+    call(["validate", &topology, "--set", &set[0], "--set", &set[1]]).expect(0);
+    assert_eq!(folder.path().read_dir().map(Iterator::count).ok(), Some(0));
+}
+
+#[test]
+fn graph_and_schema_are_printed() {
+    let topology = example("word-count/topology.yaml");
+    let mermaid = call(["graph", &topology]).expect(0).stdout;
+    assert!(mermaid.starts_with("flowchart LR\n") && mermaid.contains("FIELDS [word]"), "{mermaid}");
+    let dot = call(["graph", &topology, "--format", "dot"]).expect(0).stdout;
+    assert!(dot.starts_with("digraph \"word-count\" {\n"), "{dot}");
+    let schema: serde_json::Value = serde_json::from_str(&call(["schema"]).expect(0).stdout).expect("JSON");
+    assert!(schema["properties"]["spouts"].is_object(), "{schema:#}");
+}
