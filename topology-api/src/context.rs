@@ -202,6 +202,11 @@ impl TopologyContext {
         self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
     }
 
+    /// Forgets the hooks added so far: the task is made anew. The engine calls it.
+    pub fn clear_task_hooks(&self) {
+        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The hooks added so far.
     pub fn task_hooks(&self) -> Vec<Arc<dyn TaskHook>> {
         self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -17,11 +17,11 @@ pub use crate::emitter::{auto_emitter, emitter};
 pub use crate::held::{HeldEntry, HeldTable};
 pub use crate::output_handle::{OutputCommand, OutputRow};
 pub use batch::{Anchor, Batch, Root, TupleSource};
-pub use bolt_cell::{BoltCall, BoltCell, BoltEvent, BoltFactory, ErasedBolt, Flow};
+pub use bolt_cell::{BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Flow};
 pub use port::{BoltHost, SpoutHost, SpoutSettled, TaskPort};
-pub use room::Room;
+pub use room::{HandedOver, Room};
 pub use spout_cell::{ErasedSpout, Settled, SpoutCall, SpoutCell, SpoutFactory};
-pub use staging::{HeldEvent, RowAnchors, StagedRow, Staging};
+pub use staging::{HeldEvent, RowAnchors, Staged, StagedRow, Staging};
 
 /// A boxed future, as the erased traits return them: one allocation a batch.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

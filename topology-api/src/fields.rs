@@ -19,11 +19,13 @@ impl Fields {
     }
 
     /// How many values a row of this stream has.
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether rows have no values.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -34,6 +36,7 @@ impl Fields {
     }
 
     /// The names, in order.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.0.iter().map(SmolStr::as_str)
     }
@@ -112,16 +115,19 @@ impl Streams {
     }
 
     /// The declared streams, in order.
+    #[inline]
     pub fn iter(&self) -> std::slice::Iter<'_, StreamSpec> {
         self.0.iter()
     }
 
     /// How many streams are declared.
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there is no output.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

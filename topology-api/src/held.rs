@@ -1,5 +1,6 @@
 //! Tuples that a bolt keeps beyond the call that received them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -111,11 +112,13 @@ pub struct HeldTable {
 
 impl HeldTable {
     /// How many tuples are held.
+    #[inline]
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
     /// Whether nothing is held.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -140,6 +143,7 @@ impl HeldTable {
     }
 
     /// Whether tokens were dropped without a decision. No lock.
+    #[inline]
     pub fn has_dropped(&self) -> bool {
         self.dropped.is_any.load(Ordering::Acquire)
     }
@@ -161,13 +165,37 @@ impl HeldTable {
         tokens.slots.drain(..).filter(valid).map(|(slot, _)| slot).collect()
     }
 
-    /// Gives back a token that the user decided with; the slot, if this decides the tuple.
-    pub fn release(&mut self, mut tuple: HeldTuple) -> Option<u32> {
+    /// Spends a token that the user decided with; its slot, unless the instance that kept the tuple
+    /// is gone, or the tuple is decided already.
+    pub fn spend(&mut self, mut tuple: HeldTuple) -> Option<u32> {
         tuple.token.is_spent = true;
-        let slot = self.slot_of(&tuple)?;
-        let entry = self.entry(slot)?;
-        entry.tokens -= 1;
-        (entry.tokens == 0).then_some(slot)
+        self.slot_of(&tuple)
+    }
+
+    /// Counts an ack by one of a tuple's tokens; whether that was the last one.
+    pub fn count_ack(&mut self, slot: u32) -> bool {
+        self.entry(slot).is_some_and(|entry| {
+            entry.tokens = entry.tokens.saturating_sub(1);
+            entry.tokens == 0
+        })
+    }
+
+    /// The entries in these slots as a table of their own, which the slots point into from now on;
+    /// and for each of its slots, the slot here.
+    pub(crate) fn excerpt(&self, slots: &mut [u32]) -> (Self, Vec<u32>) {
+        let (mut excerpt, mut origins) = (Self::default(), Vec::new());
+        let mut places = BTreeMap::new();
+        for slot in slots {
+            let place = *places.entry(*slot).or_insert_with(|| {
+                let entry = self.slots.get(*slot as usize).and_then(|(_, entry)| entry.as_ref());
+                let copy = entry.map(|entry| HeldEntry { anchors: entry.anchors.clone(), emitted: 0, ..*entry });
+                excerpt.slots.push((0, copy));
+                origins.push(*slot);
+                origins.len() as u32 - 1
+            });
+            *slot = place;
+        }
+        (excerpt, origins)
     }
 
     /// The slot of a kept tuple, unless the instance that kept it is gone.

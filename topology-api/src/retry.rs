@@ -90,15 +90,19 @@ impl<K: Ord + Clone> RetryBuffer<K> {
 
     /// The next tuple to emit again now, if its wait is over. It is counted as replayed.
     pub fn due(&mut self, context: &TopologyContext) -> Option<(K, Vec<Value>)> {
-        let ((at, id), ()) = self.waiting.first_key_value()?;
-        if *at > context.elapsed() {
-            return None;
+        loop {
+            let ((at, id), ()) = self.waiting.first_key_value()?;
+            if *at > context.elapsed() {
+                return None;
+            }
+            let key = (*at, id.clone());
+            self.waiting.remove(&key);
+            // One that was acked meanwhile is no longer open.
+            if let Some(entry) = self.open.get(&key.1) {
+                context.count_replayed(1);
+                return Some((key.1, entry.values.clone()));
+            }
         }
-        let (at, id) = (*at, id.clone());
-        self.waiting.remove(&(at, id.clone()));
-        context.count_replayed(1);
-        let values = self.open.get(&id)?.values.clone();
-        Some((id, values))
     }
 
     /// Whether tuples wait for their next try.

@@ -142,6 +142,7 @@ impl<'a> Tuple<'a> {
     ///
     /// # Errors
     /// When there is no such field.
+    #[inline]
     pub fn get(&self, key: impl FieldKey) -> Result<&'a Value, FieldError> {
         key.place_in(&self.source.fields).map(|place| &self.values[place]).ok_or_else(|| FieldError::Unknown {
             key: key.describe(),
@@ -192,6 +193,11 @@ impl<'a> Tuple<'a> {
     /// The task that emitted it.
     pub fn source_task(&self) -> TaskId {
         self.source.task
+    }
+
+    /// Whether this is the view of a held tuple.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.anchors, TupleAnchors::Held)
     }
 
     /// The anchors that tie this tuple to its spouts' trees.

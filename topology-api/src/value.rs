@@ -124,6 +124,7 @@ impl Value {
     }
 
     /// The integer, if it is one.
+    #[inline]
     pub fn as_i64(&self) -> Option<i64> {
         if let Self::Int(value) = self { Some(*value) } else { None }
     }
@@ -134,6 +135,7 @@ impl Value {
     }
 
     /// The text, if it is text.
+    #[inline]
     pub fn as_str(&self) -> Option<&str> {
         if let Self::Str(value) = self { Some(value) } else { None }
     }
@@ -159,13 +161,21 @@ impl Value {
     }
 
     /// Bytes that this value holds outside its 24: what back pressure counts besides rows.
+    #[inline]
     pub fn heap_size(&self) -> usize {
         match self {
             Self::Str(text) if text.is_heap_allocated() => text.len(),
             Self::Bytes(bytes) => bytes.len(),
-            Self::List(items) => items.iter().map(|item| size_of::<Value>() + item.heap_size()).sum(),
+            Self::List(_) | Self::Map(_) => self.nested_size(),
+            _ => 0,
+        }
+    }
+
+    fn nested_size(&self) -> usize {
+        match self {
+            Self::List(items) => items.iter().map(|item| size_of::<Self>() + item.heap_size()).sum(),
             Self::Map(entries) => {
-                entries.iter().map(|(key, value)| 2 * size_of::<Value>() + key.len() + value.heap_size()).sum()
+                entries.iter().map(|(key, value)| 2 * size_of::<Self>() + key.len() + value.heap_size()).sum()
             }
             _ => 0,
         }

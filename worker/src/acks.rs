@@ -15,6 +15,8 @@ pub(crate) enum AckKind {
     Held = 2,
     /// Its time starts anew.
     Reset = 3,
+    /// A bolt holds a tuple of it no more.
+    Released = 4,
 }
 
 /// One statement about a tree.

@@ -6,6 +6,9 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 use galerna_topology_api::Value;
 
+use crate::routing::Stray;
+use crate::wire::DEEPEST;
+
 /// What a new pair of tasks starts with, in rows.
 const FIRST: i64 = 1024;
 /// What a pair grows to at most.
@@ -64,12 +67,28 @@ impl Credit {
     }
 }
 
-/// What the values of a row weigh beyond the row itself, in rows.
+/// What values weigh beyond their rows, in rows.
+///
+/// # Errors
+/// When one is nested too deeply to cross a link.
 #[inline]
-pub(crate) fn extra_weight(values: &[Value]) -> usize {
+pub(crate) fn weigh(values: &[Value]) -> Result<usize, Stray> {
     let mut bytes = 0;
     for value in values {
+        if let Value::List(_) | Value::Map(_) = value
+            && !is_shallow(value, DEEPEST)
+        {
+            return Err(Stray::TooDeep(DEEPEST));
+        }
         bytes += value.heap_size();
     }
-    bytes / BYTES_PER_ROW
+    Ok(bytes / BYTES_PER_ROW)
+}
+
+fn is_shallow(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::List(items) => levels > 0 && items.iter().all(|item| is_shallow(item, levels - 1)),
+        Value::Map(entries) => levels > 0 && entries.values().all(|item| is_shallow(item, levels - 1)),
+        _ => true,
+    }
 }

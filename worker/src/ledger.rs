@@ -21,19 +21,18 @@ struct Entry {
     xor: u64,
     /// When its batch departed, since the worker's start.
     departed: Duration,
+    /// From when on its time-out counts: its departure, unless that was reset.
+    counts_from: Duration,
     generation: u32,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Free,
-    Open,
-    /// Open, and a bolt holds a tuple of it.
-    Held,
+    /// How many of its tuples bolts hold.
+    held: u32,
+    is_open: bool,
 }
 
 /// The open trees of one spout task.
+///
+/// A slot whose tree is decided is used again only when it was [released](Self::release): until then
+/// the spout's message id still stands under it.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     spout: TaskId,
@@ -79,14 +78,23 @@ impl Ledger {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.entries.push(Entry { xor: 0, departed: now, generation: 0, state: State::Free });
+                self.entries.push(Entry {
+                    xor: 0,
+                    departed: now,
+                    counts_from: now,
+                    generation: 0,
+                    held: 0,
+                    is_open: false,
+                });
                 self.entries.len() as u32 - 1
             }
         };
         let entry = &mut self.entries[slot as usize];
         entry.xor = 0;
         entry.departed = now;
-        entry.state = State::Open;
+        entry.counts_from = now;
+        entry.held = 0;
+        entry.is_open = true;
         self.open += 1;
         self.departing.push(slot);
         Root { spout: self.spout, incarnation: self.incarnation, slot, generation: entry.generation }
@@ -100,10 +108,22 @@ impl Ledger {
         (entry.xor == 0).then(|| self.close(slot, true))
     }
 
+    /// Fails a tree that was just opened: its tuple could not be sent.
+    pub(crate) fn fail(&mut self, slot: u32) -> Settled {
+        self.close(slot, false)
+    }
+
+    /// Has slots used again: their trees are decided, and the spout was told.
+    pub(crate) fn release(&mut self, slots: &[u32]) {
+        self.free.extend_from_slice(slots);
+    }
+
     /// Notes that the trees opened so far have (mostly) departed.
     pub(crate) fn stamp(&mut self, now: Duration) {
         for slot in &self.departing[self.stamped..] {
-            self.entries[*slot as usize].departed = now;
+            let entry = &mut self.entries[*slot as usize];
+            entry.departed = now;
+            entry.counts_from = now;
         }
         self.stamped = self.departing.len();
     }
@@ -118,12 +138,20 @@ impl Ledger {
         self.stamped = 0;
     }
 
+    /// Notes that everything emitted so far has departed but the trees in these slots, which wait for
+    /// room: their time has not begun.
+    pub(crate) fn depart_but(&mut self, waiting: Vec<u32>, now: Duration) {
+        self.stamp(now);
+        self.departing = waiting;
+        self.stamped = 0;
+    }
+
     /// Applies what bolts say about a tree. Answers with the tree's end and, for a completed one,
     /// when it departed. What concerns a tree that is no longer open is ignored.
     #[inline]
     pub(crate) fn apply(&mut self, delta: &AckDelta, now: Duration) -> Option<(Settled, Duration)> {
         let entry = self.entries.get_mut(delta.slot as usize)?;
-        if entry.generation != delta.generation || entry.state == State::Free {
+        if entry.generation != delta.generation || !entry.is_open {
             return None;
         }
         match delta.kind {
@@ -140,14 +168,17 @@ impl Ledger {
                 Some((self.close(delta.slot, false), departed))
             }
             AckKind::Held => {
-                if entry.state == State::Open {
-                    entry.state = State::Held;
-                    self.held += 1;
-                }
+                entry.held += 1;
+                self.held += usize::from(entry.held == 1);
+                None
+            }
+            AckKind::Released => {
+                self.held -= usize::from(entry.held == 1);
+                entry.held = entry.held.saturating_sub(1);
                 None
             }
             AckKind::Reset => {
-                entry.departed = now;
+                entry.counts_from = now;
                 None
             }
         }
@@ -161,10 +192,10 @@ impl Ledger {
         if self.open > 0 {
             for slot in 0..self.entries.len() {
                 let entry = &self.entries[slot];
-                if entry.state == State::Free {
+                if !entry.is_open {
                     continue;
                 }
-                let deadline = entry.departed + timeout + DEPARTURE_SLACK;
+                let deadline = entry.counts_from + timeout + DEPARTURE_SLACK;
                 if deadline <= now && !self.is_departing(slot as u32) {
                     settled.extend([self.close(slot as u32, false)]);
                 } else {
@@ -179,7 +210,7 @@ impl Ledger {
     /// Fails all open trees: the spout that emitted them is gone.
     pub(crate) fn fail_all(&mut self, settled: &mut impl Extend<Settled>) {
         for slot in 0..self.entries.len() {
-            if self.entries[slot].state != State::Free {
+            if self.entries[slot].is_open {
                 settled.extend([self.close(slot as u32, false)]);
             }
         }
@@ -192,13 +223,10 @@ impl Ledger {
 
     fn close(&mut self, slot: u32, is_acked: bool) -> Settled {
         let entry = &mut self.entries[slot as usize];
-        if entry.state == State::Held {
-            self.held -= 1;
-        }
-        entry.state = State::Free;
+        self.held -= usize::from(entry.held > 0);
+        entry.is_open = false;
         entry.generation = entry.generation.wrapping_add(1);
         self.open -= 1;
-        self.free.push(slot);
         Settled { slot, is_acked }
     }
 }
@@ -252,6 +280,8 @@ mod tests {
         ledger.start(root.slot, 5);
         assert!(ledger.apply(&AckDelta { kind: AckKind::Fail, ..delta(root, 0) }, at(1)).is_some());
         assert_eq!(ledger.apply(&delta(root, 5), at(2)), None);
+        assert_ne!(ledger.open(at(3)).slot, root.slot, "the spout was not told yet");
+        ledger.release(&[root.slot]);
         let again = ledger.open(at(3));
         assert_eq!(again.slot, root.slot);
         ledger.start(again.slot, 5);

@@ -1,6 +1,6 @@
 //! Runs the tasks of topologies: in one process, or in several workers that are linked.
 //!
-//! Whoever launches a topology hands it to a [`LocalRun`]; tests use the kit in [`testing`]. Inside,
+//! Whoever launches a topology hands it to a [`LocalRun`]; tests use the kit of the feature `testing`. Inside,
 //! each task is a loop over its inbox (`task`), what it sends is dealt and batched by its `outbox`,
 //! trees are tracked by the `ledger` of the spout task that opened them. The crate knows no store
 //! and no scheduler: it runs what it is given.

@@ -10,6 +10,7 @@ use galerna_topology_api::{Resources, Topology};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::WallClock;
+use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
 use crate::summary::RunSummary;
 use crate::tap::Tap;
@@ -40,6 +41,9 @@ pub enum StartError {
     /// A worker hook refused.
     #[error("a worker hook failed: {0}")]
     Hook(galerna_topology_api::Error),
+    /// A custom grouping could not be made.
+    #[error("a custom grouping {0}")]
+    Grouping(String),
     /// Threads could not be started.
     #[error("cannot start the runtime")]
     Runtime(#[from] std::io::Error),
@@ -64,6 +68,7 @@ impl LocalRun {
     /// # Errors
     /// When a worker hook refuses, or no threads can be had. Components that fail to start make the
     /// run fail instead.
+    #[allow(clippy::needless_pass_by_value, reason = "options are made for one run")]
     pub fn start(topology: Topology, options: LocalOptions) -> Result<Self, StartError> {
         let lanes: u32 = topology.components().iter().map(|component| component.executors).sum();
         let runtimes = Runtimes::own(lanes as usize)?;
@@ -82,9 +87,6 @@ impl LocalRun {
         tap: Option<Tap>,
         mut runtimes: Runtimes,
     ) -> Result<Self, StartError> {
-        // Timers can only be made on a runtime; each is woken on the one that polls it.
-        let control = runtimes.control();
-        let entered = control.enter();
         let workers = options.workers.unwrap_or(1).max(1);
         let (event_sender, events) = mpsc::unbounded_channel();
         let run = Arc::new(RunShared::new(options.wall_clock.clone(), event_sender));
@@ -92,19 +94,24 @@ impl LocalRun {
         let resources: Vec<Arc<Resources>> = (0..workers).map(|_| Arc::default()).collect();
         for hook in topology.worker_hooks() {
             for resources in &resources {
-                hook.start(&info, resources).map_err(StartError::Hook)?;
+                guarded(|| hook.start(&info, resources))
+                    .unwrap_or_else(|Panic(message)| Err(message.into()))
+                    .map_err(StartError::Hook)?;
             }
         }
-        let assembly = worker::assemble(&Parts {
-            topology: &topology,
-            info,
-            run: run.clone(),
-            workers,
-            serializes_all: options.serializes_all,
-            seed: options.seed,
-            tap,
-            resources,
-        });
+        let assembly = guarded(|| {
+            worker::assemble(&Parts {
+                topology: &topology,
+                info,
+                run: run.clone(),
+                workers,
+                serializes_all: options.serializes_all,
+                seed: options.seed,
+                tap,
+                resources,
+            })
+        })
+        .map_err(|Panic(message)| StartError::Grouping(message))?;
         let counters = Arc::new(Counters::new(topology, run, assembly.stats));
         let drain_timeout =
             options.drain_timeout.or(counters.topology().config().message_timeout()).unwrap_or(Duration::from_secs(30));
@@ -123,7 +130,6 @@ impl LocalRun {
             outcome: outcome_sender,
         };
         runtimes.spawn_coordinator(coordinator.run());
-        drop(entered);
         Ok(Self { orders, outcome, counters, _runtimes: runtimes })
     }
 

@@ -7,17 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::vec::Drain;
 
-use galerna_topology_api::engine::{Batch, HeldTable, Root, RowAnchors, Staging, TupleSource};
+use galerna_topology_api::engine::{Batch, HeldEntry, HeldTable, Root, RowAnchors, Staged, StagedRow, TupleSource};
 use galerna_topology_api::{TaskHook, TaskId, Value};
 
 use crate::acks::{AckKind, AckOutbox};
 use crate::clock::Clock;
-use crate::credit::{Credit, extra_weight};
+use crate::credit::{Credit, weigh};
 use crate::edges::Marker;
 use crate::message::{CreditReturn, Delivery, Message, Sink};
+use crate::panics::{Panic, guarded};
 use crate::random::Edges;
-use crate::routing::{Choice, NotATarget, Router};
+use crate::routing::{Choice, Router, Stray};
 use crate::tap::Tap;
 use buffer::{Buffer, Ties};
 
@@ -30,8 +32,15 @@ const FAST: Duration = Duration::from_millis(2);
 
 /// One declared stream and those who receive it.
 pub(crate) struct StreamOut {
-    pub(crate) source: Arc<TupleSource>,
-    pub(crate) consumers: Vec<Consumer>,
+    source: Arc<TupleSource>,
+    consumers: Vec<Consumer>,
+    arity: usize,
+}
+
+impl StreamOut {
+    pub(crate) fn new(source: Arc<TupleSource>, consumers: Vec<Consumer>) -> Self {
+        Self { arity: source.fields.len(), source, consumers }
+    }
 }
 
 /// A bolt that receives a stream.
@@ -60,8 +69,8 @@ pub(crate) struct Peer {
 pub(crate) trait Trees {
     /// Opens a tree, unless trees are not tracked.
     fn open(&mut self) -> Option<Root>;
-    /// Hears of the XOR of a tree's first edges.
-    fn started(&mut self, root: Root, edges: u64);
+    /// Hears of the XOR of a tree's first edges, or that its tuple goes nowhere.
+    fn started(&mut self, root: Root, edges: u64, is_stray: bool);
 }
 
 /// A bolt opens no trees.
@@ -71,7 +80,7 @@ impl Trees for NoTrees {
     fn open(&mut self) -> Option<Root> {
         None
     }
-    fn started(&mut self, _: Root, _: u64) {}
+    fn started(&mut self, _: Root, _: u64, _: bool) {}
 }
 
 /// Everything that leaves one task.
@@ -97,6 +106,8 @@ pub(crate) struct Outbox {
     pub(crate) has_sent: bool,
     tap: Option<Tap>,
     is_debug: bool,
+    /// Whether there is a tap, or tuples are logged.
+    is_observed: bool,
 }
 
 impl Outbox {
@@ -134,36 +145,41 @@ impl Outbox {
             has_emitted: false,
             is_final: false,
             has_sent: false,
+            is_observed: is_debug || tap.is_some(),
             tap,
             is_debug,
         }
     }
 
-    /// Deals all staged rows to buffers and empties the staging area of them. `input` is the row
-    /// that they may be anchored to; `trees` opens a tree for each row with a message id. The answer
-    /// is the XOR of all edges made for the input.
-    ///
-    /// # Errors
-    /// When a row was meant for a task that does not receive its stream; the others were dealt.
+    /// Deals all staged rows to buffers and empties the staging area of them. `input` is the batch
+    /// that they may be anchored to, `held` the tuples that the task holds, `trees` opens a tree for
+    /// each row with a message id. `made` gets, for each input row from `first` on, the XOR of the
+    /// edges made for it. Rows that were meant for a task that does not receive their stream are
+    /// dropped and answered, each with the input row that it was emitted for.
     pub(crate) fn route(
         &mut self,
-        staging: &mut Staging,
+        staged: &mut Staged,
         input: Option<(&Batch, usize)>,
+        held: &mut HeldTable,
         hooks: &[Arc<dyn TaskHook>],
         trees: &mut impl Trees,
-    ) -> Result<u64, NotATarget> {
-        let mut made = 0;
-        let mut place = 0;
-        let mut outcome = Ok(());
+        made: &mut [u64],
+    ) -> Vec<(Option<usize>, Stray)> {
         self.has_emitted = true;
-        let Staging { rows, values, held, held_anchors, .. } = staging;
-        for row in rows.iter() {
-            let arity = self.streams[row.stream as usize].source.fields.len();
-            let values = &mut values[place..place + arity];
-            place += arity;
-            self.observe(row.stream, values, hooks);
+        let mut strays = Vec::new();
+        if !self.is_observed && hooks.is_empty() && self.route_run(staged, input, trees, made) {
+            return strays;
+        }
+        let Staged { rows, values, held_anchors } = staged;
+        let mut values = values.drain(..);
+        for row in rows.drain(..) {
+            let stream = &self.streams[row.stream as usize];
+            let arity = stream.arity;
+            if self.is_observed || !hooks.is_empty() {
+                self.observe(row.stream, &values.as_slice()[..arity], hooks);
+            }
             let mut ties = match (row.anchors, input) {
-                (RowAnchors::Input, Some((batch, at))) => Ties::of_input(batch, at),
+                (RowAnchors::Input(at), Some((batch, _))) => Ties::of_input(batch, at as usize),
                 (RowAnchors::Held { start, len }, _) => {
                     Ties::Held(held, &held_anchors[start as usize..(start + len) as usize])
                 }
@@ -171,67 +187,133 @@ impl Outbox {
                 _ => Ties::None,
             };
             let mut row_made = 0;
-            let dealt = self.deal(row.stream, row.direct, values, &mut ties, &mut row_made);
-            outcome = outcome.and(dealt);
-            match ties {
-                Ties::Own(root) => trees.started(root, row_made),
-                Ties::Input { .. } => made ^= row_made,
+            let dealt = self.deal(row, arity, &mut values, &mut ties, &mut row_made);
+            let is_stray = dealt.is_err();
+            if let Err(error) = dealt {
+                let at = if let RowAnchors::Input(at) = row.anchors { Some(at as usize) } else { None };
+                strays.push((at, error));
+            }
+            match (ties, row.anchors, input) {
+                (Ties::Own(root), ..) => trees.started(root, row_made, is_stray),
+                (Ties::Input { .. }, RowAnchors::Input(at), Some((_, first))) => made[at as usize - first] ^= row_made,
                 _ => {}
             }
         }
-        staging.withdraw();
-        outcome.map(|()| made)
+        held_anchors.clear();
+        strays
     }
 
+    /// Deals all rows at once, if they go the same way whatever is in them: rows of one stream, with
+    /// one consumer, by a grouping that does not look at them. Answers whether it did.
+    fn route_run(
+        &mut self,
+        staged: &mut Staged,
+        input: Option<(&Batch, usize)>,
+        trees: &mut impl Trees,
+        made: &mut [u64],
+    ) -> bool {
+        let Some(&StagedRow { stream, .. }) = staged.rows.first() else { return true };
+        let [consumer] = self.streams[stream as usize].consumers.as_mut_slice() else { return false };
+        if !staged.held_anchors.is_empty() || staged.rows.iter().any(|row| row.stream != stream) {
+            return false;
+        }
+        let Ok(extra) = weigh(&staged.values) else { return false };
+        let Some(target) = consumer.router.route_run(staged.rows.len()) else { return false };
+        let place = consumer.first_buffer + target;
+        let buffer = &mut self.buffers[place];
+        if buffer.batch.rows == 0 {
+            self.dirty.push(place);
+        }
+        for row in staged.rows.drain(..) {
+            match (row.anchors, input) {
+                (RowAnchors::Input(at), Some((batch, first))) => {
+                    made[at as usize - first] ^=
+                        Ties::of_input(batch, at as usize).tie(&mut buffer.batch, &mut self.edges);
+                }
+                (RowAnchors::Tracked, _) => match trees.open() {
+                    Some(root) => {
+                        let edge = Ties::Own(root).tie(&mut buffer.batch, &mut self.edges);
+                        trees.started(root, edge, false);
+                    }
+                    None => {
+                        Ties::None.tie(&mut buffer.batch, &mut self.edges);
+                    }
+                },
+                _ => {
+                    Ties::None.tie(&mut buffer.batch, &mut self.edges);
+                }
+            }
+            buffer.batch.rows += 1;
+        }
+        buffer.extra += extra;
+        buffer.batch.is_final |= self.is_final;
+        buffer.batch.values.append(&mut staged.values);
+        if buffer.batch.rows >= FULL {
+            self.send_full(place);
+        }
+        true
+    }
+
+    /// Deals one row, whose values are the next `arity` ones, and takes these out.
     #[inline]
     fn deal(
         &mut self,
-        stream: u16,
-        direct: Option<TaskId>,
-        values: &mut [Value],
+        row: StagedRow,
+        arity: usize,
+        values: &mut Drain<'_, Value>,
         ties: &mut Ties<'_>,
         made: &mut u64,
-    ) -> Result<(), NotATarget> {
+    ) -> Result<(), Stray> {
         let Self { streams, buffers, dirty, edges, is_final, .. } = self;
-        let consumers = &mut streams[stream as usize].consumers;
+        let consumers = &mut streams[row.stream as usize].consumers;
         let mut outcome = Ok(());
-        let extra = extra_weight(values);
+        let extra = match weigh(&values.as_slice()[..arity]) {
+            Ok(extra) => extra,
+            Err(stray) => {
+                values.by_ref().take(arity).for_each(drop);
+                return Err(stray);
+            }
+        };
         let mut full = None;
+        let mut push = |place: usize, values: &mut Drain<'_, Value>, takes: bool| {
+            let buffer = &mut buffers[place];
+            if buffer.batch.rows == 0 {
+                dirty.push(place);
+            }
+            *made ^= ties.tie(&mut buffer.batch, edges);
+            buffer.push(values, arity, takes, extra, *is_final);
+            if buffer.batch.rows >= FULL {
+                full = Some(place);
+            }
+        };
+        let mut is_taken = false;
+        let mut has_target = false;
         let count = consumers.len();
         for (number, consumer) in consumers.iter_mut().enumerate() {
             let is_last = number + 1 == count;
-            let choice = match consumer.router.route(values, direct) {
-                Ok(choice) => choice,
+            let first = consumer.first_buffer;
+            match consumer.router.route(&values.as_slice()[..arity], row.direct) {
+                Ok(Choice::One(target)) => {
+                    is_taken = is_last;
+                    push(first + target, values, is_last);
+                }
+                Ok(Choice::All) => (first..first + consumer.peers.len()).for_each(|place| push(place, values, false)),
+                Ok(Choice::Chosen) => {
+                    consumer.router.chosen().iter().for_each(|target| push(first + target, values, false));
+                }
                 Err(error) => {
                     outcome = Err(error);
                     continue;
                 }
-            };
-            let mut push = |target: usize, is_last: bool| {
-                let place = consumer.first_buffer + target;
-                let buffer = &mut buffers[place];
-                if buffer.batch.rows == 0 {
-                    dirty.push(place);
-                }
-                *made ^= ties.tie(&mut buffer.batch, edges);
-                buffer.push(values, is_last, extra, *is_final);
-                if buffer.batch.rows >= FULL {
-                    full = Some(place);
-                }
-            };
-            match choice {
-                Choice::One(target) => push(target, is_last),
-                Choice::All => {
-                    let targets = consumer.peers.len();
-                    (0..targets).for_each(|target| push(target, is_last && target + 1 == targets));
-                }
-                Choice::Chosen => {
-                    let chosen = consumer.router.chosen();
-                    for (number, target) in chosen.iter().enumerate() {
-                        push(*target, is_last && number + 1 == chosen.len());
-                    }
-                }
             }
+            has_target = true;
+        }
+        // The task that a direct emit names is one of one consumer's, and a stranger to the others.
+        if row.direct.is_some() && has_target {
+            outcome = Ok(());
+        }
+        if !is_taken {
+            values.by_ref().take(arity).for_each(drop);
         }
         // At most the last one is noted when several are full: the others are found by `flush`.
         if let Some(place) = full {
@@ -244,6 +326,9 @@ impl Outbox {
     fn send_full(&mut self, place: usize) {
         if self.send(place) {
             self.dirty.retain(|dirty| *dirty != place);
+            if self.dirty.is_empty() {
+                self.blocked_since = None;
+            }
         } else {
             self.blocked_since.get_or_insert_with(|| self.clock.now());
         }
@@ -264,10 +349,8 @@ impl Outbox {
         true
     }
 
-    fn observe(&mut self, stream: u16, values: &[Value], hooks: &[Arc<dyn TaskHook>]) {
-        if self.tap.is_none() && !self.is_debug && hooks.is_empty() {
-            return;
-        }
+    #[cold]
+    fn observe(&self, stream: u16, values: &[Value], hooks: &[Arc<dyn TaskHook>]) {
         let source = &self.streams[stream as usize].source;
         if let Some(tap) = &self.tap {
             tap.emitted(&source.component, &source.stream, values);
@@ -276,7 +359,9 @@ impl Outbox {
             tracing::info!(component = %source.component, task = self.task, stream = %source.stream, ?values, "emitted");
         }
         for hook in hooks {
-            hook.emit(self.task, &source.stream, values);
+            if let Err(Panic(message)) = guarded(|| hook.emit(self.task, &source.stream, values)) {
+                tracing::error!(component = %source.component, task = self.task, "a task hook {message}");
+            }
         }
     }
 
@@ -294,6 +379,7 @@ impl Outbox {
     pub(crate) fn flush(&mut self) {
         self.flush_acks();
         if self.dirty.is_empty() {
+            self.blocked_since = None;
             return;
         }
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -345,6 +431,12 @@ impl Outbox {
         Poll::Ready(())
     }
 
+    /// The slots of this task's own trees whose tuples have not all left.
+    pub(crate) fn waiting_slots(&self) -> Vec<u32> {
+        let waiting = self.dirty.iter().flat_map(|place| &self.buffers[*place].batch.anchors);
+        waiting.filter(|anchor| anchor.root.spout == self.task).map(|anchor| anchor.root.slot).collect()
+    }
+
     /// Tells every receiving task something about its edge. Everything must have left before.
     pub(crate) fn send_marker(&mut self, marker: Marker) {
         debug_assert!(self.is_empty(), "a marker must not overtake tuples");
@@ -366,16 +458,15 @@ impl Outbox {
     }
 
     /// Says of all trees of a held tuple that it was processed, or was not.
-    pub(crate) fn settle_held(&mut self, held: &mut HeldTable, slot: u32, is_acked: bool) -> Option<bool> {
-        let entry = held.remove(slot)?;
+    pub(crate) fn settle_held(&mut self, entry: &HeldEntry, is_acked: bool) {
         for anchor in &entry.anchors {
             if is_acked {
                 self.acks.ack(anchor.root, anchor.edge ^ entry.emitted);
+                self.acks.say(anchor.root, AckKind::Released);
             } else {
                 self.acks.say(anchor.root, AckKind::Fail);
             }
         }
-        Some(entry.is_final)
     }
 
     /// Says something of all trees of an input row.

@@ -8,7 +8,7 @@ pub(crate) struct Edges(u64);
 impl Edges {
     /// The numbers of one launch of one task.
     pub(crate) fn new(seed: u64, task: u32, incarnation: u32) -> Self {
-        let stream = u64::from(task) << 32 | u64::from(incarnation);
+        let stream = (u64::from(task) << 32) | u64::from(incarnation);
         Self(mix(seed ^ mix(stream)))
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use galerna_topology_api::{CustomGrouping, Fields, Grouping, GroupingContext, TaskId, Value};
 
+use crate::panics::{Panic, guarded};
 pub(crate) use hash::KeyHasher;
 
 /// Rows that go to one target before shuffle turns to the next.
@@ -55,7 +56,7 @@ impl Shuffle {
 
     #[inline]
     fn next(&mut self) -> usize {
-        if self.in_run == SHUFFLE_RUN {
+        if self.in_run >= SHUFFLE_RUN {
             self.turn();
         }
         self.in_run += 1;
@@ -76,10 +77,19 @@ impl Shuffle {
     }
 }
 
-/// A row was meant for a task that does not receive the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("task {0} does not receive this stream")]
-pub(crate) struct NotATarget(pub(crate) TaskId);
+/// Why a row goes nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stray {
+    /// It was meant for a task that does not receive the stream.
+    #[error("task {0} does not receive this stream")]
+    NotATarget(TaskId),
+    /// The custom grouping panicked.
+    #[error("the custom grouping {0}")]
+    Panicked(String),
+    /// A value is nested too deeply to cross a link.
+    #[error("a value is nested deeper than {0}")]
+    TooDeep(usize),
+}
 
 impl Router {
     /// A router as the grouping says. `is_local` tells which tasks are in the same worker; `first`
@@ -122,7 +132,7 @@ impl Router {
     /// # Errors
     /// When the emitter or a custom grouping names a task that does not receive the stream.
     #[inline]
-    pub(crate) fn route(&mut self, values: &[Value], direct: Option<TaskId>) -> Result<Choice, NotATarget> {
+    pub(crate) fn route(&mut self, values: &[Value], direct: Option<TaskId>) -> Result<Choice, Stray> {
         Ok(match &mut self.kind {
             Kind::Shuffle(shuffle) => Choice::One(shuffle.next()),
             Kind::Fields { places, hasher } => Choice::One(target_of(hasher.hash(values, places), self.targets)),
@@ -137,18 +147,31 @@ impl Router {
             Kind::All => Choice::All,
             Kind::Direct { tasks } => {
                 let task = direct.unwrap_or_default();
-                Choice::One(tasks.binary_search(&task).map_err(|_| NotATarget(task))?)
+                Choice::One(tasks.binary_search(&task).map_err(|_| Stray::NotATarget(task))?)
             }
             Kind::Custom { grouping, tasks, chosen } => {
                 chosen.clear();
-                grouping.choose(values, chosen);
+                guarded(|| grouping.choose(values, chosen)).map_err(|Panic(message)| Stray::Panicked(message))?;
                 self.chosen.clear();
                 for task in chosen.iter() {
-                    self.chosen.push(tasks.binary_search(task).map_err(|_| NotATarget(*task))?);
+                    self.chosen.push(tasks.binary_search(task).map_err(|_| Stray::NotATarget(*task))?);
                 }
                 Choice::Chosen
             }
         })
+    }
+
+    /// Decides where this many rows go, if they all go to one target whatever is in them.
+    pub(crate) fn route_run(&mut self, rows: usize) -> Option<usize> {
+        match &mut self.kind {
+            Kind::Shuffle(shuffle) => {
+                let target = shuffle.next();
+                shuffle.in_run += rows as u32 - 1;
+                Some(target)
+            }
+            Kind::Global => Some(0),
+            _ => None,
+        }
     }
 
     /// The targets of the last [`Choice::Chosen`].
@@ -238,7 +261,7 @@ mod tests {
     fn direct_goes_to_the_named_task_and_refuses_others() {
         let mut router = router(&Grouping::Direct, 3);
         assert_eq!(router.route(&values!["x", 1], Some(12)), Ok(Choice::One(2)));
-        assert_eq!(router.route(&values!["x", 1], Some(13)), Err(NotATarget(13)));
+        assert_eq!(router.route(&values!["x", 1], Some(13)), Err(Stray::NotATarget(13)));
     }
 
     #[test]
@@ -253,7 +276,7 @@ mod tests {
         let mut good = router(&custom(12), 3);
         assert_eq!(good.route(&values!["x", 1], None), Ok(Choice::Chosen));
         assert_eq!(good.chosen(), [2]);
-        assert_eq!(router(&custom(1), 3).route(&values!["x", 1], None), Err(NotATarget(1)));
+        assert_eq!(router(&custom(1), 3).route(&values!["x", 1], None), Err(Stray::NotATarget(1)));
     }
 
     proptest! {

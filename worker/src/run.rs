@@ -15,8 +15,6 @@ const MOST_ERRORS: usize = 100;
 /// What a run's coordinator hears.
 #[derive(Debug)]
 pub(crate) enum RunEvent {
-    /// A task has started.
-    Started,
     /// A task has ended in good order.
     Ended,
     /// The run cannot go on.

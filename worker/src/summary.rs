@@ -36,7 +36,7 @@ pub struct RunSummary {
     pub topology: String,
     /// How it stands.
     pub status: RunStatus,
-    /// Time since the first task started.
+    /// Time since it was started.
     #[serde(rename = "duration_ms", serialize_with = "as_millis")]
     pub duration: Duration,
     /// Tuples that the spouts emitted, a second.

@@ -8,7 +8,10 @@ use smol_str::SmolStr;
 
 /// All rows that were emitted, per component and stream. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tap(Arc<Mutex<BTreeMap<(SmolStr, SmolStr), Vec<Vec<Value>>>>>);
+pub(crate) struct Tap(Arc<Mutex<Rows>>);
+
+/// Rows by component and stream.
+type Rows = BTreeMap<(SmolStr, SmolStr), Vec<Vec<Value>>>;
 
 impl Tap {
     pub(crate) fn emitted(&self, component: &SmolStr, stream: &SmolStr, values: &[Value]) {

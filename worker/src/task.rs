@@ -2,6 +2,7 @@
 
 mod bolt;
 mod bolt_host;
+mod hooks;
 mod restarts;
 mod spout;
 mod spout_host;
@@ -11,8 +12,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_topology_api::engine::{OutputCommand, Staging};
-use galerna_topology_api::{TaskHook, TaskId, TopologyContext};
+use galerna_topology_api::engine::{Done, OutputCommand, Staging};
+use galerna_topology_api::{TaskId, TopologyContext};
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
@@ -23,12 +24,16 @@ use crate::stats::{Counts, TaskStats, add};
 use crate::summary::RunFailure;
 
 pub(crate) use bolt::BoltTask;
+pub(crate) use hooks::Hooks;
 pub(crate) use spout::SpoutTask;
 
 /// What is sent leaves at the latest after this much run time.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
 /// Calls that take longer than this on average are watched one by one.
 const SLOW_CALL: Duration = Duration::from_micros(10);
+
+/// Fast calls that are settled together.
+const CHUNK: usize = 64;
 
 /// The run cannot go on because of this task.
 #[derive(Debug)]
@@ -40,11 +45,13 @@ pub(crate) struct Core {
     pub(crate) task: TaskId,
     pub(crate) context: TopologyContext,
     pub(crate) staging: Staging,
+    /// What calls have emitted that is not settled yet; empty between runs of calls.
+    pub(crate) done: Done,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Arc<TaskStats>,
     pub(crate) run: Arc<RunShared>,
     pub(crate) counts: Counts,
-    pub(crate) hooks: Vec<Arc<dyn TaskHook>>,
+    pub(crate) hooks: Hooks,
     /// When everything was last sent.
     pub(crate) last_flush: Duration,
     /// Whether calls are so slow that each is watched.
@@ -71,6 +78,16 @@ impl Core {
         Fatal
     }
 
+    /// The hooks that `open` or `prepare` has added.
+    fn adopt_hooks(&mut self) {
+        self.hooks = Hooks::new(self.component.clone(), self.context.task_hooks());
+    }
+
+    /// How many calls are settled together: slow ones each by itself, and those that a hook hears of.
+    fn chunk(&self) -> usize {
+        if self.is_slow || !self.hooks.all().is_empty() { 1 } else { CHUNK }
+    }
+
     /// Sends what there is credit for, and notes the time.
     fn flush(&mut self, now: Duration) {
         self.counts.publish(&self.stats);
@@ -83,5 +100,12 @@ impl Core {
         self.counts.publish(&self.stats);
         poll_fn(|cx| self.outbox.poll_room(cx)).await;
         self.last_flush = self.run.clock.now();
+    }
+}
+
+/// What was counted is published even if the task is ended hard.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.counts.publish(&self.stats);
     }
 }

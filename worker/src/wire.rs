@@ -12,6 +12,7 @@ use crate::acks::{AckBatch, AckDelta, AckKind};
 use crate::edges::{Ending, Marker};
 use crate::link::{Frame, Sources};
 use reader::Reader;
+pub(crate) use value::DEEPEST;
 
 /// Why bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +114,7 @@ fn encode_batch(batch: &Batch, weight: usize, bytes: &mut Vec<u8>) {
     put(batch.target, bytes);
     put(weight as u64, bytes);
     put(batch.rows as u64, bytes);
-    bytes.push(u8::from(batch.is_final) * IS_FINAL | u8::from(has_anchors) * HAS_ANCHORS);
+    bytes.push((u8::from(batch.is_final) * IS_FINAL) | (u8::from(has_anchors) * HAS_ANCHORS));
     batch.values.iter().for_each(|value| value::encode(value, bytes));
     if has_anchors {
         batch.anchors.iter().for_each(|anchor| encode_anchor(*anchor, bytes));
@@ -170,6 +171,7 @@ fn decode_acks(reader: &mut Reader<'_>) -> Result<Frame, WireError> {
             1 => AckKind::Fail,
             2 => AckKind::Held,
             3 => AckKind::Reset,
+            4 => AckKind::Released,
             found => return Err(WireError::Unknown { what: "ack", found: found.into() }),
         };
         deltas.push(AckDelta { slot, generation, kind, xor: reader.fixed()? });

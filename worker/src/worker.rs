@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use galerna_topology_api::engine::{BoxFuture, Staging, TupleSource};
+use galerna_topology_api::engine::{BoxFuture, Done, Staging, TupleSource};
 use galerna_topology_api::{
     Component, ComponentKind, GroupingContext, Resources, TaskId, Topology, TopologyContext, TopologyInfo,
 };
@@ -22,7 +22,7 @@ use crate::routing::Router;
 use crate::run::RunShared;
 use crate::stats::{Counts, TaskStats};
 use crate::tap::Tap;
-use crate::task::{BoltTask, Core, Inlets, SpoutTask};
+use crate::task::{BoltTask, Core, Hooks, Inlets, SpoutTask};
 
 /// In one process nothing is launched twice.
 const INCARNATION: u32 = 1;
@@ -242,7 +242,8 @@ impl Wiring<'_> {
             stats,
             run: parts.run.clone(),
             counts: Counts::default(),
-            hooks: Vec::new(),
+            hooks: Hooks::default(),
+            done: Done::default(),
             last_flush: parts.run.clock.now(),
             is_slow: false,
         };
@@ -270,7 +271,8 @@ impl Wiring<'_> {
             peers.iter().enumerate().map(|(place, peer)| (peer.task, place)).collect();
         let streams = (0..component.output.len() as u16).map(|index| {
             let source = self.sources[&(task, index)].clone();
-            StreamOut { consumers: self.consumers(&source, worker, &place_of), source }
+            let consumers = self.consumers(&source, worker, &place_of);
+            StreamOut::new(source, consumers)
         });
         let edges = Edges::new(parts.seed, task, INCARNATION);
         let spouts = self.spouts[worker].clone();

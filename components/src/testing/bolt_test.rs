@@ -1,14 +1,15 @@
 //! Drives one task of a bolt.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{
-    Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, ErasedBolt, Flow, HeldEvent, Room, Staging,
-    TupleSource,
+    Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, Done, ErasedBolt, Flow, HeldEvent, Room, Staged,
+    Staging, TupleSource,
 };
-use galerna_topology_api::{Bolt, Error, Fields, ManualBolt, Result, TopologyContext, Value};
+use galerna_topology_api::{Bolt, Error, Fields, ManualBolt, Result, Streams, TopologyContext, Value};
 
 use super::TestPort;
 
@@ -23,6 +24,7 @@ pub(crate) struct BoltTest {
 }
 
 struct Host {
+    streams: Arc<Streams>,
     room: Arc<Room>,
     emitted: Vec<Vec<Value>>,
     outcome: Result<()>,
@@ -31,24 +33,32 @@ struct Host {
 }
 
 impl Host {
-    fn take_rows(&mut self, staging: &Staging) {
+    fn take_rows(&mut self, staged: &mut Staged) {
         let mut at = 0;
-        for row in &staging.rows {
-            let arity = staging.streams.iter().nth(row.stream.into()).map_or(0, |stream| stream.fields.len());
-            self.emitted.push(staging.values[at..at + arity].to_vec());
+        for row in &staged.rows {
+            let arity = self.streams.iter().nth(row.stream.into()).map_or(0, |stream| stream.fields.len());
+            self.emitted.push(staged.values[at..at + arity].to_vec());
             at += arity;
         }
+        staged.clear();
     }
 }
 
 impl BoltHost for Host {
+    fn settle_run(&mut self, done: &mut Staged, rows: Range<usize>) -> Flow {
+        self.take_rows(done);
+        self.acked += rows.len();
+        self.outcome = Ok(());
+        Flow::Continue
+    }
+
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
         self.outcome = match staging.take_refusal() {
             Some(refusal) => Err(refusal.into()),
             None => outcome,
         };
         if self.outcome.is_ok() {
-            self.take_rows(staging);
+            self.take_rows(&mut staging.staged);
         }
         staging.withdraw();
         let is_kept = staging.kept.take().is_some();
@@ -63,9 +73,12 @@ impl BoltHost for Host {
         Flow::Continue
     }
 
-    fn poll_pending(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        let (Some(part), _) = self.room.take() else { return Poll::Pending };
-        self.take_rows(&part);
+    fn poll_pending(&mut self, _: &mut Done, _: Option<usize>, _: &mut Context<'_>) -> Poll<()> {
+        let (parts, _) = self.room.take();
+        if parts.is_empty() {
+            return Poll::Pending;
+        }
+        parts.into_iter().for_each(|mut part| self.take_rows(&mut part.staged));
         self.room.made();
         Poll::Ready(())
     }
@@ -97,8 +110,9 @@ impl BoltTest {
         let port = Arc::new(TestPort::default());
         let context = super::context(0, tasks, bolt.output(), port.clone());
         bolt.prepare(&context).await?;
-        let staging = Staging::new(Arc::new(bolt.output()), 2000);
-        let host = Host { room: staging.room(), emitted: Vec::new(), outcome: Ok(()), acked: 0, failed: 0 };
+        let streams = Arc::new(bolt.output());
+        let staging = Staging::new(streams.clone(), 2000);
+        let host = Host { streams, room: staging.room(), emitted: Vec::new(), outcome: Ok(()), acked: 0, failed: 0 };
         let input = Arc::new(TupleSource {
             component: "input".into(),
             task: 9,
@@ -115,7 +129,8 @@ impl BoltTest {
         batch.values.extend(row);
         batch.rows = 1;
         let Self { bolt, staging, host, context, .. } = self;
-        bolt.execute_batch(BoltCall { batch: &batch, cursor: &mut 0, staging, host, context }).await;
+        let done = &mut Done { chunk: 1, ..Done::default() };
+        bolt.execute_batch(BoltCall { batch: &batch, cursor: &mut 0, staging, done, host, context }).await;
         std::mem::replace(&mut self.host.outcome, Ok(()))
     }
 
@@ -149,7 +164,7 @@ impl BoltTest {
     pub(crate) fn acked(&mut self) -> usize {
         for command in self.port.commands.lock().unwrap().drain(..) {
             let Some((tuple, outcome)) = command.decision else { continue };
-            if let Some(slot) = self.staging.held.release(tuple) {
+            if let Some(slot) = self.staging.held.spend(tuple) {
                 self.staging.held.remove(slot);
                 *if outcome.is_ok() { &mut self.host.acked } else { &mut self.host.failed } += 1;
             }

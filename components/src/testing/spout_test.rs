@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{
-    ErasedSpout, Flow, Settled, SpoutCall, SpoutCell, SpoutHost, SpoutSettled, Staging,
+    ErasedSpout, Flow, Settled, SpoutCall, SpoutCell, SpoutHost, SpoutSettled, Staged, Staging,
 };
 use galerna_topology_api::{Error, Next, Result, Spout, TopologyContext, Value};
 
@@ -20,26 +20,22 @@ pub(crate) struct SpoutTest {
     pub(crate) port: Arc<TestPort>,
 }
 
-#[derive(Default)]
 struct Host {
+    arity: usize,
     rows: Vec<Vec<Value>>,
 }
 
 impl SpoutHost for Host {
-    fn settle(&mut self, staging: &mut Staging, slots: &mut Vec<u32>, outcome: &Result<Next>) -> SpoutSettled {
-        let arity = staging.streams.iter().next().map_or(0, |stream| stream.fields.len());
-        if outcome.is_ok() {
-            for row in staging.values.chunks(arity) {
-                slots.push(self.rows.len() as u32);
-                self.rows.push(row.to_vec());
-            }
+    fn settle(&mut self, done: &mut Staged, slots: &mut Vec<u32>) -> SpoutSettled {
+        for row in done.values.chunks(self.arity) {
+            slots.push(self.rows.len() as u32);
+            self.rows.push(row.to_vec());
         }
-        staging.withdraw();
-        assert_eq!(staging.take_refusal(), None);
+        done.clear();
         SpoutSettled { flow: Flow::Stop, is_tracking: true }
     }
 
-    fn poll_pending(&mut self, _: &mut Vec<u32>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_pending(&mut self, _: &mut Staged, _: &mut Vec<u32>, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 
@@ -65,15 +61,20 @@ impl SpoutTest {
         let port = Arc::new(TestPort::default());
         let context = super::context(task, tasks, spout.output(), port.clone());
         spout.open(&context).await?;
-        let staging = Staging::new(Arc::new(spout.output()), 1000);
-        Ok(Self { spout, staging, host: Host::default(), context, port })
+        let output = spout.output();
+        let arity = output.iter().next().map_or(1, |stream| stream.fields.len());
+        let staging = Staging::new(Arc::new(output), 1000);
+        Ok(Self { spout, staging, host: Host { arity, rows: Vec::new() }, context, port })
     }
 
     /// Calls `next` once: what it said, and how many rows it emitted.
     pub(crate) async fn next(&mut self) -> Result<(Next, usize)> {
         let before = self.host.rows.len();
         let Self { spout, staging, host, context, .. } = self;
-        let next = spout.next_batch(SpoutCall { staging, slots: &mut Vec::new(), host, context }).await?;
+        let (done, slots) = (&mut Staged::default(), &mut Vec::new());
+        let call = SpoutCall { staging, done, slots, host, context, room: usize::MAX, chunk: 1 };
+        let next = spout.next_batch(call).await?;
+        assert_eq!(staging.take_refusal(), None);
         Ok((next, self.host.rows.len() - before))
     }
 

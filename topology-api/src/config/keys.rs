@@ -128,15 +128,18 @@ impl ConfigKey {
     }
 }
 
+/// The longest time that a key may be set to, in seconds: about thirty years.
+const MOST_SECONDS: i64 = 1_000_000_000;
+
 impl KeyStatus {
     /// What a value must be, if `value` is something else.
     fn expected_instead_of(self, value: &Value) -> Option<String> {
         match (self, value) {
             (Self::Integer(least), Value::Int(number)) if *number >= least => None,
             (Self::Integer(least), _) => Some(format!("a whole number from {least} on")),
-            (Self::Seconds, Value::Int(number)) if *number > 0 => None,
-            (Self::Seconds, Value::Float(number)) if *number > 0.0 && *number < 1e12 => None,
-            (Self::Seconds, _) => Some("seconds, more than 0".to_owned()),
+            (Self::Seconds, Value::Int(number)) if (1..=MOST_SECONDS).contains(number) => None,
+            (Self::Seconds, Value::Float(number)) if *number > 0.0 && *number <= MOST_SECONDS as f64 => None,
+            (Self::Seconds, _) => Some(format!("seconds, more than 0 and at most {MOST_SECONDS}")),
             (Self::Bool, Value::Bool(_)) | (Self::Text, Value::Str(_)) | (Self::Ignored, _) => None,
             (Self::Bool, _) => Some("true or false".to_owned()),
             (Self::Text, _) => Some("text".to_owned()),

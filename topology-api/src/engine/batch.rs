@@ -59,6 +59,7 @@ impl Anchor {
     pub const NONE: Self = Self { root: NO_ROOT, edge: 0 };
 
     /// Whether this stands for "not anchored".
+    #[inline]
     pub fn is_none(self) -> bool {
         self.root.spout == 0
     }
@@ -99,17 +100,20 @@ impl Batch {
     }
 
     /// The values of one row.
+    #[inline]
     pub fn values_of(&self, row: usize) -> &[Value] {
         let arity = self.source.fields.len();
         &self.values[row * arity..(row + 1) * arity]
     }
 
     /// One row as a tuple.
+    #[inline]
     pub fn tuple(&self, row: usize) -> Tuple<'_> {
         Tuple { source: &self.source, values: self.values_of(row), anchors: TupleAnchors::Row(self, row) }
     }
 
     /// The first anchor of a row, and those beyond it.
+    #[inline]
     pub fn anchors_of(&self, row: usize) -> (Option<Anchor>, &[(u32, Anchor)]) {
         let first = self.anchors.get(row).copied().filter(|anchor| !anchor.is_none());
         let more = if self.more_anchors.is_empty() {

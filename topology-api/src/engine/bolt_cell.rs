@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{Batch, BoltHost, BoxFuture, Staging};
+use super::{Batch, BoltHost, BoxFuture, Staged, Staging};
 use crate::bolt::{Bolt, BoltResult, ManualBolt};
 use crate::context::TopologyContext;
 use crate::emitter::{ManualEmitter, auto_emitter, emitter};
@@ -34,15 +34,37 @@ pub enum BoltEvent {
     Finish,
 }
 
+/// What calls that succeeded have emitted, and the first of their rows that is not settled yet. The
+/// rows from there to the cursor are settled together, so that a tuple costs no virtual call.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What they emitted.
+    pub staged: Staged,
+    /// The first row of the batch that is not settled.
+    pub from: usize,
+    /// How many rows are settled together.
+    pub chunk: usize,
+}
+
+impl Done {
+    /// Has the rows before `to` settled.
+    fn settle(&mut self, to: usize, host: &mut dyn BoltHost) -> Flow {
+        let rows = std::mem::replace(&mut self.from, to)..to;
+        if rows.is_empty() { Flow::Continue } else { host.settle_run(&mut self.staged, rows) }
+    }
+}
+
 /// What the engine lends a bolt for a batch. All of it stays with the engine if the bolt panics.
 pub struct BoltCall<'a> {
     /// The rows.
     pub batch: &'a Batch,
     /// The row in hand, or the next one between calls.
     pub cursor: &'a mut usize,
-    /// Where the calls stage what they emit.
+    /// Where a call stages what it emits.
     pub staging: &'a mut Staging,
-    /// Who takes up what they staged.
+    /// What calls have emitted that are not settled yet.
+    pub done: &'a mut Done,
+    /// Who takes up what they emitted.
     pub host: &'a mut dyn BoltHost,
     /// The task's context.
     pub context: &'a TopologyContext,
@@ -126,9 +148,10 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
 
     fn execute_batch<'a>(&'a mut self, call: BoltCall<'a>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let BoltCall { batch, cursor, staging, host, context } = call;
+            let BoltCall { batch, cursor, staging, done, host, context } = call;
             let Ok(bolt) = self.bolt() else { return };
             let first = *cursor;
+            done.from = first;
             while *cursor < batch.rows {
                 let row = *cursor;
                 if row == first {
@@ -136,19 +159,29 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                 }
                 let outcome = {
                     let tuple = batch.tuple(row);
-                    let mut out = emitter(staging, context, true);
+                    let mut out = emitter(staging, context, Some(row));
                     let call = bolt.execute(&tuple, &mut out);
-                    watched(call, host).await
+                    watched(call, done, Some(row), host).await
                 };
                 if row == first {
                     host.time_call(false);
                 }
-                // Before settling, so that a panic in here cannot run the row twice.
+                // Before settling, so that a panic in there cannot run the row twice.
                 *cursor += 1;
-                if host.settle(staging, Some(row), outcome) == Flow::Stop {
-                    return;
+                let flow = if outcome.is_ok() && staging.is_plain() {
+                    done.staged.append(&mut staging.staged);
+                    let is_full = *cursor - done.from >= done.chunk || done.staged.rows.len() >= done.chunk;
+                    if is_full { done.settle(*cursor, host) } else { Flow::Continue }
+                } else {
+                    done.settle(row, host);
+                    done.from = *cursor;
+                    host.settle(staging, Some(row), outcome)
+                };
+                if flow == Flow::Stop {
+                    break;
                 }
             }
+            done.settle(*cursor, host);
         })
     }
 
@@ -161,11 +194,12 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let Ok(bolt) = self.bolt() else { return };
-            let mut out = emitter(staging, context, false);
+            let mut out = emitter(staging, context, None);
+            let done = &mut Done::default();
             let outcome = match event {
-                BoltEvent::Tick => watched(bolt.tick(&mut out), host).await,
-                BoltEvent::Flush => watched(bolt.flush(&mut out), host).await,
-                BoltEvent::Finish => watched(bolt.finish(&mut out), host).await,
+                BoltEvent::Tick => watched(bolt.tick(&mut out), done, None, host).await,
+                BoltEvent::Flush => watched(bolt.flush(&mut out), done, None, host).await,
+                BoltEvent::Finish => watched(bolt.finish(&mut out), done, None, host).await,
             };
             host.settle(staging, None, outcome);
         })
@@ -178,13 +212,13 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
 
 /// Runs one call of user code; whenever it stays pending, the host sends what stands ready.
 #[inline]
-async fn watched<T>(call: impl Future<Output = T>, host: &mut dyn BoltHost) -> T {
+async fn watched<T>(call: impl Future<Output = T>, done: &mut Done, row: Option<usize>, host: &mut dyn BoltHost) -> T {
     let mut call = pin!(call);
     poll_fn(|cx| {
         loop {
             match call.as_mut().poll(cx) {
                 Poll::Ready(outcome) => return Poll::Ready(outcome),
-                Poll::Pending if host.poll_pending(cx).is_ready() => {}
+                Poll::Pending if host.poll_pending(done, row, cx).is_ready() => {}
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -1,12 +1,12 @@
 //! What the engine implements, so that user code and the cells reach it.
 
+use std::ops::Range;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{BoxFuture, Flow, OutputCommand, Staging};
+use super::{BoxFuture, Done, Flow, OutputCommand, Staged, Staging};
 use crate::error::{Error, Result};
 use crate::output_handle::OutputClosed;
-use crate::spout::Next;
 use crate::value::{Timestamp, Value};
 
 /// What the engine offers every task at any time, from any thread.
@@ -33,21 +33,25 @@ pub trait TaskPort: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// What the engine does around each call of a bolt.
+/// What the engine does around the calls of a bolt.
 pub trait BoltHost: Send {
+    /// Takes up what the calls for these rows of the batch emitted, all of which succeeded and did
+    /// nothing but emit, and acks the rows.
+    fn settle_run(&mut self, done: &mut Staged, rows: Range<usize>) -> Flow;
+
     /// Takes up what the call for `row` of the batch (or, without a row, a tick, flush or finish)
     /// staged and decided, and acks or fails its input.
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow;
 
-    /// The running call is pending: sends what stands ready. Ready when a wait for room is over and
-    /// the call should be polled again at once.
-    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// The call for `row` is pending: settles what was done before, and sends what stands ready.
+    /// Ready when a wait for room is over and the call should be polled again at once.
+    fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Called before the first call of a batch and after it: the engine times one call a batch.
     fn time_call(&mut self, is_start: bool);
 }
 
-/// What the engine did with one call of a spout.
+/// What the engine did with what a spout emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoutSettled {
     /// Whether the next call may follow at once.
@@ -56,14 +60,15 @@ pub struct SpoutSettled {
     pub is_tracking: bool,
 }
 
-/// What the engine does around each call of a spout.
+/// What the engine does around the calls of a spout.
 pub trait SpoutHost: Send {
-    /// Takes up what the call staged, opening a tree for each row with a message id; the slots of
-    /// these trees are appended to `slots` in order.
-    fn settle(&mut self, staging: &mut Staging, slots: &mut Vec<u32>, outcome: &Result<Next>) -> SpoutSettled;
+    /// Takes up what calls emitted, and then what the last one handed over, opening a tree for each
+    /// row with a message id; the slots of these trees are appended to `slots` in order.
+    fn settle(&mut self, done: &mut Staged, slots: &mut Vec<u32>) -> SpoutSettled;
 
-    /// As [`BoltHost::poll_pending`]; rows with message ids that were handed over open their trees.
-    fn poll_pending(&mut self, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()>;
+    /// A call is pending: settles what was emitted before, sends what stands ready, and lets acks
+    /// and time-outs go on. Ready when a wait for room is over and the call should be polled again.
+    fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// As [`BoltHost::time_call`].
     fn time_call(&mut self, is_start: bool);

@@ -4,8 +4,10 @@
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
-use super::{Root, Staging};
+use super::{Root, Staged};
+use crate::held::HeldTable;
 
 /// A mailbox between one task's running call and the engine that polls it.
 #[derive(Debug, Default)]
@@ -14,11 +16,24 @@ pub struct Room {
     mail: Mutex<Mail>,
 }
 
+/// Rows that a running call has handed over.
+#[derive(Debug, Default)]
+pub struct HandedOver {
+    /// The rows.
+    pub staged: Staged,
+    /// The held tuples that they are anchored to: an excerpt of the task's table.
+    pub held: HeldTable,
+    /// For each slot of the excerpt, the slot of the task's table.
+    pub origins: Vec<u32>,
+}
+
 /// What a running call has handed over.
 #[derive(Debug, Default)]
 struct Mail {
-    staged: Option<Staging>,
+    parts: Vec<HandedOver>,
     resets: Vec<Root>,
+    /// Who waits for room.
+    waker: Option<Waker>,
 }
 
 impl Room {
@@ -27,17 +42,19 @@ impl Room {
     }
 
     /// Whether the call waits for room or has asked for something. No lock.
+    #[inline]
     pub fn has_mail(&self) -> bool {
         self.has_mail.load(Ordering::Acquire)
     }
 
-    /// Takes what the call handed over. The call goes on once [`Room::made`] was called.
-    pub fn take(&self) -> (Option<Staging>, Vec<Root>) {
+    /// Takes what the call handed over. If that were rows, the call goes on once [`Room::made`] was
+    /// called.
+    pub fn take(&self) -> (Vec<HandedOver>, Vec<Root>) {
         let mut mail = self.mail();
-        if mail.staged.is_none() {
+        if mail.parts.is_empty() && mail.waker.is_none() {
             self.has_mail.store(false, Ordering::Release);
         }
-        (mail.staged.take(), mem::take(&mut mail.resets))
+        (mem::take(&mut mail.parts), mem::take(&mut mail.resets))
     }
 
     /// Forgets what a call handed over that will not go on.
@@ -48,12 +65,21 @@ impl Room {
 
     /// Says that what the call handed over has left: the call may go on.
     pub fn made(&self) {
+        let waker = self.mail().waker.take();
         self.has_mail.store(false, Ordering::Release);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
-    pub(crate) fn hand_over(&self, staged: Staging) {
-        self.mail().staged = Some(staged);
+    pub(crate) fn hand_over(&self, part: HandedOver) {
+        self.mail().parts.push(part);
         self.has_mail.store(true, Ordering::Release);
+    }
+
+    /// Has `waker` woken when there is room.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.mail().waker = Some(waker.clone());
     }
 
     pub(crate) fn reset_timeouts(&self, roots: impl IntoIterator<Item = Root>) {

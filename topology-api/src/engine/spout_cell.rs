@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{BoxFuture, Flow, SpoutHost, Staging};
+use super::{BoxFuture, Flow, SpoutHost, Staged, Staging};
 use crate::context::TopologyContext;
 use crate::error::Result;
 use crate::fields::Streams;
@@ -25,15 +25,24 @@ pub struct Settled {
 
 /// What the engine lends a spout while it asks for tuples.
 pub struct SpoutCall<'a> {
-    /// Where the calls stage what they emit.
+    /// Where a call stages what it emits.
     pub staging: &'a mut Staging,
+    /// What calls have emitted that is not settled yet.
+    pub done: &'a mut Staged,
     /// Slots of trees that were opened and whose ids are not bound yet; empty between calls.
     pub slots: &'a mut Vec<u32>,
     /// Who takes up what they staged.
     pub host: &'a mut dyn SpoutHost,
     /// The task's context.
     pub context: &'a TopologyContext,
+    /// Rows with a message id that may be emitted, but for the rest of the call that reaches it.
+    pub room: usize,
+    /// How many rows are settled together.
+    pub chunk: usize,
 }
+
+/// Calls without a settled row, at most, before the engine looks after other things.
+const MOST_CALLS: usize = 256;
 
 /// A task's spout, its type erased.
 pub trait ErasedSpout: Send {
@@ -131,36 +140,53 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
 
     fn next_batch<'a>(&'a mut self, call: SpoutCall<'a>) -> BoxFuture<'a, Result<Next>> {
         Box::pin(async move {
-            let SpoutCall { staging, slots, host, context } = call;
+            let SpoutCall { staging, done, slots, host, context, mut room, chunk } = call;
             let Self { spout, ids, staged, .. } = self;
             let spout = spout.as_mut().ok_or("the spout could not be made")?;
-            let mut is_first = true;
+            let mut calls = 0;
             loop {
-                if is_first {
+                if calls == 0 {
                     host.time_call(true);
                 }
+                let before = staged.len();
                 let outcome = {
                     let mut out = SpoutEmitter::new(staging, staged, context);
                     let call = spout.next(&mut out);
-                    watched(call, slots, host).await
+                    watched(call, done, slots, host).await
                 };
-                if is_first {
+                if calls == 0 {
                     host.time_call(false);
-                    is_first = false;
                 }
-                let settled = host.settle(staging, slots, &outcome);
+                calls += 1;
+                if staging.take_handed_over() {
+                    // What the call handed over stands, whatever became of it, behind what was done
+                    // before and in front of what it emitted since.
+                    host.settle(done, slots);
+                }
+                let is_fine = outcome.is_ok() && staging.is_plain();
+                if is_fine {
+                    done.append(&mut staging.staged);
+                } else {
+                    // What the call handed over when it waited for room has slots and stays.
+                    staging.withdraw();
+                    staged.truncate(before.max(slots.len()));
+                }
+                let goes_on = is_fine && matches!(outcome, Ok(Next::Emitted));
+                if goes_on && staged.len() < room && done.rows.len() < chunk && calls % MOST_CALLS != 0 {
+                    continue;
+                }
+                let settled = host.settle(done, slots);
+                room = room.saturating_sub(staged.len());
                 if settled.is_tracking {
                     Self::bind_staged(ids, staged, slots);
-                } else if outcome.is_ok() {
+                } else {
                     for id in staged.drain(..) {
                         if let Err(error) = spout.ack(id, context).await {
                             context.report_error(error);
                         }
                     }
-                } else {
-                    staged.clear();
                 }
-                if settled.flow == Flow::Stop || !matches!(outcome, Ok(Next::Emitted)) {
+                if !goes_on || room == 0 || settled.flow == Flow::Stop || calls % MOST_CALLS == 0 {
                     return outcome;
                 }
             }
@@ -203,13 +229,18 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
 
 /// Runs one call of user code; whenever it stays pending, the host sends what stands ready.
 #[inline]
-async fn watched<T>(call: impl Future<Output = T>, slots: &mut Vec<u32>, host: &mut dyn SpoutHost) -> T {
+async fn watched<T>(
+    call: impl Future<Output = T>,
+    done: &mut Staged,
+    slots: &mut Vec<u32>,
+    host: &mut dyn SpoutHost,
+) -> T {
     let mut call = pin!(call);
     poll_fn(|cx| {
         loop {
             match call.as_mut().poll(cx) {
                 Poll::Ready(outcome) => return Poll::Ready(outcome),
-                Poll::Pending if host.poll_pending(slots, cx).is_ready() => {}
+                Poll::Pending if host.poll_pending(done, slots, cx).is_ready() => {}
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{OutputRow, Room};
+use super::{HandedOver, OutputRow, Room};
 use crate::emitter::{EmitError, Row};
 use crate::fields::{DEFAULT_STREAM, Streams};
 use crate::held::HeldTable;
@@ -17,9 +17,9 @@ use crate::value::Value;
 pub enum RowAnchors {
     /// Nothing: it belongs to no tree.
     None,
-    /// The tuple that the call was given.
-    Input,
-    /// The held tuples in these slots, `staging.held_anchors[start..start + len]`.
+    /// The tuple in this row of the batch: the one that the call was given.
+    Input(u32),
+    /// The held tuples in these slots, `held_anchors[start..start + len]`.
     Held {
         /// Index of the first slot.
         start: u32,
@@ -30,7 +30,7 @@ pub enum RowAnchors {
     Tracked,
 }
 
-/// One staged row; its values lie in [`Staging::values`], row after row.
+/// One staged row; its values lie in [`Staged::values`], row after row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StagedRow {
     /// The stream's place among the declared ones.
@@ -50,18 +50,55 @@ pub enum HeldEvent {
     Fail(u32),
 }
 
-/// What one task has emitted and acked in its current call: flat, reused, owned by the engine, so
-/// that it outlives a call that panics and can be withdrawn.
+/// Rows that were emitted and not yet dealt, flat.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// All values, row after row.
+    pub values: Vec<Value>,
+    /// The rows.
+    pub rows: Vec<StagedRow>,
+    /// Slots that [`RowAnchors::Held`] points into.
+    pub held_anchors: Vec<u32>,
+}
+
+impl Staged {
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Drops all rows.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.rows.clear();
+        self.held_anchors.clear();
+    }
+
+    /// Moves the rows of a call behind these. They must not be anchored to held tuples.
+    #[inline]
+    pub(crate) fn append(&mut self, call: &mut Self) {
+        debug_assert!(call.held_anchors.is_empty(), "their places would change");
+        self.values.append(&mut call.values);
+        // Most calls emit one row, which is cheaper to move by itself.
+        match call.rows.pop() {
+            Some(row) if call.rows.is_empty() => self.rows.push(row),
+            Some(row) => {
+                self.rows.append(&mut call.rows);
+                self.rows.push(row);
+            }
+            None => {}
+        }
+    }
+}
+
+/// What one task has emitted and acked in its current call: reused, owned by the engine, so that it
+/// outlives a call that panics and can be withdrawn.
 #[derive(Debug)]
 pub struct Staging {
     /// The declared streams.
     pub streams: Arc<Streams>,
-    /// All staged values, row after row.
-    pub values: Vec<Value>,
-    /// The staged rows.
-    pub rows: Vec<StagedRow>,
-    /// Slots that [`RowAnchors::Held`] points into.
-    pub held_anchors: Vec<u32>,
+    /// The rows.
+    pub staged: Staged,
     /// What the call decided about held tuples.
     pub events: Vec<HeldEvent>,
     /// The tuples that the task holds.
@@ -72,24 +109,29 @@ pub struct Staging {
     pub limit: usize,
     pub(crate) refusal: Option<EmitError>,
     pub(crate) room: Arc<Room>,
+    /// Whether the current call handed rows over before it returned.
+    has_handed_over: bool,
     default_stream: Option<u16>,
+    /// The number of values of a row of the default stream, if that is not direct.
+    default_arity: Option<usize>,
 }
 
 impl Staging {
     /// An empty staging area of a task with these outputs; `limit` rows a call.
     pub fn new(streams: Arc<Streams>, limit: usize) -> Self {
         let default_stream = streams.index_of(DEFAULT_STREAM).map(|index| index as u16);
+        let spec = streams.get(DEFAULT_STREAM).filter(|spec| !spec.is_direct);
         Self {
+            default_arity: spec.map(|spec| spec.fields.len()),
             streams,
-            values: Vec::new(),
-            rows: Vec::new(),
-            held_anchors: Vec::new(),
+            staged: Staged::default(),
             events: Vec::new(),
             held: HeldTable::default(),
             kept: None,
             limit,
             refusal: None,
             room: Arc::new(Room::default()),
+            has_handed_over: false,
             default_stream,
         }
     }
@@ -99,9 +141,20 @@ impl Staging {
         self.room.clone()
     }
 
-    /// Whether nothing is staged.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.events.is_empty()
+    /// Whether the call did nothing but emit, all of it fit, and none of it is anchored to held
+    /// tuples: then it can be settled together with others.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.kept.is_none()
+            && self.events.is_empty()
+            && self.refusal.is_none()
+            && self.staged.held_anchors.is_empty()
+            && !self.has_handed_over
+    }
+
+    /// Whether the call handed rows over before it returned; asked once, when it is settled.
+    pub fn take_handed_over(&mut self) -> bool {
+        mem::take(&mut self.has_handed_over)
     }
 
     /// Takes the first thing that was wrong with the call's emits.
@@ -111,14 +164,7 @@ impl Staging {
 
     /// Drops everything staged: the call failed.
     pub fn withdraw(&mut self) {
-        self.values.clear();
-        self.rows.clear();
-        self.held_anchors.clear();
-    }
-
-    /// How many rows are staged with a message id.
-    pub fn tracked_rows(&self) -> usize {
-        self.rows.iter().filter(|row| row.anchors == RowAnchors::Tracked).count()
+        self.staged.clear();
     }
 
     /// Stages a row for work outside a call: what an output handle has sent. Answers whether the row
@@ -135,6 +181,27 @@ impl Staging {
         direct: Option<TaskId>,
         row: impl Row,
     ) -> bool {
+        if let (None, None, Some(arity), Some(stream)) = (stream, direct, self.default_arity, self.default_stream)
+            && self.staged.rows.len() < self.limit
+        {
+            let before = self.staged.values.len();
+            row.append_to(&mut self.staged.values);
+            if self.staged.values.len() - before == arity {
+                self.staged.rows.push(StagedRow { stream, anchors, direct });
+                return true;
+            }
+            return self.finish_row(stream, anchors, direct, before);
+        }
+        self.push_checked(stream, anchors, direct, row)
+    }
+
+    fn push_checked(
+        &mut self,
+        stream: Option<&str>,
+        anchors: RowAnchors,
+        direct: Option<TaskId>,
+        row: impl Row,
+    ) -> bool {
         let index = match stream {
             None => self.default_stream,
             Some(name) => self.streams.index_of(name).map(|index| index as u16),
@@ -144,12 +211,12 @@ impl Staging {
             self.refuse(EmitError::UnknownStream { stream: stream.unwrap_or(DEFAULT_STREAM).into(), known });
             return false;
         };
-        if self.rows.len() >= self.limit {
+        if self.staged.rows.len() >= self.limit {
             self.refuse(EmitError::Limit { limit: self.limit });
             return false;
         }
-        let before = self.values.len();
-        row.append_to(&mut self.values);
+        let before = self.staged.values.len();
+        row.append_to(&mut self.staged.values);
         self.finish_row(stream, anchors, direct, before)
     }
 
@@ -163,18 +230,18 @@ impl Staging {
         before: usize,
     ) -> bool {
         let spec = &self.streams.iter().as_slice()[stream as usize];
-        let found = self.values.len() - before;
+        let found = self.staged.values.len() - before;
         if found != spec.fields.len() || spec.is_direct != direct.is_some() {
             self.refuse_row(stream, found, direct.is_some(), before);
             return false;
         }
-        self.rows.push(StagedRow { stream, anchors, direct });
+        self.staged.rows.push(StagedRow { stream, anchors, direct });
         true
     }
 
     #[cold]
     fn refuse_row(&mut self, stream: u16, found: usize, is_direct: bool, before: usize) {
-        self.values.truncate(before);
+        self.staged.values.truncate(before);
         let spec = &self.streams.iter().as_slice()[stream as usize];
         let stream = spec.id.clone();
         self.refuse(if found != spec.fields.len() {
@@ -199,12 +266,11 @@ impl Staging {
         })
     }
 
-    /// Moves the staged rows out, for a call that waits for room.
-    pub(crate) fn split_off(&mut self) -> Self {
-        let mut part = Self::new(self.streams.clone(), self.limit);
-        part.values = mem::take(&mut self.values);
-        part.rows = mem::take(&mut self.rows);
-        part.held_anchors = mem::take(&mut self.held_anchors);
-        part
+    /// Hands the staged rows over to the engine, for a call that waits for room.
+    pub(crate) fn hand_over(&mut self) {
+        let mut staged = mem::take(&mut self.staged);
+        let (held, origins) = self.held.excerpt(&mut staged.held_anchors);
+        self.has_handed_over = true;
+        self.room.hand_over(HandedOver { staged, held, origins });
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::runtimes::Lanes;
 use crate::message::{Control, Message};
+use crate::panics::{Panic, guarded};
 use crate::run::{RunEvent, RunShared};
 use crate::stats::TaskStats;
 use crate::summary::{ComponentSummary, Latency, RunFailure, RunStatus, RunSummary};
@@ -31,8 +32,7 @@ pub(super) struct Counters {
     topology: Topology,
     run: Arc<RunShared>,
     stats: BTreeMap<TaskId, Arc<TaskStats>>,
-    /// Microseconds from the clock's start to the first task's, and to the end of the run.
-    began: AtomicU64,
+    /// Microseconds from the start of the run to its end.
     ended: AtomicU64,
 }
 
@@ -40,26 +40,21 @@ const NOT_YET: u64 = u64::MAX;
 
 impl Counters {
     pub(super) fn new(topology: Topology, run: Arc<RunShared>, stats: BTreeMap<TaskId, Arc<TaskStats>>) -> Self {
-        Self { topology, run, stats, began: AtomicU64::new(NOT_YET), ended: AtomicU64::new(NOT_YET) }
+        Self { topology, run, stats, ended: AtomicU64::new(NOT_YET) }
     }
 
     pub(super) fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    fn mark(&self, moment: &AtomicU64) {
-        let now = self.run.clock.now().as_micros() as u64;
-        let _ = moment.compare_exchange(NOT_YET, now, Ordering::Relaxed, Ordering::Relaxed);
+    fn mark_end(&self) {
+        self.ended.store(self.run.clock.now().as_micros() as u64, Ordering::Relaxed);
     }
 
     fn duration(&self) -> Duration {
-        let moment = |moment: &AtomicU64| match moment.load(Ordering::Relaxed) {
-            NOT_YET => None,
-            micros => Some(Duration::from_micros(micros)),
-        };
-        match moment(&self.began) {
-            Some(began) => moment(&self.ended).unwrap_or_else(|| self.run.clock.now()).saturating_sub(began),
-            None => Duration::ZERO,
+        match self.ended.load(Ordering::Relaxed) {
+            NOT_YET => self.run.clock.now(),
+            micros => Duration::from_micros(micros),
         }
     }
 
@@ -159,10 +154,12 @@ impl Coordinator {
             end = self.wait_for_end(&mut was_stopped) => end,
             () = watchdog => return,
         };
-        self.counters.mark(&self.counters.ended);
+        self.counters.mark_end();
         self.lanes.end().await;
         for hook in self.counters.topology.worker_hooks() {
-            hook.shutdown();
+            if let Err(Panic(message)) = guarded(|| hook.shutdown()) {
+                self.counters.run.list_error("__worker_hook", 0, &message);
+            }
         }
         let run = &self.counters.run;
         let failure = match end {
@@ -187,7 +184,6 @@ impl Coordinator {
             tokio::select! {
                 biased;
                 Some(event) = self.events.recv() => match event {
-                    RunEvent::Started => self.counters.mark(&self.counters.began),
                     RunEvent::Failed(failure) => return End::Failed(failure),
                     RunEvent::Ended => {
                         left -= 1;

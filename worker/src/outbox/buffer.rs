@@ -1,6 +1,7 @@
 //! The rows for one receiving task on one stream, and how they are tied to trees.
 
 use std::mem;
+use std::vec::Drain;
 
 use galerna_topology_api::Value;
 use galerna_topology_api::engine::{Anchor, Batch, HeldTable, Root};
@@ -21,13 +22,20 @@ impl Buffer {
         Self { batch, extra: 0, peer }
     }
 
-    /// Appends a row, taking the values if nobody needs them after this.
+    /// Appends a row: the next `arity` values, which are taken out if nobody needs them after this.
     #[inline]
-    pub(super) fn push(&mut self, values: &mut [Value], is_last: bool, extra: usize, is_final: bool) {
-        if is_last {
-            self.batch.values.extend(values.iter_mut().map(mem::take));
+    pub(super) fn push(
+        &mut self,
+        values: &mut Drain<'_, Value>,
+        arity: usize,
+        takes: bool,
+        extra: usize,
+        is_final: bool,
+    ) {
+        if takes {
+            self.batch.values.extend(values.take(arity));
         } else {
-            self.batch.values.extend_from_slice(values);
+            self.batch.values.extend_from_slice(&values.as_slice()[..arity]);
         }
         self.batch.rows += 1;
         self.batch.is_final |= is_final;

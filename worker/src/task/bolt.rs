@@ -1,18 +1,20 @@
 //! The loop of a bolt task.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::engine::{Batch, BoltCall, BoltEvent, BoltFactory, ErasedBolt, OutputCommand, RowAnchors};
+use galerna_topology_api::engine::{
+    Batch, BoltCall, BoltEvent, BoltFactory, BoltHost, ErasedBolt, OutputCommand, RowAnchors,
+};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
 
-use super::bolt_host::Host;
+use super::bolt_host::{Commands, Host, Lent};
 use super::restarts::{Restarts, TRIES, wait_before_try};
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, SLOW_CALL};
-use crate::acks::AckKind;
 use crate::edges::{Ending, InEdges, Marker};
 use crate::message::{Delivery, Message};
 use crate::panics::{Panic, caught, guarded};
@@ -27,7 +29,9 @@ pub(crate) struct BoltTask {
     core: Core,
     make: BoltFactory,
     inbox: mpsc::UnboundedReceiver<Message>,
-    commands: mpsc::Receiver<OutputCommand>,
+    commands: Commands,
+    /// Whether the inbox comes first at the next look: ticks and commands must not starve it.
+    is_inbox_first: bool,
     edges: InEdges,
     tick: Option<Interval>,
     restarts: Restarts,
@@ -45,13 +49,10 @@ enum Work {
 
 impl BoltTask {
     pub(crate) fn new(core: Core, make: BoltFactory, inlets: Inlets, edges: InEdges) -> Self {
-        let tick = core.context.config().tick_interval().map(|every| {
-            let mut tick = interval_at(core.run.clock.at(core.run.clock.now() + every), every);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            tick
-        });
         let Inlets { inbox, commands } = inlets;
-        Self { core, make, inbox, commands, edges, tick, restarts: Restarts::default(), executed: 0 }
+        let commands = Commands { inbox: commands, backlog: VecDeque::new() };
+        let restarts = Restarts::default();
+        Self { core, make, inbox, commands, is_inbox_first: false, edges, tick: None, restarts, executed: 0 }
     }
 
     /// Runs until all inputs have ended. A failure was told to the run.
@@ -59,6 +60,9 @@ impl BoltTask {
         if let Ok(mut cell) = self.start().await
             && self.work(&mut cell).await.is_ok()
         {
+            if let Err(Panic(message)) = guarded(|| drop(cell)) {
+                self.core.report(&format!("drop: {message}"));
+            }
             self.core.run.tell(RunEvent::Ended);
         }
     }
@@ -71,7 +75,12 @@ impl BoltTask {
             Err(message) => return Err(self.core.fail_run("start_failed", &format!("cannot be made: {message}"))),
         };
         self.prepare(&mut cell, false).await?;
-        self.core.run.tell(RunEvent::Started);
+        let Core { context, run, .. } = &self.core;
+        self.tick = context.config().tick_interval().map(|every| {
+            let mut tick = interval_at(run.clock.at(run.clock.now() + every), every);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            tick
+        });
         Ok(cell)
     }
 
@@ -79,6 +88,7 @@ impl BoltTask {
     async fn prepare(&mut self, cell: &mut Box<dyn ErasedBolt>, is_restart: bool) -> Result<(), Fatal> {
         for number in 1.. {
             let Core { context, stats, run, .. } = &self.core;
+            context.clear_task_hooks();
             stats.activity.begin(run.clock.now());
             let outcome = caught(async {
                 if is_restart || number > 1 {
@@ -98,7 +108,7 @@ impl BoltTask {
             }
             sleep(wait_before_try(number + 1)).await;
         }
-        self.core.hooks = self.core.context.task_hooks();
+        self.core.adopt_hooks();
         Ok(())
     }
 
@@ -142,8 +152,8 @@ impl BoltTask {
                 self.event(cell, BoltEvent::Tick).await?;
             }
             Work::Dropped => {
-                let (mut host, staging, _) = Host::new(&mut self.core, None, 0);
-                host.fail_dropped(staging);
+                let (mut host, lent) = Host::new(&mut self.core, &mut self.commands, None);
+                host.fail_dropped(lent.staging);
             }
         }
         Ok(())
@@ -172,14 +182,23 @@ impl BoltTask {
         if held.has_dropped() || (!held.is_empty() && held.watch_dropped(cx.waker())) {
             return Poll::Ready(Work::Dropped);
         }
-        if let Some(tick) = &mut self.tick
-            && tick.poll_tick(cx).is_ready()
+        if std::mem::take(&mut self.is_inbox_first)
+            && let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx)
         {
+            return Poll::Ready(Work::Message(message));
+        }
+        let is_time = self.tick.as_mut().is_some_and(|tick| tick.poll_tick(cx).is_ready());
+        self.is_inbox_first = true;
+        if is_time {
             return Poll::Ready(Work::Tick);
         }
-        if let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
+        if let Some(command) = self.commands.backlog.pop_front() {
             return Poll::Ready(Work::Command(command));
         }
+        if let Poll::Ready(Some(command)) = self.commands.inbox.poll_recv(cx) {
+            return Poll::Ready(Work::Command(command));
+        }
+        self.is_inbox_first = false;
         match self.inbox.poll_recv(cx) {
             Poll::Ready(Some(message)) => Poll::Ready(Work::Message(message)),
             // Closed only when the run is over, and this task with it.
@@ -190,9 +209,9 @@ impl BoltTask {
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
         let Delivery { batch, weight, credit } = delivery;
         self.edges.data(batch.source.task);
-        self.core.outbox.is_final = batch.is_final;
+        // From the first last words on, all that is not anchored is such.
+        self.core.outbox.is_final |= batch.is_final;
         let outcome = self.execute(cell, &batch).await;
-        self.core.outbox.is_final = false;
         credit.give_back(weight);
         outcome
     }
@@ -203,16 +222,16 @@ impl BoltTask {
             let began = self.core.run.clock.now();
             let first = cursor;
             self.core.stats.activity.begin(began);
-            let (mut host, staging, context) = Host::new(&mut self.core, Some(batch), cursor);
-            let call = BoltCall { batch, cursor: &mut cursor, staging, host: &mut host, context };
+            self.core.done.chunk = self.core.chunk();
+            let (mut host, Lent { staging, done, context }) =
+                Host::new(&mut self.core, &mut self.commands, Some(batch));
+            let call = BoltCall { batch, cursor: &mut cursor, staging, done, host: &mut host, context };
             let outcome = caught(cell.execute_batch(call)).await;
             let fatal = host.fatal.take();
             self.core.stats.activity.end();
             self.executed += (cursor - first) as u64;
             if let Err(Panic(message)) = outcome {
-                self.core.staging.withdraw();
-                self.core.counts.executed += 1;
-                Host::new(&mut self.core, None, 0).0.fail_row(batch, cursor);
+                self.fail_after_panic(batch, cursor);
                 cursor += 1;
                 self.restart(cell, &message).await?;
             } else if let Some(message) = fatal {
@@ -221,6 +240,21 @@ impl BoltTask {
             self.rest(began, cursor - first).await;
         }
         Ok(())
+    }
+
+    /// The call for a row panicked: settles the rows before it, and fails this one.
+    fn fail_after_panic(&mut self, batch: &Batch, row: usize) {
+        let (mut host, lent) = Host::new(&mut self.core, &mut self.commands, Some(batch));
+        lent.staging.withdraw();
+        if lent.done.from < row {
+            host.settle_run(&mut lent.done.staged, lent.done.from..row);
+        }
+        // Kept or not, it is this one row that fails.
+        if let Some(slot) = lent.staging.kept.take() {
+            lent.staging.held.remove(slot);
+        }
+        host.fail_row(batch, row);
+        self.core.counts.executed += 1;
     }
 
     /// Between two runs of calls: waits for room if there is none, and now and then sends what
@@ -239,7 +273,7 @@ impl BoltTask {
     /// Calls `tick`, `flush` or `finish`; whether it succeeded.
     async fn event(&mut self, cell: &mut Box<dyn ErasedBolt>, event: BoltEvent) -> Result<bool, Fatal> {
         self.core.stats.activity.begin(self.core.run.clock.now());
-        let (mut host, staging, context) = Host::new(&mut self.core, None, 0);
+        let (mut host, Lent { staging, context, .. }) = Host::new(&mut self.core, &mut self.commands, None);
         let outcome = caught(cell.event(event, staging, &mut host, context)).await;
         let (fatal, has_failed) = (host.fatal.take(), host.has_failed);
         self.core.stats.activity.end();
@@ -273,17 +307,17 @@ impl BoltTask {
     }
 
     async fn replace(&mut self, cell: &mut Box<dyn ErasedBolt>, wait: Duration) -> Result<(), Fatal> {
-        let core = &mut self.core;
-        add(&core.stats.restarts, 1);
-        core.staging.events.clear();
-        core.staging.kept = None;
-        core.staging.take_refusal();
-        core.staging.room().discard();
-        for entry in core.staging.held.clear() {
-            core.counts.failed += 1;
-            entry.anchors.iter().for_each(|anchor| core.outbox.acks.say(anchor.root, AckKind::Fail));
+        add(&self.core.stats.restarts, 1);
+        let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.commands, None);
+        staging.events.clear();
+        staging.kept = None;
+        staging.take_refusal();
+        staging.take_handed_over();
+        staging.room().discard();
+        for entry in staging.held.clear() {
+            host.settle_entry(&entry, false);
         }
-        core.leave().await;
+        self.core.leave().await;
         sleep(wait).await;
         self.prepare(cell, true).await
     }
@@ -299,10 +333,10 @@ impl BoltTask {
             },
             None => None,
         };
-        let (mut host, staging, _) = Host::new(&mut self.core, None, 0);
+        let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.commands, None);
         let anchors = match slot {
             Some(slot) => {
-                staging.held_anchors.push(slot);
+                staging.staged.held_anchors.push(slot);
                 RowAnchors::Held { start: 0, len: 1 }
             }
             None => RowAnchors::None,
@@ -316,10 +350,13 @@ impl BoltTask {
         let is_dealt = host.deal_outside(staging);
         if let Some((tuple, outcome)) = decision {
             if let Err(error) = &outcome {
-                host.report_error(error);
+                host.report(&error.to_string());
             }
-            if let Some(slot) = staging.held.release(tuple) {
-                host.settle_held(staging, slot, is_dealt && outcome.is_ok());
+            let is_ok = is_dealt && outcome.is_ok();
+            if let Some(slot) = staging.held.spend(tuple)
+                && (!is_ok || staging.held.count_ack(slot))
+            {
+                host.settle_held(staging, slot, is_ok);
             }
         }
         if self.core.outbox.is_blocked() {

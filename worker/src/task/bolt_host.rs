@@ -1,20 +1,34 @@
-//! What happens around each call of a bolt: its emits are dealt, its input is acked or failed.
+//! What happens around the calls of a bolt: its emits are dealt, its inputs are acked or failed.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::engine::{Batch, BoltHost, Flow, HeldEvent, Room, Staging};
-use galerna_topology_api::{Error, ExecuteInfo, Result};
+use galerna_topology_api::engine::{
+    Batch, BoltHost, Done, Flow, HandedOver, HeldEntry, HeldEvent, HeldTable, OutputCommand, Room, Staged, Staging,
+};
+use galerna_topology_api::{Error, ExecuteInfo, Result, TopologyContext};
+use tokio::sync::mpsc;
 
+use super::hooks::Hooks;
 use super::{Core, FLUSH_INTERVAL, SLOW_CALL};
 use crate::acks::AckKind;
 use crate::outbox::{NoTrees, Outbox};
+use crate::routing::Stray;
 use crate::run::RunShared;
 use crate::stats::{Counts, TaskStats, add};
 
-/// Fast calls between two looks at the clock.
-const CALLS_PER_LOOK: usize = 128;
+/// Commands of spawned work, and those that came while a call was running.
+pub(super) struct Commands {
+    pub(super) inbox: mpsc::Receiver<OutputCommand>,
+    pub(super) backlog: VecDeque<OutputCommand>,
+}
+
+/// Commands that may come while a call is running. A call that waits for spawned work to go on must
+/// not wait for ever because that work waits for its commands to be taken.
+const MOST_BACKLOG: usize = 1 << 16;
 
 /// The engine's side of the calls for one batch, or for one event.
 pub(super) struct Host<'a> {
@@ -24,14 +38,15 @@ pub(super) struct Host<'a> {
     counts: &'a mut Counts,
     stats: &'a TaskStats,
     run: &'a RunShared,
-    hooks: &'a [Arc<dyn galerna_topology_api::TaskHook>],
+    hooks: &'a Hooks,
+    commands: &'a mut Commands,
     batch: Option<&'a Batch>,
-    /// The row in hand, while its call waits for room.
     room: Arc<Room>,
+    /// Whether the running call waits for room.
     waits_for_room: bool,
-    cursor: usize,
-    /// The XOR of the edges made for the input so far.
-    made: u64,
+    early: Early,
+    /// For a run of rows, the XOR of the edges made for each.
+    made: Vec<u64>,
     call_began: Duration,
     last_flush: Duration,
     is_slow: &'a mut bool,
@@ -41,14 +56,27 @@ pub(super) struct Host<'a> {
     pub(super) has_failed: bool,
 }
 
+/// What became of rows that the call in hand handed over before it returned.
+#[derive(Default)]
+struct Early {
+    /// The XOR of the edges made for the input.
+    made: u64,
+    /// For held tuples, by slot, the XOR of the edges made for them.
+    held: Vec<(u32, u64)>,
+    error: Option<Error>,
+}
+
+/// The parts of a task that its cell needs beside the host.
+pub(super) struct Lent<'a> {
+    pub(super) staging: &'a mut Staging,
+    pub(super) done: &'a mut Done,
+    pub(super) context: &'a TopologyContext,
+}
+
 impl<'a> Host<'a> {
-    /// The host of a batch's calls, and the parts of the task that the cell needs besides.
-    pub(super) fn new(
-        core: &'a mut Core,
-        batch: Option<&'a Batch>,
-        cursor: usize,
-    ) -> (Self, &'a mut Staging, &'a galerna_topology_api::TopologyContext) {
-        let Core { component, task, context, staging, outbox, stats, run, counts, hooks, last_flush, is_slow } = core;
+    pub(super) fn new(core: &'a mut Core, commands: &'a mut Commands, batch: Option<&'a Batch>) -> (Self, Lent<'a>) {
+        let Core { component, task, context, staging, done, outbox, stats, run, counts, hooks, last_flush, is_slow } =
+            core;
         let host = Self {
             component,
             task: *task,
@@ -57,50 +85,69 @@ impl<'a> Host<'a> {
             stats,
             run,
             hooks,
+            commands,
             batch,
             room: staging.room(),
             waits_for_room: false,
-            cursor,
-            made: 0,
+            early: Early::default(),
+            made: Vec::new(),
             call_began: Duration::ZERO,
             last_flush: *last_flush,
             is_slow,
             fatal: None,
             has_failed: false,
         };
-        (host, staging, context)
+        (host, Lent { staging, done, context })
     }
 
-    /// Lists an error that spawned work gives as the reason of a failure.
-    pub(super) fn report_error(&mut self, error: &Error) {
-        self.report(&error.to_string());
-    }
-
-    fn report(&mut self, message: &str) {
+    /// Lists an error.
+    pub(super) fn report(&self, message: &str) {
         add(&self.stats.errors, 1);
         self.run.list_error(self.component, self.task, message);
     }
 
-    /// Deals what is staged; an error if a row had no target.
-    fn deal(&mut self, staging: &mut Staging, row: Option<usize>) -> Result<()> {
-        self.counts.emitted += staging.rows.len() as u64;
+    /// Deals what one call staged: the XOR of the edges made for its input, and the error of a row
+    /// that went nowhere.
+    fn deal(&mut self, staged: &mut Staged, held: &mut HeldTable, row: Option<usize>) -> (u64, Option<Error>) {
+        self.counts.emitted += staged.rows.len() as u64;
+        let mut made = [0];
         let input = self.batch.zip(row);
-        self.made ^= self.outbox.route(staging, input, self.hooks, &mut NoTrees)?;
-        Ok(())
+        let strays = self.outbox.route(staged, input, held, self.hooks.all(), &mut NoTrees, &mut made);
+        (made[0], strays.into_iter().next().map(|(_, stray)| stray.into()))
+    }
+
+    /// Deals what the call in hand has handed over, and takes note of the rest of the mail; whether
+    /// there were rows.
+    fn take_mail(&mut self, row: Option<usize>) -> bool {
+        let (parts, resets) = self.room.take();
+        resets.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
+        let has_rows = !parts.is_empty();
+        for HandedOver { mut staged, mut held, origins } in parts {
+            let (made, error) = self.deal(&mut staged, &mut held, row);
+            self.early.made ^= made;
+            if self.early.error.is_none() {
+                self.early.error = error;
+            }
+            for (place, origin) in origins.into_iter().enumerate() {
+                let made = held.entry(place as u32).map_or(0, |entry| entry.emitted);
+                self.early.held.push((origin, made));
+            }
+        }
+        has_rows
     }
 
     /// The call succeeded: its input is acked, unless it was kept, and so is what it acked by hand.
-    fn succeed(&mut self, staging: &mut Staging, row: Option<usize>) {
+    fn succeed(&mut self, staging: &mut Staging, row: Option<usize>, made: u64) {
+        let kept = staging.kept.take();
         if let Some((batch, row)) = self.batch.zip(row) {
-            match staging.kept.take() {
+            match kept {
                 None => {
-                    self.outbox.ack_input(batch, row, self.made);
-                    self.counts.acked += 1;
-                    self.hooks.iter().for_each(|hook| hook.ack(self.task, None));
+                    self.outbox.ack_input(batch, row, made);
+                    self.count_acked();
                 }
                 Some(slot) => {
                     if let Some(entry) = staging.held.entry(slot) {
-                        entry.emitted ^= self.made;
+                        entry.emitted ^= made;
                     }
                     self.outbox.say_of_input(batch, row, AckKind::Held);
                 }
@@ -112,8 +159,9 @@ impl<'a> Host<'a> {
     /// The call failed: so does its input, kept or not, and what it acked by hand.
     fn fail(&mut self, staging: &mut Staging, row: Option<usize>, error: &Error) {
         staging.withdraw();
+        let kept = staging.kept.take();
         if let Some((batch, row)) = self.batch.zip(row) {
-            if let Some(slot) = staging.kept.take() {
+            if let Some(slot) = kept {
                 staging.held.remove(slot);
             }
             self.fail_row(batch, row);
@@ -126,32 +174,38 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Fails an input row.
-    pub(super) fn fail_row(&mut self, batch: &Batch, row: usize) {
-        self.outbox.say_of_input(batch, row, AckKind::Fail);
+    fn count_acked(&mut self) {
+        self.counts.acked += 1;
+        self.hooks.ack(self.task, None, self.run);
+    }
+
+    fn count_failed(&mut self, is_final: bool, is_anchored: bool) {
         self.counts.failed += 1;
-        self.hooks.iter().for_each(|hook| hook.fail(self.task));
-        if batch.is_final {
-            self.lost_last_words();
+        self.hooks.fail(self.task, self.run);
+        if is_final && !is_anchored {
+            let message = format!(
+                "`{}` (task {}) failed a tuple that nobody can replay: it came from `finish`",
+                self.component, self.task
+            );
+            self.run.mark_failed("finish_failed", message);
         }
     }
 
-    fn lost_last_words(&self) {
-        let message = format!(
-            "`{}` (task {}) failed a tuple that nobody can replay: it came from `finish`",
-            self.component, self.task
-        );
-        self.run.mark_failed("finish_failed", message);
+    /// Fails an input row.
+    pub(super) fn fail_row(&mut self, batch: &Batch, row: usize) {
+        self.outbox.say_of_input(batch, row, AckKind::Fail);
+        self.count_failed(batch.is_final, batch.anchors_of(row).0.is_some());
     }
 
     fn decide_held(&mut self, staging: &mut Staging, may_ack: bool) {
-        if !staging.events.is_empty() {
-            for event in std::mem::take(&mut staging.events) {
-                let (slot, is_acked) = match event {
-                    HeldEvent::Ack(slot) => (slot, may_ack),
-                    HeldEvent::Fail(slot) => (slot, false),
-                };
-                self.settle_held(staging, slot, is_acked);
+        for event in std::mem::take(&mut staging.events) {
+            match event {
+                HeldEvent::Ack(slot) if may_ack => {
+                    if staging.held.count_ack(slot) {
+                        self.settle_held(staging, slot, true);
+                    }
+                }
+                HeldEvent::Ack(slot) | HeldEvent::Fail(slot) => self.settle_held(staging, slot, false),
             }
         }
         if staging.held.has_dropped() {
@@ -166,90 +220,142 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// Settles a held tuple, unless it is settled already.
     pub(super) fn settle_held(&mut self, staging: &mut Staging, slot: u32, is_acked: bool) {
-        let Some(is_final) = self.outbox.settle_held(&mut staging.held, slot, is_acked) else { return };
+        if let Some(entry) = staging.held.remove(slot) {
+            self.settle_entry(&entry, is_acked);
+        }
+    }
+
+    /// Settles what was held in an entry that is taken out already.
+    pub(super) fn settle_entry(&mut self, entry: &HeldEntry, is_acked: bool) {
+        self.outbox.settle_held(entry, is_acked);
         if is_acked {
-            self.counts.acked += 1;
-            self.hooks.iter().for_each(|hook| hook.ack(self.task, None));
+            self.count_acked();
         } else {
-            self.counts.failed += 1;
-            self.hooks.iter().for_each(|hook| hook.fail(self.task));
-            if is_final {
-                self.lost_last_words();
-            }
+            self.count_failed(entry.is_final, !entry.anchors.is_empty());
         }
     }
 
-    /// Deals rows that stand staged outside any call, and answers whether all had a target.
+    /// Deals rows that stand staged outside any call, and answers whether all went somewhere.
     pub(super) fn deal_outside(&mut self, staging: &mut Staging) -> bool {
-        let refusal = staging.take_refusal().map(Error::from);
-        match refusal.map_or(Ok(()), Err).and_then(|()| self.deal(staging, None)) {
-            Ok(()) => true,
-            Err(error) => {
-                staging.withdraw();
-                self.report(&error.to_string());
-                false
+        let error = match staging.take_refusal() {
+            Some(refusal) => Some(refusal.into()),
+            None => self.deal(&mut staging.staged, &mut staging.held, None).1,
+        };
+        staging.withdraw();
+        if let Some(error) = &error {
+            self.report(&error.to_string());
+        }
+        error.is_none()
+    }
+
+    /// Acks a run of rows, but for those that emitted a row that went nowhere.
+    fn ack_run(&mut self, batch: &Batch, rows: Range<usize>, strays: &[(Option<usize>, Stray)]) {
+        for (row, made) in rows.clone().zip(&self.made) {
+            if strays.is_empty() || !is_stray(row, strays) {
+                self.outbox.ack_input(batch, row, *made);
             }
         }
-    }
-
-    fn reset_timeouts(&mut self, roots: Vec<galerna_topology_api::engine::Root>) {
-        roots.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
-    }
-
-    fn tell_hooks(&self, row: Option<usize>, is_ok: bool) {
-        if let Some((batch, row)) = self.batch.zip(row) {
-            let info = ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok };
-            self.hooks.iter().for_each(|hook| hook.execute(&info));
+        self.counts.acked += rows.len() as u64;
+        for row in rows.filter(|row| is_stray(*row, strays)) {
+            self.counts.acked -= 1;
+            self.fail_row(batch, row);
         }
+        strays.iter().for_each(|(_, stray)| self.report(&stray.to_string()));
+    }
+
+    fn flow(&mut self) -> Flow {
+        self.outbox.relieve_acks();
+        let is_due = self.run.clock.now() - self.last_flush >= FLUSH_INTERVAL;
+        if self.outbox.is_blocked() || is_due || self.fatal.is_some() { Flow::Stop } else { Flow::Continue }
     }
 }
 
-impl BoltHost for Host<'_> {
-    #[inline]
-    fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
-        self.stats.activity.progress();
-        if row.is_some() {
-            self.counts.executed += 1;
-        }
-        if !self.hooks.is_empty() {
-            self.tell_hooks(row, outcome.is_ok());
-        }
-        if self.room.has_mail() {
-            let (_, roots) = self.room.take();
-            self.reset_timeouts(roots);
-        }
-        let refusal = staging.take_refusal();
-        let mut outcome = match refusal {
-            Some(refusal) => outcome.and(Err(refusal.into())),
-            None => outcome,
-        };
-        if outcome.is_ok() && !staging.rows.is_empty() {
-            outcome = self.deal(staging, row);
-        }
-        match &outcome {
-            Ok(()) => self.succeed(staging, row),
-            Err(error) => self.fail(staging, row, error),
-        }
-        self.made = 0;
-        self.cursor += 1;
-        self.outbox.relieve_acks();
-        let looks_at_clock = *self.is_slow || self.cursor.is_multiple_of(CALLS_PER_LOOK);
-        let is_due = looks_at_clock && self.run.clock.now() - self.last_flush >= FLUSH_INTERVAL;
-        if self.outbox.is_blocked() || is_due || self.fatal.is_some() { Flow::Stop } else { Flow::Continue }
-    }
+fn is_stray(row: usize, strays: &[(Option<usize>, Stray)]) -> bool {
+    strays.iter().any(|(stray, _)| *stray == Some(row))
+}
 
-    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.room.has_mail() {
-            let (staged, roots) = self.room.take();
-            self.reset_timeouts(roots);
-            if let Some(mut staged) = staged {
-                self.waits_for_room = true;
-                let row = self.batch.map(|_| self.cursor);
-                if let Err(error) = self.deal(&mut staged, row) {
-                    self.report(&error.to_string());
+impl BoltHost for Host<'_> {
+    fn settle_run(&mut self, done: &mut Staged, rows: Range<usize>) -> Flow {
+        let Some(batch) = self.batch else { return Flow::Stop };
+        self.stats.activity.progress();
+        self.counts.executed += rows.len() as u64;
+        self.made.clear();
+        self.made.resize(rows.len(), 0);
+        let mut strays = Vec::new();
+        if !done.is_empty() {
+            self.counts.emitted += done.rows.len() as u64;
+            let (outbox, made) = (&mut self.outbox, &mut self.made);
+            let held = &mut HeldTable::default();
+            strays = outbox.route(done, Some((batch, rows.start)), held, self.hooks.all(), &mut NoTrees, made);
+        }
+        if batch.anchors.is_empty() && strays.is_empty() {
+            self.counts.acked += rows.len() as u64;
+        } else {
+            self.ack_run(batch, rows.clone(), &strays);
+        }
+        if !self.hooks.all().is_empty() {
+            for row in rows {
+                let is_ok = !is_stray(row, &strays);
+                self.hooks.execute(&ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok }, self.run);
+                if is_ok {
+                    self.hooks.ack(self.task, None, self.run);
                 }
             }
+        }
+        if self.room.has_mail() {
+            self.take_mail(None);
+        }
+        self.flow()
+    }
+
+    fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
+        self.stats.activity.progress();
+        self.counts.executed += u64::from(row.is_some());
+        if let Some((batch, row)) = self.batch.zip(row) {
+            let info = ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok: outcome.is_ok() };
+            self.hooks.execute(&info, self.run);
+        }
+        if self.room.has_mail() {
+            self.take_mail(row);
+            self.room.made();
+        }
+        staging.take_handed_over();
+        let early = std::mem::take(&mut self.early);
+        for (slot, made) in early.held {
+            if let Some(entry) = staging.held.entry(slot) {
+                entry.emitted ^= made;
+            }
+        }
+        let refusal = staging.take_refusal().map(Error::from);
+        let mut made = early.made;
+        let error = outcome.err().or(early.error).or(refusal).or_else(|| {
+            let (edges, error) = self.deal(&mut staging.staged, &mut staging.held, row);
+            made ^= edges;
+            error
+        });
+        match error {
+            None => self.succeed(staging, row, made),
+            Some(error) => self.fail(staging, row, &error),
+        }
+        self.flow()
+    }
+
+    fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(row) = row
+            && done.from < row
+        {
+            let rows = std::mem::replace(&mut done.from, row)..row;
+            self.settle_run(&mut done.staged, rows);
+        }
+        if self.room.has_mail() {
+            self.waits_for_room |= self.take_mail(row);
+        }
+        while self.commands.backlog.len() < MOST_BACKLOG
+            && let Poll::Ready(Some(command)) = self.commands.inbox.poll_recv(cx)
+        {
+            self.commands.backlog.push_back(command);
         }
         self.counts.publish(self.stats);
         let room = self.outbox.poll_room(cx);

@@ -6,12 +6,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use galerna_topology_api::Next;
-use galerna_topology_api::engine::{ErasedSpout, SpoutCall, SpoutFactory};
+use galerna_topology_api::engine::{ErasedSpout, SpoutCall, SpoutFactory, SpoutHost};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+use super::hooks::Hooks;
 use super::restarts::{Restarts, TRIES, wait_before_try};
-use super::spout_host::Host;
+use super::spout_host::{Host, Lent};
 use super::tracker::Tracker;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, SLOW_CALL};
 use crate::edges::{Ending, Marker};
@@ -23,6 +24,9 @@ use crate::stats::add;
 /// The wait after a call of `next` that failed.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
+/// Runs of calls before others are let run, at most.
+const MOST_RUNS: u32 = 64;
+
 /// A task of a spout.
 pub(crate) struct SpoutTask {
     core: Core,
@@ -32,6 +36,8 @@ pub(crate) struct SpoutTask {
     slots: Vec<u32>,
     restarts: Restarts,
     calls: u64,
+    /// Runs of calls so far.
+    runs: u32,
     is_active: bool,
     is_draining: bool,
     /// What the last `next` said.
@@ -48,7 +54,7 @@ impl SpoutTask {
             inlets.inbox,
             config.message_timeout(),
             config.max_spout_pending(),
-            core.run.clock,
+            core.run.clone(),
             core.stats.clone(),
         );
         Self {
@@ -58,6 +64,7 @@ impl SpoutTask {
             slots: Vec::new(),
             restarts: Restarts::default(),
             calls: 0,
+            runs: 0,
             is_active: true,
             is_draining: false,
             last: Next::Emitted,
@@ -70,6 +77,9 @@ impl SpoutTask {
         if let Ok(mut cell) = self.start().await
             && self.work(&mut cell).await.is_ok()
         {
+            if let Err(Panic(message)) = guarded(|| drop(cell)) {
+                self.core.report(&format!("drop: {message}"));
+            }
             self.core.run.tell(RunEvent::Ended);
         }
     }
@@ -82,7 +92,6 @@ impl SpoutTask {
             Err(message) => return Err(self.core.fail_run("start_failed", &format!("cannot be made: {message}"))),
         };
         self.open(&mut cell, false).await?;
-        self.core.run.tell(RunEvent::Started);
         Ok(cell)
     }
 
@@ -90,6 +99,7 @@ impl SpoutTask {
     async fn open(&mut self, cell: &mut Box<dyn ErasedSpout>, is_restart: bool) -> Result<(), Fatal> {
         for number in 1.. {
             let Core { context, stats, run, .. } = &self.core;
+            context.clear_task_hooks();
             stats.activity.begin(run.clock.now());
             let outcome = caught(async {
                 if is_restart || number > 1 {
@@ -109,20 +119,19 @@ impl SpoutTask {
             }
             sleep(wait_before_try(number + 1)).await;
         }
-        self.core.hooks = self.core.context.task_hooks();
-        self.tracker.hooks.clone_from(&self.core.hooks);
+        self.core.adopt_hooks();
+        self.tracker.hooks = Hooks::new(self.core.component.clone(), self.core.context.task_hooks());
         Ok(())
     }
 
     async fn work(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
         loop {
-            let now = self.core.run.clock.now();
-            self.tracker.take_in(now);
+            self.tracker.take_in(self.core.run.clock.now());
             self.tell_settled(cell).await?;
             self.obey(cell).await;
             let room = if self.may_emit() { self.tracker.room() } else { 0 };
             if room > 0 {
-                self.emit(cell, room, now).await?;
+                self.emit(cell, room).await?;
                 if self.last == Next::Emitted && !self.core.outbox.is_blocked() {
                     self.rest().await;
                     continue;
@@ -139,20 +148,21 @@ impl SpoutTask {
     }
 
     /// Asks the spout for tuples until it has none, or there is other work.
-    async fn emit(&mut self, cell: &mut Box<dyn ErasedSpout>, room: usize, now: Duration) -> Result<(), Fatal> {
+    async fn emit(&mut self, cell: &mut Box<dyn ErasedSpout>, room: usize) -> Result<(), Fatal> {
+        let now = self.core.run.clock.now();
         self.core.stats.activity.begin(now);
-        let before = self.core.stats.activity.running().map_or(0, |(_, calls)| calls);
-        let (mut host, staging, context) = Host::new(&mut self.core, &mut self.tracker, room, now);
-        let call = SpoutCall { staging, slots: &mut self.slots, host: &mut host, context };
+        let chunk = self.core.chunk();
+        let (mut host, Lent { staging, done, context }) = Host::new(&mut self.core, &mut self.tracker, now);
+        let call = SpoutCall { staging, done, slots: &mut self.slots, host: &mut host, context, room, chunk };
         let outcome = caught(cell.next_batch(call)).await;
-        let (has_emitted, refusal) = (host.has_emitted, host.refusal.take());
-        let calls = self.core.stats.activity.running().map_or(0, |(_, calls)| calls).wrapping_sub(before);
+        let rows = host.rows();
         self.core.stats.activity.end();
-        self.calls += calls;
-        self.core.is_slow = self.core.run.clock.now() - now > SLOW_CALL * calls.max(1) as u32;
-        if has_emitted {
+        self.calls += rows as u64;
+        self.core.is_slow = self.core.run.clock.now() - now > SLOW_CALL * rows.max(1) as u32;
+        if rows > 0 {
             self.core.context.reset_back_off();
         }
+        let refusal = self.core.staging.take_refusal().map(|refusal| refusal.to_string());
         match (outcome, refusal) {
             (Err(Panic(message)), _) => {
                 self.core.report(&message);
@@ -189,6 +199,10 @@ impl SpoutTask {
         self.core.staging.withdraw();
         self.core.staging.take_refusal();
         self.core.staging.room().discard();
+        // What earlier calls emitted stands, though it is not settled yet.
+        let now = self.core.run.clock.now();
+        let (mut host, Lent { done, .. }) = Host::new(&mut self.core, &mut self.tracker, now);
+        host.settle(done, &mut self.slots);
         cell.bind(&mut self.slots);
         self.flush();
         sleep(wait).await;
@@ -203,6 +217,7 @@ impl SpoutTask {
     async fn tell_settled(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
         while !self.tracker.settled.is_empty() {
             let mut settled = std::mem::take(&mut self.tracker.settled);
+            let slots: Vec<u32> = settled.iter().map(|settled| settled.slot).collect();
             let has_failed = settled.iter().any(|settled| !settled.is_acked);
             self.core.stats.activity.begin(self.core.run.clock.now());
             let outcome = {
@@ -212,13 +227,14 @@ impl SpoutTask {
                     let outcome = calls.as_mut().poll(cx);
                     if outcome.is_pending() {
                         tracker.poll(cx);
-                        let _ = outbox.poll_room(cx);
+                        let _ = tracker.poll_leave(outbox, cx);
                     }
                     outcome
                 })
                 .await
             };
             self.core.stats.activity.end();
+            self.tracker.ledger.release(&slots[..slots.len() - settled.len()]);
             if has_failed && self.last == Next::Exhausted {
                 self.last = Next::Emitted;
             }
@@ -253,8 +269,10 @@ impl SpoutTask {
 
     /// Now and then sends what stands ready and lets others run.
     async fn rest(&mut self) {
+        self.runs += 1;
         let now = self.core.run.clock.now();
-        if now - self.core.last_flush >= FLUSH_INTERVAL {
+        // By the count too, for a clock that stands still.
+        if now - self.core.last_flush >= FLUSH_INTERVAL || self.runs.is_multiple_of(MOST_RUNS) {
             self.flush();
             yield_now().await;
         }
@@ -263,11 +281,8 @@ impl SpoutTask {
     /// Sends what there is room for, and notes the departure if that was everything.
     fn flush(&mut self) {
         let had_to_wait = self.core.outbox.is_blocked();
-        let now = self.core.run.clock.now();
-        self.core.flush(now);
-        if self.core.outbox.is_empty() {
-            self.tracker.ledger.depart(now, had_to_wait);
-        }
+        self.core.flush(self.core.run.clock.now());
+        self.tracker.note_departure(&self.core.outbox, had_to_wait);
     }
 
     /// Sends what stands ready and waits until there is something to do; whether the task has ended.
@@ -296,7 +311,7 @@ impl SpoutTask {
             let outbox = &mut core.outbox;
             poll_fn(|cx| {
                 tracker.poll(cx);
-                let has_left = had_to_wait && outbox.poll_room(cx).is_ready();
+                let has_left = had_to_wait && tracker.poll_leave(outbox, cx).is_ready();
                 // A tree that a bolt holds may not count, so there can be room without an ack.
                 let may_open = may_emit && !is_idle && tracker.room() > 0;
                 if !tracker.settled.is_empty() || !tracker.orders.is_empty() || has_left || may_open {
@@ -306,9 +321,6 @@ impl SpoutTask {
             })
             .await
         };
-        if had_to_wait && self.core.outbox.is_empty() {
-            self.tracker.ledger.depart(self.core.run.clock.now(), true);
-        }
         if let Err(Panic(message)) = outcome {
             self.core.report(&message);
             let wait = self.restarts.after_panic(self.calls);

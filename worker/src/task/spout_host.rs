@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::engine::{Flow, Room, Root, Settled, SpoutHost, SpoutSettled, Staging};
-use galerna_topology_api::{Next, Result, TopologyContext};
+use galerna_topology_api::TopologyContext;
+use galerna_topology_api::engine::{Flow, HeldTable, Room, Root, Settled, SpoutHost, SpoutSettled, Staged, Staging};
 
+use super::hooks::Hooks;
 use super::tracker::Tracker;
 use super::{Core, SLOW_CALL};
 use crate::clock::Clock;
@@ -15,8 +16,8 @@ use crate::outbox::{Outbox, Trees};
 use crate::run::RunShared;
 use crate::stats::{Counts, TaskStats, add};
 
-/// Calls of a spout before the task looks after other things.
-const MOST_CALLS: u32 = 256;
+/// Rows of a spout before the task looks after other things.
+const MOST_ROWS: usize = 1024;
 
 pub(super) struct Host<'a> {
     component: &'a str,
@@ -25,21 +26,23 @@ pub(super) struct Host<'a> {
     counts: &'a mut Counts,
     stats: &'a TaskStats,
     run: &'a RunShared,
-    hooks: &'a [Arc<dyn galerna_topology_api::TaskHook>],
+    hooks: &'a Hooks,
     tracker: &'a mut Tracker,
     is_tracking: bool,
-    /// Trees that may still be opened.
-    room: usize,
-    calls: u32,
+    /// Rows that were settled so far.
+    rows: usize,
     now: Duration,
     call_began: Duration,
     is_slow: &'a mut bool,
     mailbox: Arc<Room>,
     waits_for_room: bool,
-    /// Whether anything was emitted.
-    pub(super) has_emitted: bool,
-    /// What was wrong with the emits of a call.
-    pub(super) refusal: Option<String>,
+}
+
+/// The parts of a task that its cell needs beside the host.
+pub(super) struct Lent<'a> {
+    pub(super) staging: &'a mut Staging,
+    pub(super) done: &'a mut Staged,
+    pub(super) context: &'a TopologyContext,
 }
 
 /// The ledger, as the outbox sees it.
@@ -48,12 +51,15 @@ struct Opening<'a> {
     slots: &'a mut Vec<u32>,
     now: Duration,
     is_tracking: bool,
+    /// Rows with message ids that are acked at once, because nothing is tracked.
+    untracked: u64,
 }
 
 impl Trees for Opening<'_> {
     #[inline]
     fn open(&mut self) -> Option<Root> {
         if !self.is_tracking {
+            self.untracked += 1;
             return None;
         }
         let root = self.tracker.ledger.open(self.now);
@@ -62,29 +68,28 @@ impl Trees for Opening<'_> {
     }
 
     #[inline]
-    fn started(&mut self, root: Root, edges: u64) {
-        if let Some(settled) = self.tracker.ledger.start(root.slot, edges) {
-            self.complete(settled);
+    fn started(&mut self, root: Root, edges: u64, is_stray: bool) {
+        if is_stray {
+            let settled = self.tracker.ledger.fail(root.slot);
+            self.settle(settled);
+        } else if let Some(settled) = self.tracker.ledger.start(root.slot, edges) {
+            self.settle(settled);
         }
     }
 }
 
 impl Opening<'_> {
+    /// A tree is decided as it is opened: nobody receives its tuple.
     #[cold]
-    fn complete(&mut self, settled: Settled) {
+    fn settle(&mut self, settled: Settled) {
         self.tracker.settled.push_back(settled);
-        self.tracker.count(1, 1, self.now);
+        self.tracker.count(1, u64::from(settled.is_acked), self.now);
     }
 }
 
 impl<'a> Host<'a> {
-    pub(super) fn new(
-        core: &'a mut Core,
-        tracker: &'a mut Tracker,
-        room: usize,
-        now: Duration,
-    ) -> (Self, &'a mut Staging, &'a TopologyContext) {
-        let Core { component, task, context, staging, outbox, stats, run, counts, hooks, is_slow, .. } = core;
+    pub(super) fn new(core: &'a mut Core, tracker: &'a mut Tracker, now: Duration) -> (Self, Lent<'a>) {
+        let Core { component, task, context, staging, done, outbox, stats, run, counts, hooks, is_slow, .. } = core;
         let host = Self {
             component,
             task: *task,
@@ -95,39 +100,53 @@ impl<'a> Host<'a> {
             hooks,
             tracker,
             is_tracking: context.config().is_tracking(),
-            room,
-            calls: 0,
+            rows: 0,
             now,
             call_began: now,
             is_slow,
             mailbox: staging.room(),
             waits_for_room: false,
-            has_emitted: false,
-            refusal: None,
         };
-        (host, staging, context)
+        (host, Lent { staging, done: &mut done.staged, context })
     }
 
     fn clock(&self) -> Clock {
         self.run.clock
     }
 
-    fn deal(&mut self, staging: &mut Staging, slots: &mut Vec<u32>) {
-        let rows = staging.rows.len();
-        self.counts.emitted += rows as u64;
-        self.has_emitted |= rows > 0;
-        let before = slots.len();
+    /// How many rows were settled so far.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn deal(&mut self, staged: &mut Staged, slots: &mut Vec<u32>) {
+        if staged.is_empty() {
+            return;
+        }
+        self.rows += staged.rows.len();
+        self.counts.emitted += staged.rows.len() as u64;
         let Self { tracker, now, is_tracking, .. } = self;
-        let mut trees = Opening { tracker, slots, now: *now, is_tracking: *is_tracking };
-        let outcome = self.outbox.route(staging, None, self.hooks, &mut trees);
-        self.room = self.room.saturating_sub(slots.len() - before);
-        if let Err(error) = outcome {
+        let mut trees = Opening { tracker, slots, now: *now, is_tracking: *is_tracking, untracked: 0 };
+        let held = &mut HeldTable::default();
+        let strays = self.outbox.route(staged, None, held, self.hooks.all(), &mut trees, &mut []);
+        self.counts.acked += trees.untracked;
+        for (_, error) in strays {
             self.report(&error.to_string());
         }
         if std::mem::take(&mut self.outbox.has_sent) {
             self.now = self.clock().now();
             self.tracker.ledger.stamp(self.now);
         }
+    }
+
+    /// Deals what the running call has handed over; whether that was anything.
+    fn take_mail(&mut self, slots: &mut Vec<u32>) -> bool {
+        if !self.mailbox.has_mail() {
+            return false;
+        }
+        let (mut parts, _) = self.mailbox.take();
+        parts.iter_mut().for_each(|part| self.deal(&mut part.staged, slots));
+        !parts.is_empty()
     }
 
     fn report(&self, message: &str) {
@@ -137,40 +156,25 @@ impl<'a> Host<'a> {
 }
 
 impl SpoutHost for Host<'_> {
-    #[inline]
-    fn settle(&mut self, staging: &mut Staging, slots: &mut Vec<u32>, outcome: &Result<Next>) -> SpoutSettled {
+    fn settle(&mut self, done: &mut Staged, slots: &mut Vec<u32>) -> SpoutSettled {
         self.stats.activity.progress();
-        self.calls += 1;
-        let refusal = staging.take_refusal();
-        if refusal.is_some() || outcome.is_err() {
-            staging.withdraw();
-            self.refusal = refusal.map(|refusal| refusal.to_string());
-            return SpoutSettled { flow: Flow::Stop, is_tracking: self.is_tracking };
+        self.deal(done, slots);
+        if self.mailbox.has_mail() {
+            self.take_mail(slots);
+            self.mailbox.made();
         }
-        if !staging.rows.is_empty() {
-            self.deal(staging, slots);
-        }
-        let is_enough = self.room == 0 || self.calls >= MOST_CALLS || *self.is_slow || self.outbox.is_blocked();
+        let is_enough = self.rows >= MOST_ROWS || *self.is_slow || self.outbox.is_blocked();
         let flow = if is_enough { Flow::Stop } else { Flow::Continue };
         SpoutSettled { flow, is_tracking: self.is_tracking }
     }
 
-    fn poll_pending(&mut self, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.mailbox.has_mail() {
-            let (staged, _) = self.mailbox.take();
-            if let Some(mut staged) = staged {
-                self.waits_for_room = true;
-                self.deal(&mut staged, slots);
-            }
-        }
+    fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()> {
+        self.deal(done, slots);
+        self.waits_for_room |= self.take_mail(slots);
         self.counts.publish(self.stats);
         self.tracker.poll(cx);
-        let had_to_wait = self.outbox.is_blocked();
-        let room = self.outbox.poll_room(cx);
-        if room.is_ready() {
-            self.now = self.clock().now();
-            self.tracker.ledger.depart(self.now, had_to_wait);
-        }
+        let room = self.tracker.poll_leave(self.outbox, cx);
+        self.now = self.clock().now();
         if self.waits_for_room && room.is_ready() {
             self.waits_for_room = false;
             self.mailbox.made();

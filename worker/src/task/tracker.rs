@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::TaskHook;
 use galerna_topology_api::engine::Settled;
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 
+use super::hooks::Hooks;
 use crate::acks::AckBatch;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::message::{Control, Message};
+use crate::outbox::Outbox;
+use crate::run::RunShared;
 use crate::stats::{TaskStats, add};
 use crate::window::Window;
 
@@ -30,10 +32,12 @@ pub(super) struct Tracker {
     incarnation: u32,
     clock: Clock,
     stats: Arc<TaskStats>,
-    pub(super) hooks: Vec<Arc<dyn TaskHook>>,
+    pub(super) hooks: Hooks,
+    run: Arc<RunShared>,
     task: u32,
     next_expiry: Option<Duration>,
-    timer: Pin<Box<Sleep>>,
+    /// Made when it is first needed, on the runtime that polls it.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tracker {
@@ -44,9 +48,10 @@ impl Tracker {
         inbox: mpsc::UnboundedReceiver<Message>,
         timeout: Option<Duration>,
         max_pending: Option<usize>,
-        clock: Clock,
+        run: Arc<RunShared>,
         stats: Arc<TaskStats>,
     ) -> Self {
+        let clock = run.clock;
         let next_expiry = timeout.map(|timeout| clock.now() + timeout);
         Self {
             inbox,
@@ -57,16 +62,17 @@ impl Tracker {
             incarnation,
             clock,
             stats,
-            hooks: Vec::new(),
+            hooks: Hooks::default(),
+            run,
             task,
             next_expiry,
-            timer: Box::pin(sleep_until(clock.at(next_expiry.unwrap_or_default()))),
+            timer: None,
         }
     }
 
     /// How many trees may be opened now.
     pub(super) fn room(&mut self) -> usize {
-        self.window.room(self.ledger.open_trees(), self.ledger.held_trees())
+        self.window.room(self.ledger.open_trees())
     }
 
     /// Takes what has come in, without waiting.
@@ -82,15 +88,47 @@ impl Tracker {
         while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
             self.take(message);
         }
-        while self.ledger.open_trees() > 0
-            && let Some(expiry) = self.next_expiry
-        {
-            self.timer.as_mut().reset(self.clock.at(expiry));
-            if self.timer.as_mut().poll(cx).is_pending() {
+        while let Some(next) = self.next_look() {
+            let at = self.clock.at(next);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            timer.as_mut().reset(at);
+            if timer.as_mut().poll(cx).is_pending() {
                 break;
             }
-            self.expire(self.clock.now());
+            let now = self.clock.now();
+            self.expire(now);
+            if self.escape().is_some_and(|escape| now >= escape) {
+                self.window.take_escape(now);
+            }
         }
+    }
+
+    /// Ready when everything has left; the time of what leaves begins now.
+    pub(super) fn poll_leave(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<()> {
+        let had_to_wait = outbox.is_blocked();
+        let room = outbox.poll_room(cx);
+        self.note_departure(outbox, had_to_wait);
+        room
+    }
+
+    /// Notes what has left, after the outbox sent what it could.
+    pub(super) fn note_departure(&mut self, outbox: &Outbox, had_to_wait: bool) {
+        let now = self.clock.now();
+        if outbox.is_empty() {
+            self.ledger.depart(now, had_to_wait);
+        } else {
+            self.ledger.depart_but(outbox.waiting_slots(), now);
+        }
+    }
+
+    /// When to look for time-outs, or whether the window is to be raised.
+    fn next_look(&self) -> Option<Duration> {
+        let expiry = self.next_expiry.filter(|_| self.ledger.open_trees() > 0);
+        [expiry, self.escape()].into_iter().flatten().min()
+    }
+
+    fn escape(&self) -> Option<Duration> {
+        self.window.escape(self.ledger.open_trees(), self.ledger.held_trees())
     }
 
     fn take(&mut self, message: Message) {
@@ -130,8 +168,8 @@ impl Tracker {
         if trees > 0 {
             let latency = now.saturating_sub(departed);
             self.stats.complete_latency.record_many(latency.as_nanos() as u64, trees);
-            for hook in &self.hooks {
-                (0..trees).for_each(|_| hook.ack(self.task, Some(latency)));
+            if !self.hooks.all().is_empty() {
+                (0..trees).for_each(|_| self.hooks.ack(self.task, Some(latency), &self.run));
             }
         }
     }
@@ -140,10 +178,10 @@ impl Tracker {
     pub(super) fn count(&mut self, settled: u64, acked: u64, now: Duration) {
         add(&self.stats.acked, acked);
         add(&self.stats.failed, settled - acked);
-        for hook in &self.hooks {
-            (acked..settled).for_each(|_| hook.fail(self.task));
+        if !self.hooks.all().is_empty() {
+            (acked..settled).for_each(|_| self.hooks.fail(self.task, &self.run));
         }
-        self.window.settled(settled as usize, now);
+        self.window.settled(settled as usize, self.ledger.open_trees(), now);
     }
 
     fn expire(&mut self, now: Duration) {
@@ -151,10 +189,12 @@ impl Tracker {
             return;
         }
         let before = self.settled.len();
+        let open = self.ledger.open_trees();
         self.next_expiry = self.ledger.expire(now, &mut self.settled);
         let expired = (self.settled.len() - before) as u64;
         if expired > 0 {
             self.count(expired, 0, now);
+            self.window.expired(open);
         }
     }
 

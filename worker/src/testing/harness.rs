@@ -1,13 +1,14 @@
 //! One bolt without a cluster.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{
-    Anchor, Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, BoxFuture, ErasedBolt, Flow, HeldEvent,
-    OutputCommand, Root, Staging, TaskPort, TupleSource,
+    Anchor, Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, BoxFuture, Done, ErasedBolt, Flow, HeldEvent,
+    OutputCommand, Root, Staged, Staging, TaskPort, TupleSource,
 };
 use galerna_topology_api::{
     Bolt, ComponentInfo, Error, Fields, ManualBolt, OutputClosed, Resources, Result, Row, Streams, Timestamp,
@@ -126,12 +127,13 @@ impl BoltHarness {
         let root = Root { spout: 1, incarnation: 1, slot: self.executed, generation: 0 };
         batch.anchors.push(Anchor { root, edge: 1 });
         self.executed += 1;
-        let mut host = Host { executed: Executed::default(), room: self.staging.room(), has_input: true };
+        let mut host = self.host(true);
         let mut cursor = 0;
         let call = BoltCall {
             batch: &batch,
             cursor: &mut cursor,
             staging: &mut self.staging,
+            done: &mut Done { chunk: 1, ..Done::default() },
             host: &mut host,
             context: &self.context,
         };
@@ -167,51 +169,62 @@ impl BoltHarness {
         self.port.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn host(&self, has_input: bool) -> Host {
+        let (streams, room) = (self.staging.streams.clone(), self.staging.room());
+        Host { streams, executed: Executed::default(), room, has_input }
+    }
+
     async fn event(&mut self, event: BoltEvent) -> Executed {
-        let mut host = Host { executed: Executed::default(), room: self.staging.room(), has_input: false };
+        let mut host = self.host(false);
         self.cell.event(event, &mut self.staging, &mut host, &self.context).await;
         host.executed
     }
 }
 
 struct Host {
+    streams: Arc<Streams>,
     executed: Executed,
     room: Arc<galerna_topology_api::engine::Room>,
     has_input: bool,
 }
 
 impl Host {
-    fn take_rows(&mut self, staging: &mut Staging) {
+    fn take_rows(&mut self, staged: &mut Staged) {
         let mut place = 0;
-        for row in &staging.rows {
-            let spec = &staging.streams.iter().as_slice()[row.stream as usize];
-            let values = staging.values[place..place + spec.fields.len()].to_vec();
+        for row in &staged.rows {
+            let spec = &self.streams.iter().as_slice()[row.stream as usize];
+            let values = staged.values[place..place + spec.fields.len()].to_vec();
             place += spec.fields.len();
             self.executed.emitted.push((spec.id.to_string(), values));
         }
-        staging.withdraw();
+        staged.clear();
     }
 }
 
 impl BoltHost for Host {
     fn settle(&mut self, staging: &mut Staging, _: Option<usize>, outcome: Result<()>) -> Flow {
+        staging.take_handed_over();
         let refusal = staging.take_refusal().map(Error::from);
         let outcome = outcome.and(refusal.map_or(Ok(()), Err));
         let is_ok = outcome.is_ok();
         self.executed.error = outcome.err();
         if is_ok {
-            self.take_rows(staging);
+            self.take_rows(&mut staging.staged);
         }
         staging.withdraw();
         self.executed.is_kept = is_ok && staging.kept.take().is_some();
         self.executed.is_acked = is_ok && self.has_input && !self.executed.is_kept;
-        let mut decided: Vec<(u32, bool)> = std::mem::take(&mut staging.events)
-            .into_iter()
-            .map(|event| match event {
-                HeldEvent::Ack(slot) => (slot, is_ok),
-                HeldEvent::Fail(slot) => (slot, false),
-            })
-            .collect();
+        let mut decided: Vec<(u32, bool)> = Vec::new();
+        for event in std::mem::take(&mut staging.events) {
+            match event {
+                HeldEvent::Ack(slot) if is_ok => {
+                    if staging.held.count_ack(slot) {
+                        decided.push((slot, true));
+                    }
+                }
+                HeldEvent::Ack(slot) | HeldEvent::Fail(slot) => decided.push((slot, false)),
+            }
+        }
         decided.extend(staging.held.take_dropped().into_iter().map(|slot| (slot, false)));
         for (slot, is_acked) in decided {
             let anchors = staging.held.remove(slot).map(|entry| entry.anchors).unwrap_or_default();
@@ -220,16 +233,20 @@ impl BoltHost for Host {
         Flow::Continue
     }
 
-    fn poll_pending(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        if !self.room.has_mail() {
+    fn settle_run(&mut self, done: &mut Staged, _: Range<usize>) -> Flow {
+        self.take_rows(done);
+        self.executed.is_acked = true;
+        Flow::Continue
+    }
+
+    fn poll_pending(&mut self, _: &mut Done, _: Option<usize>, _: &mut Context<'_>) -> Poll<()> {
+        let (parts, _) = self.room.take();
+        if parts.is_empty() {
             return Poll::Pending;
         }
-        if let (Some(mut staged), _) = self.room.take() {
-            self.take_rows(&mut staged);
-            self.room.made();
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        parts.into_iter().for_each(|mut part| self.take_rows(&mut part.staged));
+        self.room.made();
+        Poll::Ready(())
     }
 
     fn time_call(&mut self, _: bool) {}

@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::{WireError, put};
 
 /// Lists and maps in lists and maps, at most.
-const DEEPEST: usize = 64;
+pub(crate) const DEEPEST: usize = 64;
 
 const NULL: u8 = 0;
 const FALSE: u8 = 1;
@@ -69,7 +69,7 @@ fn encode_text(text: &str, bytes: &mut Vec<u8>) {
 }
 
 fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63) as u64
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 fn unzigzag(value: u64) -> i64 {

@@ -1,5 +1,6 @@
 //! What the engine promises, as tests with the promises' names.
 
+mod corners;
 mod ends;
 mod groupings;
 mod manual;
