@@ -11,10 +11,10 @@ use galerna_worker::{LocalOptions, LocalRun, RunStatus};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use crate::Shape;
 use crate::ceiling::ceiling;
 use crate::process::{cpu_seconds, peak_memory};
 use crate::shapes::{self, Shared};
-use crate::{Shape};
 
 /// The figures of one measurement.
 #[derive(Debug, Serialize)]

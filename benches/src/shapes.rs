@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use galerna_topology_api::{
     Bolt, BoltResult, Emitter, Histogram, InvalidTopology, Next, Result, Spout, SpoutEmitter, Streams, Topology,
-    TopologyBuilder, TopologyContext, Tuple, Value, values,
+    TopologyBuilder, TopologyContext, Tuple, Value,
 };
 use tokio::time::Instant;
 

@@ -60,20 +60,27 @@ impl Drop for Token {
 #[derive(Debug, Default)]
 struct Dropped {
     is_any: AtomicBool,
-    tokens: Mutex<(Vec<(u32, u32)>, Option<Waker>)>,
+    tokens: Mutex<DroppedTokens>,
+}
+
+#[derive(Debug, Default)]
+struct DroppedTokens {
+    /// Slots and their generations.
+    slots: Vec<(u32, u32)>,
+    waker: Option<Waker>,
 }
 
 impl Dropped {
-    fn lock(&self) -> MutexGuard<'_, (Vec<(u32, u32)>, Option<Waker>)> {
+    fn lock(&self) -> MutexGuard<'_, DroppedTokens> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, slot: u32, generation: u32) {
         let waker = {
             let mut tokens = self.lock();
-            tokens.0.push((slot, generation));
+            tokens.slots.push((slot, generation));
             self.is_any.store(true, Ordering::Release);
-            tokens.1.take()
+            tokens.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -140,7 +147,7 @@ impl HeldTable {
     /// Has `waker` woken at the next drop of a token without a decision. Answers whether there was
     /// one already.
     pub fn watch_dropped(&self, waker: &Waker) -> bool {
-        self.dropped.lock().1 = Some(waker.clone());
+        self.dropped.lock().waker = Some(waker.clone());
         self.has_dropped()
     }
 
@@ -151,7 +158,7 @@ impl HeldTable {
         let valid = |(slot, generation): &(u32, u32)| {
             self.slots.get(*slot as usize).is_some_and(|(current, entry)| current == generation && entry.is_some())
         };
-        tokens.0.drain(..).filter(valid).map(|(slot, _)| slot).collect()
+        tokens.slots.drain(..).filter(valid).map(|(slot, _)| slot).collect()
     }
 
     /// Gives back a token that the user decided with; the slot, if this decides the tuple.

@@ -59,7 +59,7 @@ impl Histogram {
 
     /// Notes a value several times.
     pub fn record_many(&self, value: u64, count: u64) {
-        // The histogram grows to hold any value; the saturating form would cut it off instead.
+        // It resizes automatically, so that recording cannot fail for want of range.
         let _ = self.lock().record_n(value, count);
     }
 
@@ -137,25 +137,6 @@ impl Metrics {
             counters: named.counters.iter().map(|(name, counter)| (name.clone(), counter.value())).collect(),
             gauges: named.gauges.iter().map(|(name, gauge)| (name.clone(), gauge.value())).collect(),
             histograms: named.histograms.clone(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn histograms_hold_large_values_to_a_hundredth() {
-        let (one, other) = (Histogram::default(), Histogram::default());
-        one.record(1_000_000);
-        other.record_many(3_000_000_000, 2);
-        one.merge(&other);
-        assert_eq!(one.count(), 3);
-        for (found, expected) in
-            [(one.quantile(0.1), 1_000_000), (one.quantile(1.0), 3_000_000_000), (one.max(), 3_000_000_000)]
-        {
-            assert!(found.abs_diff(expected) * 100 <= expected, "{found} is not about {expected}");
         }
     }
 }

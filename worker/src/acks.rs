@@ -89,7 +89,8 @@ impl AckOutbox {
 
     #[inline]
     fn pending_for(&mut self, root: Root) -> &mut Pending {
-        let is_for = |pending: &Pending| pending.batch.spout == root.spout && pending.batch.incarnation == root.incarnation;
+        let is_for =
+            |pending: &Pending| pending.batch.spout == root.spout && pending.batch.incarnation == root.incarnation;
         if !self.pending.get(self.last).is_some_and(is_for) {
             self.last = match self.pending.iter().position(is_for) {
                 Some(place) => place,

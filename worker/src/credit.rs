@@ -7,9 +7,9 @@ use futures_util::task::AtomicWaker;
 use galerna_topology_api::Value;
 
 /// What a new pair of tasks starts with, in rows.
-const FIRST: i64 = 256;
+const FIRST: i64 = 1024;
 /// What a pair grows to at most.
-const MOST: i64 = 8192;
+const MOST: i64 = 16 * 1024;
 /// Bytes outside the rows that weigh as much as a row.
 const BYTES_PER_ROW: usize = 512;
 

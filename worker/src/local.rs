@@ -82,9 +82,9 @@ impl LocalRun {
         tap: Option<Tap>,
         mut runtimes: Runtimes,
     ) -> Result<Self, StartError> {
-        // Clocks and timers are made on the runtime that they are for.
-        let data = runtimes.handle();
-        let entered = data.enter();
+        // Timers can only be made on a runtime; each is woken on the one that polls it.
+        let control = runtimes.control();
+        let entered = control.enter();
         let workers = options.workers.unwrap_or(1).max(1);
         let (event_sender, events) = mpsc::unbounded_channel();
         let run = Arc::new(RunShared::new(options.wall_clock.clone(), event_sender));
@@ -106,10 +106,8 @@ impl LocalRun {
             resources,
         });
         let counters = Arc::new(Counters::new(topology, run, assembly.stats));
-        let drain_timeout = options
-            .drain_timeout
-            .or(counters.topology().config().message_timeout())
-            .unwrap_or(Duration::from_secs(30));
+        let drain_timeout =
+            options.drain_timeout.or(counters.topology().config().message_timeout()).unwrap_or(Duration::from_secs(30));
         let (orders, order_receiver) = mpsc::unbounded_channel();
         let (outcome_sender, outcome) = watch::channel(None);
         let mut lanes = runtimes.spawn_lanes(assembly.lanes)?;

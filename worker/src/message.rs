@@ -79,10 +79,7 @@ pub(crate) enum Control {
 pub(crate) enum Sink {
     // Unbounded in itself: tuples are bounded by credits, acks by open trees, markers by edges.
     Local(mpsc::UnboundedSender<Message>),
-    Link {
-        link: LinkSender,
-        to: TaskId,
-    },
+    Link { link: LinkSender, to: TaskId },
 }
 
 impl Sink {

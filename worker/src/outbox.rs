@@ -22,7 +22,7 @@ use crate::tap::Tap;
 use buffer::{Buffer, Ties};
 
 /// A buffer with this many rows is sent at once.
-const FULL: usize = 256;
+const FULL: usize = 1024;
 /// Statements about trees are sent at once when there are this many.
 const MANY_ACKS: usize = 512;
 /// A receiver that makes room within this time is fast, and gets more credit.

@@ -9,7 +9,7 @@ use galerna_topology_api::{CustomGrouping, Fields, Grouping, GroupingContext, Ta
 pub(crate) use hash::KeyHasher;
 
 /// Rows that go to one target before shuffle turns to the next.
-pub(crate) const SHUFFLE_RUN: u32 = 256;
+pub(crate) const SHUFFLE_RUN: u32 = 1024;
 
 /// Which targets a row goes to; targets are counted from 0 in the order of their tasks.
 #[derive(Debug, PartialEq, Eq)]

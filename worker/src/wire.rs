@@ -179,10 +179,8 @@ fn decode_acks(reader: &mut Reader<'_>) -> Result<Frame, WireError> {
 
 fn decode_batch(reader: &mut Reader<'_>, sources: &Sources) -> Result<Frame, WireError> {
     let (task, stream) = (reader.number()?, reader.number()?);
-    let source = sources
-        .get(&(task, stream))
-        .ok_or(WireError::Unknown { what: "stream of task", found: task.into() })?
-        .clone();
+    let source =
+        sources.get(&(task, stream)).ok_or(WireError::Unknown { what: "stream of task", found: task.into() })?.clone();
     let incarnation: u32 = reader.number()?;
     if incarnation != source.incarnation {
         return Err(WireError::Unknown { what: "incarnation", found: incarnation.into() });

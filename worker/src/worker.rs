@@ -99,8 +99,7 @@ pub(crate) fn assemble(parts: &Parts<'_>) -> Assembly {
             }
         }
     }
-    let mut wiring =
-        Wiring { parts, worker_of, inboxes, credits, sources, links, spouts: Vec::new(), stats };
+    let mut wiring = Wiring { parts, worker_of, inboxes, credits, sources, links, spouts: Vec::new(), stats };
     wiring.spouts = (0..parts.workers).map(|worker| Arc::new(wiring.spout_sinks(worker))).collect();
     let lanes = executors.iter().map(|executor| wiring.lane(executor, &mut receivers)).collect();
     Assembly {
@@ -151,7 +150,12 @@ fn sources_of(topology: &Topology) -> Sources {
 
 impl Wiring<'_> {
     fn spout_tasks(&self) -> impl Iterator<Item = TaskId> {
-        self.parts.topology.components().iter().filter(|component| component.is_spout()).flat_map(|spout| spout.tasks.clone())
+        self.parts
+            .topology
+            .components()
+            .iter()
+            .filter(|component| component.is_spout())
+            .flat_map(|spout| spout.tasks.clone())
     }
 
     fn spout_sinks(&self, worker: usize) -> BTreeMap<TaskId, Sink> {
@@ -184,11 +188,7 @@ impl Wiring<'_> {
         ends.collect()
     }
 
-    fn lane(
-        &self,
-        executor: &Executor,
-        receivers: &mut BTreeMap<TaskId, mpsc::UnboundedReceiver<Message>>,
-    ) -> Lane {
+    fn lane(&self, executor: &Executor, receivers: &mut BTreeMap<TaskId, mpsc::UnboundedReceiver<Message>>) -> Lane {
         let component = &self.parts.topology.components()[executor.component];
         let tasks = executor.tasks.clone().filter_map(|task| {
             let inbox = receivers.remove(&task)?;
@@ -266,7 +266,8 @@ impl Wiring<'_> {
             .flat_map(|to| to.tasks.clone())
             .map(|to| Peer { task: to, sink: self.sink(worker, to), credit: self.credits[&(task, to)].clone() })
             .collect();
-        let place_of: BTreeMap<TaskId, usize> = peers.iter().enumerate().map(|(place, peer)| (peer.task, place)).collect();
+        let place_of: BTreeMap<TaskId, usize> =
+            peers.iter().enumerate().map(|(place, peer)| (peer.task, place)).collect();
         let streams = (0..component.output.len() as u16).map(|index| {
             let source = self.sources[&(task, index)].clone();
             StreamOut { consumers: self.consumers(&source, worker, &place_of), source }
@@ -279,9 +280,8 @@ impl Wiring<'_> {
     fn consumers(&self, source: &TupleSource, worker: usize, place_of: &BTreeMap<TaskId, usize>) -> Vec<Consumer> {
         let mut consumers = Vec::new();
         for to in self.parts.topology.components() {
-            let is_ours = |input: &&galerna_topology_api::Input| {
-                input.from == source.component && input.stream == source.stream
-            };
+            let is_ours =
+                |input: &&galerna_topology_api::Input| input.from == source.component && input.stream == source.stream;
             for input in to.inputs.iter().filter(is_ours) {
                 let context = GroupingContext {
                     source_component: source.component.clone(),

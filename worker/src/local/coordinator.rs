@@ -2,8 +2,8 @@
 //! to spouts, and says what came of it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use galerna_topology_api::{Component, Histogram, TaskId, Topology};
@@ -70,7 +70,8 @@ impl Counters {
         for component in self.topology.components() {
             components.push(self.component(component, &complete));
         }
-        let emitted: u64 = components.iter().filter(|component| component.kind == "spout").map(|spout| spout.emitted).sum();
+        let emitted: u64 =
+            components.iter().filter(|component| component.kind == "spout").map(|spout| spout.emitted).sum();
         let seconds = duration.as_secs_f64();
         RunSummary {
             topology: self.topology.name().to_owned(),

@@ -90,7 +90,9 @@ impl<'a> Ties<'a> {
             Self::Input { first, more } => {
                 let edge = edges.next();
                 push_first(batch, row, Anchor { root: first.root, edge });
-                batch.more_anchors.extend(more.iter().map(|(_, anchor)| (row as u32, Anchor { root: anchor.root, edge })));
+                batch
+                    .more_anchors
+                    .extend(more.iter().map(|(_, anchor)| (row as u32, Anchor { root: anchor.root, edge })));
                 edge
             }
             Self::Held(held, slots) => {

@@ -13,6 +13,9 @@ use crate::outbox::{NoTrees, Outbox};
 use crate::run::RunShared;
 use crate::stats::{Counts, TaskStats, add};
 
+/// Fast calls between two looks at the clock.
+const CALLS_PER_LOOK: usize = 128;
+
 /// The engine's side of the calls for one batch, or for one event.
 pub(super) struct Host<'a> {
     component: &'a str,
@@ -134,7 +137,10 @@ impl<'a> Host<'a> {
     }
 
     fn lost_last_words(&self) {
-        let message = format!("`{}` (task {}) failed a tuple that nobody can replay: it came from `finish`", self.component, self.task);
+        let message = format!(
+            "`{}` (task {}) failed a tuple that nobody can replay: it came from `finish`",
+            self.component, self.task
+        );
         self.run.mark_failed("finish_failed", message);
     }
 
@@ -228,7 +234,8 @@ impl BoltHost for Host<'_> {
         self.made = 0;
         self.cursor += 1;
         self.outbox.relieve_acks();
-        let is_due = *self.is_slow && self.run.clock.now() - self.last_flush >= FLUSH_INTERVAL;
+        let looks_at_clock = *self.is_slow || self.cursor.is_multiple_of(CALLS_PER_LOOK);
+        let is_due = looks_at_clock && self.run.clock.now() - self.last_flush >= FLUSH_INTERVAL;
         if self.outbox.is_blocked() || is_due || self.fatal.is_some() { Flow::Stop } else { Flow::Continue }
     }
 

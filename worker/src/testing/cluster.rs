@@ -100,7 +100,8 @@ impl LocalCluster {
     pub async fn start(&self, mut topology: Topology) -> Result<RunningCluster, RunFailed> {
         let mut replacements = self.spouts.clone();
         for (id, rows) in &self.mocks {
-            let fields = topology.component(id).and_then(|spout| spout.output.get(DEFAULT_STREAM)).map(|s| s.fields.clone());
+            let fields =
+                topology.component(id).and_then(|spout| spout.output.get(DEFAULT_STREAM)).map(|s| s.fields.clone());
             let rows = rows.clone();
             if let Some(fields) = fields {
                 let factory = SpoutCell::factory(move || Ok(MockSpout::new(fields.clone(), rows.clone())));
@@ -130,7 +131,9 @@ impl LocalCluster {
 }
 
 fn no_such_spout(topology: &Topology, id: &str) -> RunFailed {
-    debug_assert!(!topology.component(id).is_some_and(|c| matches!(c.kind, ComponentKind::Spout(_)) && !c.output.is_empty()));
+    debug_assert!(
+        !topology.component(id).is_some_and(|c| matches!(c.kind, ComponentKind::Spout(_)) && !c.output.is_empty())
+    );
     RunFailed::NoSuchSpout { topology: topology.name().to_owned(), id: id.to_owned() }
 }
 

@@ -66,10 +66,7 @@ impl BoltHarness {
     ///
     /// # Errors
     /// When `prepare` fails.
-    pub async fn new<B: Bolt>(
-        fields: impl Into<Fields>,
-        make: impl Fn() -> B + Send + Sync + 'static,
-    ) -> Result<Self> {
+    pub async fn new<B: Bolt>(fields: impl Into<Fields>, make: impl Fn() -> B + Send + Sync + 'static) -> Result<Self> {
         Self::of(&BoltCell::auto_factory(move || Ok(make())), fields.into(), TopologyConfig::new()).await
     }
 
@@ -101,7 +98,8 @@ impl BoltHarness {
         let stats = TaskStats::default();
         let limit = config.emit_limit();
         let resources = Arc::new(Resources::default());
-        let context = TopologyContext::new(Arc::new(info), "bolt", 2, 1, config, resources, stats.metrics, port.clone());
+        let context =
+            TopologyContext::new(Arc::new(info), "bolt", 2, 1, config, resources, stats.metrics, port.clone());
         cell.prepare(&context).await?;
         let source = TupleSource {
             component: "source".into(),

@@ -99,3 +99,48 @@ impl Spout for Numbers {
 pub(crate) fn numbers(rows: &[Vec<Value>]) -> Vec<i64> {
     rows.iter().map(|row| row[0].as_i64().unwrap()).collect()
 }
+
+/// A bolt made of a function.
+pub(crate) struct Each<F> {
+    pub(crate) call: F,
+    pub(crate) output: Streams,
+}
+
+impl<F> Bolt for Each<F>
+where
+    F: FnMut(&Tuple<'_>, &mut Emitter<'_>) -> BoltResult + Send + 'static,
+{
+    fn output(&self) -> Streams {
+        self.output.clone()
+    }
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+        (self.call)(tuple, out)
+    }
+}
+
+/// A sink made of a function, for a builder.
+pub(crate) fn sink<F>(call: F) -> impl Fn() -> Each<F> + Send + Sync + 'static
+where
+    F: FnMut(&Tuple<'_>, &mut Emitter<'_>) -> BoltResult + Clone + Send + Sync + 'static,
+{
+    move || Each { call: call.clone(), output: Streams::none() }
+}
+
+/// Takes this long for each tuple, on the engine's clock, and passes it on.
+#[derive(Clone)]
+pub(crate) struct Slow(pub(crate) std::time::Duration);
+
+impl Bolt for Slow {
+    fn output(&self) -> Streams {
+        Streams::default_fields(["n"])
+    }
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+        out.context().sleep(self.0).await;
+        out.emit(tuple.values());
+        Ok(())
+    }
+}
+
+/// The latest time-out of a message in tests, in virtual time.
+pub(crate) const TIMEOUT: &str = "topology.message.timeout.secs";
+pub(crate) const PENDING: &str = "topology.max.spout.pending";
