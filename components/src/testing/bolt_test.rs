@@ -63,10 +63,6 @@ impl BoltHost for Host {
         Flow::Continue
     }
 
-    fn poll_resume(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
     fn poll_pending(&mut self, _: &mut Context<'_>) -> Poll<()> {
         let (Some(part), _) = self.room.take() else { return Poll::Pending };
         self.take_rows(&part);
@@ -164,7 +160,7 @@ impl BoltTest {
     /// How many inputs have failed so far, those dropped without a decision included.
     pub(crate) fn failed(&mut self) -> usize {
         self.acked();
-        for slot in self.staging.held.take_dropped(None) {
+        for slot in self.staging.held.take_dropped() {
             self.staging.held.remove(slot);
             self.host.failed += 1;
         }

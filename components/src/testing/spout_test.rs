@@ -39,10 +39,6 @@ impl SpoutHost for Host {
         SpoutSettled { flow: Flow::Stop, is_tracking: true }
     }
 
-    fn poll_resume(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
     fn poll_pending(&mut self, _: &mut Vec<u32>, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use galerna_topology_api::engine::{Batch, BoltCall, BoltEvent, BoltFactory, ErasedBolt, OutputCommand, RowAnchors};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
-use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
 
 use super::bolt_host::Host;
 use super::restarts::{Restarts, TRIES, wait_before_try};
@@ -18,6 +18,9 @@ use crate::message::{Delivery, Message};
 use crate::panics::{Panic, caught, guarded};
 use crate::run::RunEvent;
 use crate::stats::add;
+
+/// How long spawned work may take at the end of a run whose messages have no time-out.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A task of a bolt.
 pub(crate) struct BoltTask {
@@ -102,19 +105,7 @@ impl BoltTask {
     async fn work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         loop {
             let work = self.next_work().await;
-            match work {
-                Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,
-                Work::Message(Message::Marker { from, marker }) => self.edges.marker(from, marker),
-                Work::Message(_) => {}
-                Work::Command(command) => self.obey(command).await,
-                Work::Tick => {
-                    self.event(cell, BoltEvent::Tick).await?;
-                }
-                Work::Dropped => {
-                    let (mut host, staging, _) = Host::new(&mut self.core, None, 0);
-                    host.fail_dropped(staging);
-                }
-            }
+            self.handle(cell, work).await?;
             if self.edges.take_flush() {
                 self.event(cell, BoltEvent::Flush).await?;
                 self.send_flush().await;
@@ -138,6 +129,42 @@ impl BoltTask {
         }
         self.core.leave().await;
         poll_fn(|cx| self.poll_work(cx)).await
+    }
+
+    /// Does what there is to do, other than ending.
+    async fn handle(&mut self, cell: &mut Box<dyn ErasedBolt>, work: Work) -> Result<(), Fatal> {
+        match work {
+            Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,
+            Work::Message(Message::Marker { from, marker }) => self.edges.marker(from, marker),
+            Work::Message(_) => {}
+            Work::Command(command) => self.obey(command).await,
+            Work::Tick => {
+                self.event(cell, BoltEvent::Tick).await?;
+            }
+            Work::Dropped => {
+                let (mut host, staging, _) = Host::new(&mut self.core, None, 0);
+                host.fail_dropped(staging);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives spawned work the time to decide about what the bolt still holds. What is tracked was
+    /// decided before the input could end, so this concerns tuples that nobody replays.
+    async fn settle_held(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
+        let patience = self.core.context.config().message_timeout().unwrap_or(LONGEST_PATIENCE);
+        let deadline = self.core.run.clock.at(self.core.run.clock.now() + patience);
+        while !self.core.staging.held.is_empty() {
+            match timeout_at(deadline, self.next_work()).await {
+                Ok(work) => self.handle(cell, work).await?,
+                Err(_) => {
+                    let held = self.core.staging.held.len();
+                    self.core.report(&format!("{held} tuples were still held {patience:?} after the input ended"));
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Work> {
@@ -308,12 +335,14 @@ impl BoltTask {
 
     /// All inputs have ended: says last words, tells the receivers, cleans up.
     async fn end(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
+        self.settle_held(cell).await?;
         if ending == Ending::Finished {
             self.core.outbox.is_final = true;
             if !self.event(cell, BoltEvent::Finish).await? {
                 let message = format!("`{}` (task {}) failed in `finish`", self.core.component, self.core.task);
                 self.core.run.mark_failed("finish_failed", message);
             }
+            self.settle_held(cell).await?;
         }
         self.core.leave().await;
         self.core.outbox.send_marker(Marker::End(ending));
