@@ -1,6 +1,5 @@
 //! The commands and their arguments, as data.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -70,9 +69,10 @@ pub(super) struct Local {
     /// Stop after this time, for example 500ms, 30s or 1h30m
     #[arg(long = "for", value_name = "TIME")]
     pub(super) time: Option<HumanDuration>,
-    /// Run as this many linked workers within the process; 1 unless given
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(super) workers: Option<NonZeroUsize>,
+    /// Run as this many linked workers within the process, up to 64; 1 unless given
+    // Each worker is linked to each other: more would only eat memory.
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) workers: Option<u16>,
     /// How to print the summary; `json` is one object on the last line
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(super) output: Output,

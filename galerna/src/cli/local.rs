@@ -1,6 +1,7 @@
 //! `local`: runs a topology in this process, from its file to the summary.
 
 mod drive;
+mod reader;
 mod signals;
 mod status_line;
 mod summary;
@@ -35,9 +36,11 @@ pub(super) fn run(args: &Local, registry: &Registry, io: &mut Io<'_>) -> Result<
 
 async fn start_and_drive(topology: Topology, args: &Local, io: &mut Io<'_>) -> Result<Outcome, Failure> {
     let mut signals = signals::Signals::listen()?;
+    let is_only_printing = reader::is_only_printing(&topology);
     let options = LocalOptions { workers: args.workers.map(Into::into), ..LocalOptions::default() };
     let mut run = LocalRun::start(topology, options).map_err(|error| Failure::start(&error))?;
-    Ok(drive::to_the_end(&mut run, args.time.map(|time| time.0), &mut signals, io).await)
+    let until = drive::Until { time: args.time.map(|time| time.0), nobody_reads: is_only_printing };
+    Ok(drive::to_the_end(&mut run, until, &mut signals, io).await)
 }
 
 /// Prints the summary. The run is over: a reader who has left changes nothing about how it ended.

@@ -101,3 +101,15 @@ fn types_prints_every_type_with_properties_and_example() {
     let one = call(["types", "org.apache.storm.testing.TestWordSpout"]).expect(0).stdout;
     assert!(one.contains("className: ") && !one.contains("file-lines"), "{one}");
 }
+
+#[test]
+fn topologies_of_the_readme_are_valid() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let blocks: Vec<&str> = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty(), "no YAML in the README");
+    for block in blocks {
+        let (_folder, path) = file("words.yaml", block);
+        let ran = call(["validate", &path, "--set", "input=README.md"]);
+        assert_eq!(ran.code, 0, "{block}\n{}", ran.stdout);
+    }
+}

@@ -1,9 +1,10 @@
 //! Readers that leave, disks that are full.
 
 use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::support::{example, galerna, seen};
+use crate::support::{example, file, galerna, seen};
 
 #[test]
 fn a_closed_pipe_ends_quietly() {
@@ -30,6 +31,22 @@ fn a_run_whose_reader_has_left_does_not_panic() {
         assert!(ran.code == 0 || ran.code == 1, "{ran:?}");
         assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_endless_run_that_only_prints_ends_when_its_reader_leaves() {
+    let yaml = "name: endless\nspouts: [{id: words, className: random-words, properties: {rate: 200}}]\n\
+                bolts: [{id: print, className: console}]\n\
+                streams: [{from: words, to: print, grouping: {type: SHUFFLE}}]\n";
+    let (_folder, topology) = file("endless.yaml", yaml);
+    let mut command = galerna();
+    command.args(["local", &topology]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut String::new()).expect("a word");
+    drop(stdout);
+    assert_eq!(seen(child.wait_with_output().expect("it ends")).expect(0).stderr, "");
 }
 
 #[cfg(target_os = "linux")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use galerna_worker::{LocalRun, RunSummary};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::reader;
 use super::signals::Signals;
 use super::status_line::StatusLine;
 use crate::cli::io::Io;
@@ -16,6 +17,14 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 /// How often progress is shown.
 const REFRESH: Duration = Duration::from_millis(200);
 
+/// What ends a run besides its input and signals.
+pub(super) struct Until {
+    /// It has run for so long.
+    pub(super) time: Option<Duration>,
+    /// Whoever read stdout has left.
+    pub(super) nobody_reads: bool,
+}
+
 /// How a run ended.
 pub(super) struct Outcome {
     pub(super) summary: RunSummary,
@@ -25,14 +34,9 @@ pub(super) struct Outcome {
 
 /// Waits for the run's end. A first signal or the deadline has it drain; a second signal ends it at
 /// once.
-pub(super) async fn to_the_end(
-    run: &mut LocalRun,
-    time: Option<Duration>,
-    signals: &mut Signals,
-    io: &mut Io<'_>,
-) -> Outcome {
+pub(super) async fn to_the_end(run: &mut LocalRun, until: Until, signals: &mut Signals, io: &mut Io<'_>) -> Outcome {
     // A time too long to reckon with is no deadline.
-    let mut deadline = time.and_then(|time| Instant::now().checked_add(time));
+    let mut deadline = until.time.and_then(|time| Instant::now().checked_add(time));
     let mut status = StatusLine::open(io);
     let mut refresh = interval(REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,7 +62,15 @@ pub(super) async fn to_the_end(
                 (is_stopping, deadline) = (true, None);
                 run.stop();
             }
-            _ = refresh.tick(), if status.is_shown() => status.show(&run.snapshot(), is_stopping),
+            _ = refresh.tick(), if status.is_shown() || until.nobody_reads => {
+                if status.is_shown() {
+                    status.show(&run.snapshot(), is_stopping);
+                }
+                if until.nobody_reads && !is_stopping && reader::has_left() {
+                    (is_stopping, deadline) = (true, None);
+                    run.stop();
+                }
+            }
         }
     };
     Outcome { summary, is_interrupted }
