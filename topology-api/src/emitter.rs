@@ -23,7 +23,7 @@ pub trait Row {
 }
 
 impl<const LEN: usize> Row for [Value; LEN] {
-    #[inline]
+    #[inline(always)]
     fn append_to(mut self, values: &mut Vec<Value>) {
         // Value by value, each through registers: measured faster than moving the array at once.
         values.reserve(LEN);
@@ -121,9 +121,9 @@ pub fn auto_emitter<'b, 'a>(emitter: &'b mut ManualEmitter<'a>) -> &'b mut Emitt
 
 impl<'a> Emitter<'a> {
     /// Emits on the default stream, anchored to the input.
-    #[inline]
+    #[inline(always)]
     pub fn emit(&mut self, row: impl Row) {
-        self.staging.push(None, self.anchors, None, row);
+        self.staging.push_default(self.anchors, row);
     }
 
     /// Emits on a named stream, anchored to the input.

@@ -25,9 +25,11 @@ impl<'a, M> SpoutEmitter<'a, M> {
     }
 
     /// Emits on the default stream, reliably: `ack` or `fail` will be called with `id`.
-    #[inline]
+    #[inline(always)]
     pub fn emit(&mut self, id: M, row: impl Row) {
-        self.tracked(id, None, None, row);
+        if self.staging.push_default(RowAnchors::Tracked, row) {
+            self.ids.push(id);
+        }
     }
 
     /// Emits on a named stream, reliably.
@@ -54,9 +56,9 @@ impl<'a, M> SpoutEmitter<'a, M> {
     }
 
     /// Emits on the default stream, without an id: if it is lost, nobody notices.
-    #[inline]
+    #[inline(always)]
     pub fn emit_untracked(&mut self, row: impl Row) {
-        self.staging.push(None, RowAnchors::None, None, row);
+        self.staging.push_default(RowAnchors::None, row);
     }
 
     /// Emits on a named stream, without an id.
@@ -87,7 +89,6 @@ impl<'a, M> SpoutEmitter<'a, M> {
         self.context
     }
 
-    #[inline]
     fn tracked(&mut self, id: M, stream: Option<&str>, direct: Option<TaskId>, row: impl Row) {
         if self.staging.push(stream, RowAnchors::Tracked, direct, row) {
             self.ids.push(id);

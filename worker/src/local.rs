@@ -68,7 +68,6 @@ impl LocalRun {
     /// # Errors
     /// When a worker hook refuses, or no threads can be had. Components that fail to start make the
     /// run fail instead.
-    #[allow(clippy::needless_pass_by_value, reason = "options are made for one run")]
     pub fn start(topology: Topology, options: LocalOptions) -> Result<Self, StartError> {
         let lanes: u32 = topology.components().iter().map(|component| component.executors).sum();
         let runtimes = Runtimes::own(lanes as usize)?;
@@ -81,6 +80,7 @@ impl LocalRun {
         Self::start_on(topology, options, Some(tap), Runtimes::current())
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "options are made for one run")]
     fn start_on(
         topology: Topology,
         options: LocalOptions,

@@ -111,18 +111,18 @@ pub struct Staging {
     pub(crate) room: Arc<Room>,
     /// Whether the current call handed rows over before it returned.
     has_handed_over: bool,
-    default_stream: Option<u16>,
-    /// The number of values of a row of the default stream, if that is not direct.
-    default_arity: Option<usize>,
+    /// The place of the default stream and the number of its fields, if there is one and it is not
+    /// direct.
+    default: Option<(u16, usize)>,
 }
 
 impl Staging {
     /// An empty staging area of a task with these outputs; `limit` rows a call.
     pub fn new(streams: Arc<Streams>, limit: usize) -> Self {
-        let default_stream = streams.index_of(DEFAULT_STREAM).map(|index| index as u16);
-        let spec = streams.get(DEFAULT_STREAM).filter(|spec| !spec.is_direct);
+        let place = streams.iter().position(|spec| spec.id == DEFAULT_STREAM && !spec.is_direct);
+        let default = place.map(|place| (place as u16, streams.iter().as_slice()[place].fields.len()));
         Self {
-            default_arity: spec.map(|spec| spec.fields.len()),
+            default,
             streams,
             staged: Staged::default(),
             events: Vec::new(),
@@ -132,7 +132,6 @@ impl Staging {
             refusal: None,
             room: Arc::new(Room::default()),
             has_handed_over: false,
-            default_stream,
         }
     }
 
@@ -173,7 +172,24 @@ impl Staging {
         self.push(row.stream.as_deref(), anchors, row.direct, row.values)
     }
 
-    #[inline]
+    /// Stages a row of the default stream: what nearly all emits are, so this is inlined into the
+    /// user's code, where the values are made in place.
+    #[inline(always)]
+    pub(crate) fn push_default(&mut self, anchors: RowAnchors, row: impl Row) -> bool {
+        match self.default {
+            Some((stream, arity)) if self.staged.rows.len() < self.limit => {
+                let before = self.staged.values.len();
+                row.append_to(&mut self.staged.values);
+                if self.staged.values.len() - before != arity {
+                    return self.finish_row(stream, anchors, None, before);
+                }
+                self.staged.rows.push(StagedRow { stream, anchors, direct: None });
+                true
+            }
+            _ => self.push(None, anchors, None, row),
+        }
+    }
+
     pub(crate) fn push(
         &mut self,
         stream: Option<&str>,
@@ -181,29 +197,8 @@ impl Staging {
         direct: Option<TaskId>,
         row: impl Row,
     ) -> bool {
-        if let (None, None, Some(arity), Some(stream)) = (stream, direct, self.default_arity, self.default_stream)
-            && self.staged.rows.len() < self.limit
-        {
-            let before = self.staged.values.len();
-            row.append_to(&mut self.staged.values);
-            if self.staged.values.len() - before == arity {
-                self.staged.rows.push(StagedRow { stream, anchors, direct });
-                return true;
-            }
-            return self.finish_row(stream, anchors, direct, before);
-        }
-        self.push_checked(stream, anchors, direct, row)
-    }
-
-    fn push_checked(
-        &mut self,
-        stream: Option<&str>,
-        anchors: RowAnchors,
-        direct: Option<TaskId>,
-        row: impl Row,
-    ) -> bool {
         let index = match stream {
-            None => self.default_stream,
+            None => self.streams.index_of(DEFAULT_STREAM).map(|index| index as u16),
             Some(name) => self.streams.index_of(name).map(|index| index as u16),
         };
         let Some(stream) = index else {
@@ -221,7 +216,6 @@ impl Staging {
     }
 
     /// Checks the row whose values were appended behind `before`, and notes it.
-    #[inline]
     pub(crate) fn finish_row(
         &mut self,
         stream: u16,
