@@ -173,12 +173,12 @@ impl Outbox {
         let Staged { rows, values, held_anchors } = staged;
         let mut values = values.drain(..);
         for row in rows.drain(..) {
-            let stream = &self.streams[row.stream as usize];
+            let stream = &self.streams[row.stream() as usize];
             let arity = stream.arity;
             if self.is_observed || !hooks.is_empty() {
-                self.observe(row.stream, &values.as_slice()[..arity], hooks);
+                self.observe(row.stream(), &values.as_slice()[..arity], hooks);
             }
-            let mut ties = match (row.anchors, input) {
+            let mut ties = match (row.anchors(), input) {
                 (RowAnchors::Input(at), Some((batch, _))) => Ties::of_input(batch, at as usize),
                 (RowAnchors::Held { start, len }, _) => {
                     Ties::Held(held, &held_anchors[start as usize..(start + len) as usize])
@@ -190,10 +190,10 @@ impl Outbox {
             let dealt = self.deal(row, arity, &mut values, &mut ties, &mut row_made);
             let is_stray = dealt.is_err();
             if let Err(error) = dealt {
-                let at = if let RowAnchors::Input(at) = row.anchors { Some(at as usize) } else { None };
+                let at = if let RowAnchors::Input(at) = row.anchors() { Some(at as usize) } else { None };
                 strays.push((at, error));
             }
-            match (ties, row.anchors, input) {
+            match (ties, row.anchors(), input) {
                 (Ties::Own(root), ..) => trees.started(root, row_made, is_stray),
                 (Ties::Input { .. }, RowAnchors::Input(at), Some((_, first))) => made[at as usize - first] ^= row_made,
                 _ => {}
@@ -212,9 +212,9 @@ impl Outbox {
         trees: &mut impl Trees,
         made: &mut [u64],
     ) -> bool {
-        let Some(&StagedRow { stream, .. }) = staged.rows.first() else { return true };
+        let Some(stream) = staged.rows.first().map(StagedRow::stream) else { return true };
         let [consumer] = self.streams[stream as usize].consumers.as_mut_slice() else { return false };
-        if !staged.held_anchors.is_empty() || staged.rows.iter().any(|row| row.stream != stream) {
+        if !staged.held_anchors.is_empty() || staged.rows.iter().any(|row| row.stream() != stream) {
             return false;
         }
         let Ok(extra) = weigh(&staged.values) else { return false };
@@ -225,7 +225,7 @@ impl Outbox {
             self.dirty.push(place);
         }
         for row in staged.rows.drain(..) {
-            match (row.anchors, input) {
+            match (row.anchors(), input) {
                 (RowAnchors::Input(at), Some((batch, first))) => {
                     made[at as usize - first] ^=
                         Ties::of_input(batch, at as usize).tie(&mut buffer.batch, &mut self.edges);
@@ -265,7 +265,7 @@ impl Outbox {
         made: &mut u64,
     ) -> Result<(), Stray> {
         let Self { streams, buffers, dirty, edges, is_final, .. } = self;
-        let consumers = &mut streams[row.stream as usize].consumers;
+        let consumers = &mut streams[row.stream() as usize].consumers;
         let mut outcome = Ok(());
         let extra = match weigh(&values.as_slice()[..arity]) {
             Ok(extra) => extra,
@@ -292,7 +292,7 @@ impl Outbox {
         for (number, consumer) in consumers.iter_mut().enumerate() {
             let is_last = number + 1 == count;
             let first = consumer.first_buffer;
-            match consumer.router.route(&values.as_slice()[..arity], row.direct) {
+            match consumer.router.route(&values.as_slice()[..arity], row.direct()) {
                 Ok(Choice::One(target)) => {
                     is_taken = is_last;
                     push(first + target, values, is_last);
@@ -309,7 +309,7 @@ impl Outbox {
             has_target = true;
         }
         // The task that a direct emit names is one of one consumer's, and a stranger to the others.
-        if row.direct.is_some() && has_target {
+        if row.direct().is_some() && has_target {
             outcome = Ok(());
         }
         if !is_taken {

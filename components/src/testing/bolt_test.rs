@@ -36,7 +36,7 @@ impl Host {
     fn take_rows(&mut self, staged: &mut Staged) {
         let mut at = 0;
         for row in &staged.rows {
-            let arity = self.streams.iter().nth(row.stream.into()).map_or(0, |stream| stream.fields.len());
+            let arity = self.streams.iter().nth(row.stream().into()).map_or(0, |stream| stream.fields.len());
             self.emitted.push(staged.values[at..at + arity].to_vec());
             at += arity;
         }

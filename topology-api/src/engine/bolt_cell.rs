@@ -2,7 +2,7 @@
 //! future a batch, a monomorphic loop inside.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -160,7 +160,7 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                 let outcome = {
                     let tuple = batch.tuple(row);
                     let mut out = emitter(staging, context, Some(row));
-                    let call = bolt.execute(&tuple, &mut out);
+                    let call = pin!(bolt.execute(&tuple, &mut out));
                     watched(call, done, Some(row), host).await
                 };
                 if row == first {
@@ -197,9 +197,9 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
             let mut out = emitter(staging, context, None);
             let done = &mut Done::default();
             let outcome = match event {
-                BoltEvent::Tick => watched(bolt.tick(&mut out), done, None, host).await,
-                BoltEvent::Flush => watched(bolt.flush(&mut out), done, None, host).await,
-                BoltEvent::Finish => watched(bolt.finish(&mut out), done, None, host).await,
+                BoltEvent::Tick => watched(pin!(bolt.tick(&mut out)), done, None, host).await,
+                BoltEvent::Flush => watched(pin!(bolt.flush(&mut out)), done, None, host).await,
+                BoltEvent::Finish => watched(pin!(bolt.finish(&mut out)), done, None, host).await,
             };
             host.settle(staging, None, outcome);
         })
@@ -210,10 +210,15 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
     }
 }
 
-/// Runs one call of user code; whenever it stays pending, the host sends what stands ready.
+/// Runs one call of user code; whenever it stays pending, the host sends what stands ready. It takes
+/// the call where it was made: moving it costs more than running it.
 #[inline]
-async fn watched<T>(call: impl Future<Output = T>, done: &mut Done, row: Option<usize>, host: &mut dyn BoltHost) -> T {
-    let mut call = pin!(call);
+async fn watched<T>(
+    mut call: Pin<&mut impl Future<Output = T>>,
+    done: &mut Done,
+    row: Option<usize>,
+    host: &mut dyn BoltHost,
+) -> T {
     poll_fn(|cx| {
         loop {
             match call.as_mut().poll(cx) {

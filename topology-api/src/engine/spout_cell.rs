@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -151,7 +151,7 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                 let before = staged.len();
                 let outcome = {
                     let mut out = SpoutEmitter::new(staging, staged, context);
-                    let call = spout.next(&mut out);
+                    let call = pin!(spout.next(&mut out));
                     watched(call, done, slots, host).await
                 };
                 if calls == 0 {
@@ -227,15 +227,15 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
     }
 }
 
-/// Runs one call of user code; whenever it stays pending, the host sends what stands ready.
+/// Runs one call of user code; whenever it stays pending, the host sends what stands ready. It takes
+/// the call where it was made: moving it costs more than running it.
 #[inline]
 async fn watched<T>(
-    call: impl Future<Output = T>,
+    mut call: Pin<&mut impl Future<Output = T>>,
     done: &mut Staged,
     slots: &mut Vec<u32>,
     host: &mut dyn SpoutHost,
 ) -> T {
-    let mut call = pin!(call);
     poll_fn(|cx| {
         loop {
             match call.as_mut().poll(cx) {

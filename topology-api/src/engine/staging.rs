@@ -31,14 +31,58 @@ pub enum RowAnchors {
 }
 
 /// One staged row; its values lie in [`Staged::values`], row after row.
+///
+/// Four plain numbers, because it is written and read for every tuple: an enum is put together in
+/// memory and read back whole, which waits for its parts to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StagedRow {
+    stream: u16,
+    anchors: u16,
+    /// The named task, or 0; tasks are counted from 1.
+    direct: TaskId,
+    first: u32,
+    second: u32,
+}
+
+const NONE: u16 = 0;
+const INPUT: u16 = 1;
+const HELD: u16 = 2;
+const TRACKED: u16 = 3;
+
+impl StagedRow {
+    #[inline(always)]
+    fn new(stream: u16, anchors: RowAnchors, direct: Option<TaskId>) -> Self {
+        let (anchors, first, second) = match anchors {
+            RowAnchors::None => (NONE, 0, 0),
+            RowAnchors::Input(row) => (INPUT, row, 0),
+            RowAnchors::Held { start, len } => (HELD, start, len),
+            RowAnchors::Tracked => (TRACKED, 0, 0),
+        };
+        Self { stream, anchors, direct: direct.unwrap_or(0), first, second }
+    }
+
     /// The stream's place among the declared ones.
-    pub stream: u16,
+    #[inline]
+    pub fn stream(&self) -> u16 {
+        self.stream
+    }
+
     /// What it is anchored to.
-    pub anchors: RowAnchors,
+    #[inline]
+    pub fn anchors(&self) -> RowAnchors {
+        match self.anchors {
+            INPUT => RowAnchors::Input(self.first),
+            HELD => RowAnchors::Held { start: self.first, len: self.second },
+            TRACKED => RowAnchors::Tracked,
+            _ => RowAnchors::None,
+        }
+    }
+
     /// The task that it is meant for, on a direct stream.
-    pub direct: Option<TaskId>,
+    #[inline]
+    pub fn direct(&self) -> Option<TaskId> {
+        (self.direct != 0).then_some(self.direct)
+    }
 }
 
 /// A decision about a held tuple.
@@ -79,14 +123,12 @@ impl Staged {
     pub(crate) fn append(&mut self, call: &mut Self) {
         debug_assert!(call.held_anchors.is_empty(), "their places would change");
         self.values.append(&mut call.values);
-        // Most calls emit one row, which is cheaper to move by itself.
-        match call.rows.pop() {
-            Some(row) if call.rows.is_empty() => self.rows.push(row),
-            Some(row) => {
-                self.rows.append(&mut call.rows);
-                self.rows.push(row);
-            }
-            None => {}
+        // Most calls emit one row, which is cheaper to move by its parts.
+        if let [StagedRow { stream, anchors, direct, first, second }] = *call.rows {
+            self.rows.push(StagedRow { stream, anchors, direct, first, second });
+            call.rows.clear();
+        } else {
+            self.rows.append(&mut call.rows);
         }
     }
 }
@@ -183,7 +225,7 @@ impl Staging {
                 if self.staged.values.len() - before != arity {
                     return self.finish_row(stream, anchors, None, before);
                 }
-                self.staged.rows.push(StagedRow { stream, anchors, direct: None });
+                self.staged.rows.push(StagedRow::new(stream, anchors, None));
                 true
             }
             _ => self.push(None, anchors, None, row),
@@ -229,7 +271,7 @@ impl Staging {
             self.refuse_row(stream, found, direct.is_some(), before);
             return false;
         }
-        self.staged.rows.push(StagedRow { stream, anchors, direct });
+        self.staged.rows.push(StagedRow::new(stream, anchors, direct));
         true
     }
 

@@ -192,7 +192,7 @@ impl Host {
     fn take_rows(&mut self, staged: &mut Staged) {
         let mut place = 0;
         for row in &staged.rows {
-            let spec = &self.streams.iter().as_slice()[row.stream as usize];
+            let spec = &self.streams.iter().as_slice()[row.stream() as usize];
             let values = staged.values[place..place + spec.fields.len()].to_vec();
             place += spec.fields.len();
             self.executed.emitted.push((spec.id.to_string(), values));
