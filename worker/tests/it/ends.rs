@@ -1,3 +1,5 @@
+//! How a run comes to its end, by itself or because it is stopped.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +9,7 @@ use galerna_worker::RunStatus;
 use galerna_worker::testing::*;
 use tokio::time::sleep;
 
-use crate::support::{Each, Log, Noting, Numbers, Slow, numbers, sink};
+use crate::support::{Each, Log, Noting, Numbers, Slow, numbers};
 
 /// Counts what it gets and says it once, at the end.
 struct CountAtEnd(i64, Arc<AtomicU64>);
@@ -36,7 +38,7 @@ fn with_replays(cleaned: &Arc<AtomicU64>, log: &Log) -> Result<Topology, Invalid
     let _ = builder.spout("numbers", || Numbers::new(500)).parallelism(2);
     let calls = Arc::new(AtomicU64::new(0));
     let call = move |tuple: &Tuple<'_>, out: &mut Emitter<'_>| {
-        if calls.fetch_add(1, Ordering::Relaxed) % 7 == 0 {
+        if calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(7) {
             return Err("again".into());
         }
         out.emit(tuple.values());
@@ -96,41 +98,6 @@ async fn bolt_that_holds_tuples_until_flush_lets_the_run_end() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
-async fn finish_that_panics_or_whose_tuples_fail_makes_the_run_fail() -> TestResult {
-    struct BadEnd;
-    impl Bolt for BadEnd {
-        async fn execute(&mut self, _: &Tuple<'_>, _: &mut Emitter<'_>) -> BoltResult {
-            Ok(())
-        }
-        async fn finish(&mut self, _: &mut Emitter<'_>) -> BoltResult {
-            panic!("no last words")
-        }
-    }
-    let mut panicking = TopologyBuilder::new("panics");
-    let _ = panicking.spout("numbers", || Numbers::new(10));
-    let _ = panicking.bolt("bad", || BadEnd).shuffle("numbers");
-
-    let mut losing = TopologyBuilder::new("loses");
-    let _ = losing.spout("numbers", || Numbers::new(10));
-    let _ = losing.bolt("count", || CountAtEnd(0, Arc::default())).shuffle("numbers");
-    let rename = || Each {
-        call: |tuple: &Tuple<'_>, out: &mut Emitter<'_>| {
-            out.emit(tuple.values());
-            Ok(())
-        },
-        output: Streams::default_fields(["n"]),
-    };
-    let _ = losing.bolt("pass", rename).shuffle("count");
-    let _ = losing.bolt("sink", sink(|_, _| Err("no".into()))).shuffle("pass");
-    for builder in [panicking, losing] {
-        let error = LocalCluster::new().complete(builder.build()?).await.expect_err("the run fails");
-        let RunFailed::Failed(summary) = error else { panic!("{error}") };
-        assert_eq!(summary.failure.expect("a reason").code, "finish_failed");
-    }
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
 async fn stop_drains_flushes_and_cleans_up_without_last_words() -> TestResult {
     let cleaned = Arc::new(AtomicU64::new(0));
     let mut builder = TopologyBuilder::new("stopped");
@@ -181,5 +148,41 @@ async fn an_inactive_topology_emits_nothing_until_it_is_active_again() -> TestRe
     run.set_active(true);
     run.wait_until(|summary| summary.components[0].emitted > emitted).await;
     run.stop().await?;
+    Ok(())
+}
+
+/// The first to end are dropped while another bolt still runs.
+#[tokio::test(start_paused = true)]
+async fn a_bolt_that_panics_when_dropped_is_listed_and_the_run_finishes() -> TestResult {
+    struct BadDrop(Arc<AtomicU64>);
+    impl Bolt for BadDrop {
+        async fn execute(&mut self, _: &Tuple<'_>, _: &mut Emitter<'_>) -> BoltResult {
+            Ok(())
+        }
+    }
+    impl Drop for BadDrop {
+        fn drop(&mut self) {
+            // The first instance only shows its streams to the validation.
+            assert_eq!(self.0.fetch_add(1, Ordering::Relaxed), 0, "drop");
+        }
+    }
+    struct Lingers;
+    impl Bolt for Lingers {
+        async fn execute(&mut self, _: &Tuple<'_>, _: &mut Emitter<'_>) -> BoltResult {
+            Ok(())
+        }
+        async fn cleanup(&mut self, context: &TopologyContext) -> BoltResult {
+            context.sleep(Duration::from_secs(1)).await;
+            Ok(())
+        }
+    }
+    let drops = Arc::new(AtomicU64::new(0));
+    let mut builder = TopologyBuilder::new("drops");
+    let _ = builder.spout("numbers", || Numbers::new(3));
+    let _ = builder.bolt("bad-drop", move || BadDrop(drops.clone())).parallelism(3).shuffle("numbers");
+    let _ = builder.bolt("lingers", || Lingers).shuffle("numbers");
+    let run = LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((run.summary().status, run.component("bad-drop").errors), (RunStatus::Finished, 3));
+    assert!(run.summary().errors.iter().all(|error| error.message.starts_with("drop: panicked")));
     Ok(())
 }

@@ -1,9 +1,11 @@
+//! Which tasks get a tuple.
+
 use std::collections::BTreeMap;
 
 use galerna_topology_api::*;
 use galerna_worker::testing::*;
 
-use crate::support::{Log, Noting, Numbers, numbers};
+use crate::support::{Log, Noting, Numbers, fed, numbers, sink};
 
 /// Runs numbers through four tasks of one bolt; what each task got.
 async fn dealt(grouping: Grouping, count: i64, cluster: LocalCluster) -> TestResult<BTreeMap<TaskId, Vec<i64>>> {
@@ -93,5 +95,79 @@ async fn direct_goes_to_the_task_that_the_emitter_names() -> TestResult {
     let first = 3;
     assert!(log.by_task().iter().all(|(task, row)| i64::from(task - first) == row[0].as_i64().unwrap() % 3));
     assert_eq!(numbers(&log.rows()).len(), 90);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_stream_has_two_consumers_and_each_tuple_one_receiver() -> TestResult {
+    struct ByParity;
+    impl Bolt for ByParity {
+        fn output(&self) -> Streams {
+            Streams::none().direct_stream("named", ["n"])
+        }
+        async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+            let to = if tuple.i64("n")? % 2 == 0 { "even" } else { "odd" };
+            let task = out.context().tasks_of(to).ok_or("no such bolt")?.start;
+            out.emit_direct(task, "named", tuple.values());
+            Ok(())
+        }
+    }
+    let feeder = fed(0..4);
+    let mut builder = TopologyBuilder::new("parity");
+    let _ = builder.add_spout("feeder", feeder.factory());
+    let _ = builder.bolt("by-parity", || ByParity).shuffle("feeder");
+    let _ = builder.bolt("even", sink(|_, _| Ok(()))).direct("by-parity", "named");
+    let _ = builder.bolt("odd", sink(|_, _| Ok(()))).direct("by-parity", "named");
+    let run = LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((feeder.acked().len(), feeder.failed()), (4, vec![]));
+    assert_eq!((run.component("even").executed, run.component("odd").executed), (2, 2));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spouts_tuple_for_an_unknown_task_fails() -> TestResult {
+    struct ToNobody {
+        has_emitted: bool,
+    }
+    impl Spout for ToNobody {
+        type MessageId = u64;
+        fn output(&self) -> Streams {
+            Streams::none().direct_stream("named", ["n"])
+        }
+        async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
+            if self.has_emitted {
+                return Ok(Next::Exhausted);
+            }
+            self.has_emitted = true;
+            out.emit_direct(7, 999, "named", values![1]);
+            Ok(Next::Emitted)
+        }
+    }
+    let mut builder = TopologyBuilder::new("nobody");
+    let _ = builder.spout("to-nobody", || ToNobody { has_emitted: false });
+    let _ = builder.bolt("sink", sink(|_, _| Ok(()))).direct("to-nobody", "named");
+    let run = LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((run.spout("to-nobody").acked(), run.spout("to-nobody").failed()), (0, 1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_custom_grouping_that_panics_fails_the_tuple_in_hand_only() -> TestResult {
+    struct NoFives(TaskId);
+    impl CustomGrouping for NoFives {
+        fn choose(&mut self, values: &[Value], chosen: &mut Vec<TaskId>) {
+            assert_ne!(values[0].as_i64(), Some(5));
+            chosen.push(self.0);
+        }
+    }
+    let (feeder, log) = (fed(0..10), Log::default());
+    let mut builder = TopologyBuilder::new("no-fives");
+    let _ = builder.add_spout("feeder", feeder.factory());
+    let noting = log.clone();
+    let _ = builder.bolt("pass", move || Noting::new(&noting, ["n"])).shuffle("feeder");
+    let grouping = CustomGroupingFactory::new("no-fives", |context: &GroupingContext| NoFives(context.targets[0]));
+    let _ = builder.bolt("sink", sink(|_, _| Ok(()))).custom("pass", grouping);
+    LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((feeder.failed(), log.len()), (vec![5], 10));
     Ok(())
 }

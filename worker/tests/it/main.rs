@@ -1,11 +1,17 @@
 //! What the engine promises, as tests with the promises' names.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod corners;
 mod ends;
 mod groupings;
+mod hooks;
+mod last_words;
 mod manual;
 mod pending;
 mod real_time;
+mod room;
+mod storms;
 mod support;
+mod ticks;
+mod timeouts;
 mod tracking;
 mod troubles;

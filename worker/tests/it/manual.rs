@@ -1,10 +1,15 @@
+//! Bolts that keep tuples and decide about them by hand, and the test kit's stand-ins.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use galerna_topology_api::*;
 use galerna_worker::testing::*;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::support::{Log, Noting, Numbers, Slow, numbers};
+use crate::support::{Log, Noting, Numbers, PENDING, Slow, fed, numbers};
 
 /// Joins two streams by their number, anchoring to both.
 #[derive(Default)]
@@ -80,10 +85,48 @@ async fn a_held_tuple_that_is_dropped_fails_at_once() -> TestResult {
     Ok(())
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_tuple_kept_twice_fails_if_either_fails() -> TestResult {
+    struct Undecided;
+    impl ManualBolt for Undecided {
+        async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut ManualEmitter<'_>) -> BoltResult {
+            let (one, other) = (out.keep(tuple), out.keep(tuple));
+            out.fail(one);
+            out.ack(other);
+            Ok(())
+        }
+    }
+    let feeder = fed([1]);
+    let mut builder = TopologyBuilder::new("undecided");
+    let _ = builder.add_spout("feeder", feeder.factory());
+    let _ = builder.manual_bolt("undecided", || Undecided).shuffle("feeder");
+    LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((feeder.acked(), feeder.failed()), (vec![], vec![0]));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_tuple_whose_call_panics_counts_as_one_failure() -> TestResult {
+    struct Panicking;
+    impl ManualBolt for Panicking {
+        async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut ManualEmitter<'_>) -> BoltResult {
+            let _held = out.keep(tuple);
+            panic!("kept")
+        }
+    }
+    let feeder = fed([1]);
+    let mut builder = TopologyBuilder::new("panicking");
+    let _ = builder.add_spout("feeder", feeder.factory());
+    let _ = builder.manual_bolt("panicking", || Panicking).shuffle("feeder");
+    let run = LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!(run.component("panicking").failed, 1);
+    Ok(())
+}
+
 /// Looks numbers up in spawned tasks, many at a time.
 struct Lookup {
     handle: Option<OutputHandle>,
-    tasks: tokio::task::JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl ManualBolt for Lookup {
@@ -103,7 +146,10 @@ impl ManualBolt for Lookup {
             wait.await;
             let _ = match n % 10 {
                 // Dropped without a decision, from another task: fails at once.
-                3 => Ok(drop(held)),
+                3 => {
+                    drop(held);
+                    Ok(())
+                }
                 4 => handle.fail(held, "not found").await,
                 _ => handle.emit_and_ack(held, [vec![Value::from(n * 2)]]).await,
             };
@@ -119,7 +165,7 @@ async fn spawned_work_emits_and_acks_through_its_handle() -> TestResult {
     let mut builder = TopologyBuilder::new("lookup");
     builder.config("topology.max.spout.pending", 100);
     let _ = builder.add_spout("feeder", feeder.factory());
-    let make = || Lookup { handle: None, tasks: tokio::task::JoinSet::new() };
+    let make = || Lookup { handle: None, tasks: JoinSet::new() };
     let _ = builder.manual_bolt("lookup", make).shuffle("feeder");
     let noting = log.clone();
     let _ = builder.bolt("sink", move || Noting::new(&noting, ["n"])).shuffle("lookup");
@@ -133,6 +179,44 @@ async fn spawned_work_emits_and_acks_through_its_handle() -> TestResult {
     assert_eq!(run.component("sink").executed, 800);
     assert!(numbers(&log.rows()).iter().all(|n| n % 2 == 0));
     assert!(run.summary().errors.iter().any(|error| error.message == "not found" && error.count == 100));
+    Ok(())
+}
+
+/// Hands tuples to a task of its own, and waits while the queue to it is full.
+struct Pool {
+    queue: Option<mpsc::Sender<HeldTuple>>,
+    tasks: JoinSet<()>,
+}
+
+impl ManualBolt for Pool {
+    async fn prepare(&mut self, context: &TopologyContext) -> BoltResult {
+        let (sender, mut receiver) = mpsc::channel(16);
+        let handle = context.output_handle();
+        self.tasks.spawn(async move {
+            while let Some(held) = receiver.recv().await {
+                let _ = handle.ack(held).await;
+            }
+        });
+        self.queue = Some(sender);
+        Ok(())
+    }
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut ManualEmitter<'_>) -> BoltResult {
+        let queue = self.queue.as_ref().ok_or("not prepared")?;
+        queue.send(out.keep(tuple)).await.map_err(|_| "closed")?;
+        Ok(())
+    }
+}
+
+/// The bolt waits for its task, and the task for room in the bolt's commands.
+#[tokio::test(start_paused = true)]
+async fn spawned_work_that_the_bolt_waits_for_goes_on() -> TestResult {
+    let mut builder = TopologyBuilder::new("pool");
+    builder.config(PENDING, 1000);
+    let _ = builder.spout("numbers", || Numbers::new(1000));
+    let _ = builder.manual_bolt("pool", || Pool { queue: None, tasks: JoinSet::new() }).shuffle("numbers");
+    let topology = builder.build()?;
+    let run = timeout(Duration::from_secs(3600), LocalCluster::new().complete(topology)).await.expect("no deadlock")?;
+    assert_eq!((run.spout("numbers").acked(), run.spout("numbers").failed()), (1000, 0));
     Ok(())
 }
 

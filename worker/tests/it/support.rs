@@ -3,16 +3,20 @@
 use std::sync::{Arc, Mutex};
 
 use galerna_topology_api::*;
+use galerna_worker::testing::Feeder;
+
+/// Rows, and the tasks that received them.
+type Received = Vec<(TaskId, Vec<Value>)>;
 
 /// What a bolt has received, shared with the test.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<(TaskId, Vec<Value>)>>>);
+pub(crate) struct Log(Arc<Mutex<Received>>);
 
 impl Log {
     pub(crate) fn rows(&self) -> Vec<Vec<Value>> {
         self.0.lock().unwrap().iter().map(|(_, row)| row.clone()).collect()
     }
-    pub(crate) fn by_task(&self) -> Vec<(TaskId, Vec<Value>)> {
+    pub(crate) fn by_task(&self) -> Received {
         self.0.lock().unwrap().clone()
     }
     pub(crate) fn note(&self, task: TaskId, row: &[Value]) {
@@ -124,6 +128,21 @@ where
     F: FnMut(&Tuple<'_>, &mut Emitter<'_>) -> BoltResult + Clone + Send + Sync + 'static,
 {
     move || Each { call: call.clone(), output: Streams::none() }
+}
+
+/// Refuses one number, for a [`sink`].
+pub(crate) fn refusing(
+    number: i64,
+) -> impl FnMut(&Tuple<'_>, &mut Emitter<'_>) -> BoltResult + Clone + Send + Sync + 'static {
+    move |tuple, _| if tuple.i64("n")? == number { Err("refused".into()) } else { Ok(()) }
+}
+
+/// A feeder of these numbers, and of nothing after them.
+pub(crate) fn fed(numbers: impl IntoIterator<Item = i64>) -> Feeder {
+    let feeder = Feeder::new(["n"]);
+    numbers.into_iter().for_each(|n| feeder.feed(values![n]));
+    feeder.finish();
+    feeder
 }
 
 /// Takes this long for each tuple, on the engine's clock, and passes it on.

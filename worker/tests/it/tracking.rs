@@ -1,12 +1,14 @@
-use std::sync::Arc;
+//! When a spout hears of ack or fail, and for which id.
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use galerna_topology_api::*;
 use galerna_worker::testing::*;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Each, Log, Noting, Numbers, Slow, TIMEOUT, sink};
+use crate::support::{Each, Log, Noting, Numbers, Slow, sink};
 
 /// A diamond: one tuple makes ten, which take two ways to one bolt.
 #[tokio::test(start_paused = true)]
@@ -56,50 +58,51 @@ async fn acked_only_after_whole_tree() -> TestResult {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn timeout_never_early_at_most_ten_percent_late() -> TestResult {
-    let feeder = Feeder::new(["n"]);
-    let mut builder = TopologyBuilder::new("timeout");
-    builder.config(TIMEOUT, 10);
-    let _ = builder.add_spout("feeder", feeder.factory());
-    let _ = builder.bolt("stuck", || Slow(Duration::from_secs(1000))).shuffle("feeder");
-    let run = LocalCluster::new().start(builder.build()?).await?;
-    for n in 0..5 {
-        let began = Instant::now();
-        feeder.feed(values![n]);
-        feeder.settled(n as usize + 1).await;
-        let took = began.elapsed();
-        assert!(took >= Duration::from_secs(10), "early: {took:?}");
-        assert!(took <= Duration::from_secs(11), "late: {took:?}");
-    }
-    assert_eq!(feeder.failed(), [0, 1, 2, 3, 4]);
-    drop(run);
-    Ok(())
+/// Emits 0 and 1, each after a wait within `next`, as one for a socket would be.
+struct Waiting {
+    next: u64,
+    acked: Arc<Mutex<Vec<u64>>>,
 }
 
+impl Spout for Waiting {
+    type MessageId = u64;
+    fn output(&self) -> Streams {
+        Streams::default_fields(["n"])
+    }
+    async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
+        if self.next == 2 {
+            return Ok(Next::Exhausted);
+        }
+        out.context().sleep(Duration::from_millis(10)).await;
+        out.emit(self.next, values![self.next as i64]);
+        self.next += 1;
+        Ok(Next::Emitted)
+    }
+    async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
+        self.acked.lock().unwrap().push(id);
+        Ok(())
+    }
+}
+
+/// The tree of 0 completes during the call that emits 1, which must not take its place too soon.
 #[tokio::test(start_paused = true)]
-async fn reset_timeout_gives_a_tree_its_whole_time_again() -> TestResult {
-    struct Patient;
-    impl Bolt for Patient {
+async fn an_ack_that_comes_while_next_waits_goes_to_its_own_id() -> TestResult {
+    struct SlowFromOne;
+    impl Bolt for SlowFromOne {
         async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
-            for _ in 0..5 {
-                out.context().sleep(Duration::from_secs(7)).await;
-                out.reset_timeout(tuple);
-            }
+            let wait = if tuple.i64("n")? == 1 { Duration::from_secs(20) } else { Duration::from_millis(5) };
+            out.context().sleep(wait).await;
             Ok(())
         }
     }
-    let feeder = Feeder::new(["n"]);
-    let mut builder = TopologyBuilder::new("patience");
-    builder.config(TIMEOUT, 10);
-    let _ = builder.add_spout("feeder", feeder.factory());
-    let _ = builder.bolt("patient", || Patient).shuffle("feeder");
-    let run = LocalCluster::new().start(builder.build()?).await?;
-    feeder.feed(values![1]);
-    feeder.finish();
-    feeder.settled(1).await;
-    assert_eq!((feeder.acked(), feeder.failed()), (vec![0], vec![]));
-    run.finished().await?;
+    let acked = Arc::new(Mutex::new(Vec::new()));
+    let mut builder = TopologyBuilder::new("waiting");
+    let heard = acked.clone();
+    let _ = builder.spout("waiting", move || Waiting { next: 0, acked: heard.clone() });
+    let _ = builder.bolt("slow", || SlowFromOne).shuffle("waiting");
+    let _run = LocalCluster::new().start(builder.build()?).await?;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(*acked.lock().unwrap(), [0], "1 is still being executed");
     Ok(())
 }
 
@@ -152,6 +155,44 @@ async fn zero_ackers_ack_at_once() -> TestResult {
     Ok(())
 }
 
+/// A call whose second row has a value too many: neither row leaves, and neither id is acked.
+#[tokio::test(start_paused = true)]
+async fn zero_ackers_do_not_ack_what_a_refused_call_emits() -> TestResult {
+    struct OneTooMany {
+        has_emitted: bool,
+        acked: Arc<AtomicU64>,
+    }
+    impl Spout for OneTooMany {
+        type MessageId = u32;
+        fn output(&self) -> Streams {
+            Streams::default_fields(["n"])
+        }
+        async fn next(&mut self, out: &mut SpoutEmitter<'_, u32>) -> Result<Next> {
+            if self.has_emitted {
+                return Ok(Next::Exhausted);
+            }
+            self.has_emitted = true;
+            out.emit(1, values![1]);
+            out.emit(2, values![1, 2]);
+            Ok(Next::Emitted)
+        }
+        async fn ack(&mut self, _: u32, _: &TopologyContext) -> Result<()> {
+            self.acked.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+    let (acked, log) = (Arc::new(AtomicU64::new(0)), Log::default());
+    let mut builder = TopologyBuilder::new("refused");
+    builder.config("topology.acker.executors", 0);
+    let counted = acked.clone();
+    let _ = builder.spout("spout", move || OneTooMany { has_emitted: false, acked: counted.clone() });
+    let noting = log.clone();
+    let _ = builder.bolt("sink", move || Noting::new(&noting, ["n"])).shuffle("spout");
+    LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((log.len(), acked.load(Ordering::Relaxed)), (0, 0));
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_id_is_acked_or_failed_once_however_many_leaves_fail() -> TestResult {
     let feeder = Feeder::new(["n"]);
@@ -177,34 +218,5 @@ async fn a_tuple_that_no_bolt_receives_is_acked() -> TestResult {
     let _ = builder.spout("numbers", || Numbers::new(100));
     let run = LocalCluster::new().complete(builder.build()?).await?;
     assert_eq!(run.spout("numbers").acked(), 100);
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn ticks_come_at_their_interval() -> TestResult {
-    struct Ticking(Arc<AtomicU64>);
-    impl Bolt for Ticking {
-        async fn execute(&mut self, _: &Tuple<'_>, _: &mut Emitter<'_>) -> BoltResult {
-            Ok(())
-        }
-        async fn tick(&mut self, _: &mut Emitter<'_>) -> BoltResult {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-    }
-    let feeder = Feeder::new(["n"]);
-    let ticks = Arc::new(AtomicU64::new(0));
-    let mut builder = TopologyBuilder::new("ticks");
-    let _ = builder.add_spout("feeder", feeder.factory());
-    let counted = ticks.clone();
-    let _ = builder
-        .bolt("ticking", move || Ticking(counted.clone()))
-        .config("topology.tick.tuple.freq.secs", 2)
-        .shuffle("feeder");
-    let run = LocalCluster::new().start(builder.build()?).await?;
-    sleep(Duration::from_secs(21)).await;
-    assert_eq!(ticks.load(Ordering::Relaxed), 10);
-    feeder.finish();
-    run.finished().await?;
     Ok(())
 }

@@ -1,3 +1,5 @@
+//! What becomes of a run when user code fails.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,7 +8,7 @@ use galerna_topology_api::*;
 use galerna_worker::testing::*;
 use tokio::time::sleep;
 
-use crate::support::{Each, Log, Noting, Numbers, numbers, sink};
+use crate::support::{Each, Log, Noting, Numbers, TIMEOUT, numbers, sink};
 
 /// Keeps everything, and panics at the number that the test names, once.
 struct Hoarder {
@@ -241,5 +243,22 @@ async fn a_custom_grouping_that_names_a_stranger_is_reported() -> TestResult {
     let error = LocalCluster::new().complete(builder.build()?).await.expect_err("the tuple is given up");
     let RunFailed::Failed(summary) = error else { panic!("{error}") };
     assert!(summary.errors[0].message.contains("task 77 does not receive"), "{:?}", summary.errors);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_too_deep_to_serialize_fails_alone() -> TestResult {
+    let deep = (0..70).fold(Value::from(1), |value, _| Value::list([value]));
+    let feeder = Feeder::new(["n"]);
+    feeder.feed(values![1]);
+    feeder.feed(values![deep]);
+    feeder.feed(values![3]);
+    feeder.finish();
+    let mut builder = TopologyBuilder::new("deep");
+    builder.config(TIMEOUT, 5);
+    let _ = builder.add_spout("feeder", feeder.factory());
+    let _ = builder.bolt("sink", sink(|_, _| Ok(()))).shuffle("feeder");
+    LocalCluster::new().serialize_all().complete(builder.build()?).await?;
+    assert_eq!((feeder.acked(), feeder.failed()), (vec![0, 2], vec![1]));
     Ok(())
 }
