@@ -19,14 +19,19 @@ const DEPARTURE_SLACK: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     xor: u64,
-    /// When its batch departed, since the worker's start.
-    departed: Duration,
+    /// When its batch departed, in nanoseconds since the worker's start.
+    departed: u64,
     /// From when on its time-out counts: its departure, unless that was reset.
-    counts_from: Duration,
+    counts_from: u64,
     generation: u32,
     /// How many of its tuples bolts hold.
     held: u32,
     is_open: bool,
+}
+
+/// Whole nanoseconds; 64 bits of them are centuries.
+fn nanos(time: Duration) -> u64 {
+    time.as_nanos() as u64
 }
 
 /// The open trees of one spout task.
@@ -80,8 +85,8 @@ impl Ledger {
             None => {
                 self.entries.push(Entry {
                     xor: 0,
-                    departed: now,
-                    counts_from: now,
+                    departed: 0,
+                    counts_from: 0,
                     generation: 0,
                     held: 0,
                     is_open: false,
@@ -90,6 +95,7 @@ impl Ledger {
             }
         };
         let entry = &mut self.entries[slot as usize];
+        let now = nanos(now);
         entry.xor = 0;
         entry.departed = now;
         entry.counts_from = now;
@@ -120,6 +126,7 @@ impl Ledger {
 
     /// Notes that the trees opened so far have (mostly) departed.
     pub(crate) fn stamp(&mut self, now: Duration) {
+        let now = nanos(now);
         for slot in &self.departing[self.stamped..] {
             let entry = &mut self.entries[*slot as usize];
             entry.departed = now;
@@ -160,11 +167,11 @@ impl Ledger {
                 if entry.xor != 0 {
                     return None;
                 }
-                let departed = entry.departed;
+                let departed = Duration::from_nanos(entry.departed);
                 Some((self.close(delta.slot, true), departed))
             }
             AckKind::Fail => {
-                let departed = entry.departed;
+                let departed = Duration::from_nanos(entry.departed);
                 Some((self.close(delta.slot, false), departed))
             }
             AckKind::Held => {
@@ -178,7 +185,7 @@ impl Ledger {
                 None
             }
             AckKind::Reset => {
-                entry.counts_from = now;
+                entry.counts_from = nanos(now);
                 None
             }
         }
@@ -195,7 +202,7 @@ impl Ledger {
                 if !entry.is_open {
                     continue;
                 }
-                let deadline = entry.counts_from + timeout + DEPARTURE_SLACK;
+                let deadline = Duration::from_nanos(entry.counts_from) + timeout + DEPARTURE_SLACK;
                 if deadline <= now && !self.is_departing(slot as u32) {
                     settled.extend([self.close(slot as u32, false)]);
                 } else {
