@@ -1,6 +1,7 @@
 //! `file-sink`: tuples into files, acked when they are safe there.
 
 mod part;
+mod room;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -47,7 +48,8 @@ pub(crate) const STOCK: StockType = StockType {
 /// **Several tasks** cannot share a file: `{task}` must stand in the path then.
 ///
 /// A failed write, such as on a full disk, ends the run with an error that says how much is in the
-/// file; whole lines remain.
+/// file, unless there is room for it at the second or third try; whole lines remain, under the name
+/// of an unfinished file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSink {

@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_topology_api::TopologyContext;
 
 use super::Roll;
+use super::room::{Unwritten, prove_room};
 use super::target::{Target, open_stream, open_unfinished};
 
 /// How long somebody else may hold the file when it is opened, and how often to look.
@@ -27,6 +29,7 @@ pub(super) struct Part {
     is_finished: bool,
     /// The number that the next rolled file gets, unless it is taken.
     number: u32,
+    unwritten: Arc<Unwritten>,
 }
 
 impl Part {
@@ -50,7 +53,20 @@ impl Part {
         if len > 0 {
             tracing::info!("going on with {} at byte {len}", unfinished(&path).display());
         }
-        Ok(Self { target, roll, file, len, since: context.elapsed(), is_finished: false, number: 1 })
+        let unwritten = context.resources().get_or_insert_with(Unwritten::default);
+        let (since, is_finished, number) = (context.elapsed(), false, 1);
+        let mut part = Self { target, roll, file, len, since, is_finished, number, unwritten };
+        part.make_good()?;
+        Ok(part)
+    }
+
+    /// If an instance before this one could not write, makes sure that now there is room for it.
+    fn make_good(&mut self) -> Result<(), String> {
+        let Target::File(path) = &self.target else { return Ok(()) };
+        let Some(bytes) = self.unwritten.of(path) else { return Ok(()) };
+        prove_room(&mut self.file, self.len, bytes).map_err(|error| self.failure(&error))?;
+        self.unwritten.forget(path);
+        Ok(())
     }
 
     /// Appends whole lines, all or none of them.
@@ -65,9 +81,10 @@ impl Part {
             self.since = now;
         }
         if let Err(error) = self.file.write_all(lines) {
-            if matches!(self.target, Target::File(_)) {
+            if let Target::File(path) = &self.target {
                 // What was written of the lines is cut off; if even that fails, the next start does it.
                 let _ = self.file.set_len(self.len);
+                self.unwritten.note(path, lines.len() as u64);
             }
             return Err(self.failure(&error));
         }
