@@ -51,7 +51,8 @@ impl Part {
             Target::Stream(path) => (open_stream(path, context).await.map_err(error)?, 0),
         };
         if len > 0 {
-            tracing::info!("going on with {} at byte {len}", unfinished(&path).display());
+            let file = unfinished(&path);
+            tracing::warn!("{} was left unfinished; going on behind its {len} bytes", file.display());
         }
         let unwritten = context.resources().get_or_insert_with(Unwritten::default);
         let (since, is_finished, number) = (context.elapsed(), false, 1);
