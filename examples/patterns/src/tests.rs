@@ -58,10 +58,9 @@ fn a_bolt_that_panics_now_and_then_loses_no_line() -> TestResult {
     let mut io = cli::Io { stdout: &mut stdout, stderr: &mut stderr, is_watched: false };
     let exit = cli::run(args.map(str::to_owned), &registry(), &mut io);
     let (stdout, stderr) = (String::from_utf8(stdout)?, String::from_utf8(stderr)?);
+    assert_eq!(exit.code(), 0, "{stderr}");
     let processed = std::fs::read_to_string(&output)?;
     std::fs::remove_dir_all(&folder)?;
-
-    assert_eq!(exit.code(), 0, "{stderr}");
     assert_eq!(processed.lines().map(str::to_owned).collect::<BTreeSet<_>>(), lines);
     let (_, errors) = stdout.split_once("\nerrors:\n").expect("errors are listed");
     for part in ["buggy task ", " times): panicked at ", ": a bug in tuple 1000"] {

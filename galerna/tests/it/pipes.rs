@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::support::{example, file, galerna, seen};
+use crate::support::{example, file, galerna, run, seen};
 
 #[test]
 fn a_closed_pipe_ends_quietly() {
@@ -76,4 +76,9 @@ fn a_file_that_cannot_be_written_whole_fails_the_run_and_never_gets_its_name() {
     assert!(error.starts_with(&told), "{}", ran.stderr);
     assert!(ran.stderr.lines().count() < 10, "{}", ran.stderr);
     assert_eq!(std::fs::read_to_string(&output).expect("it is still there"), "of the last run\n");
+
+    // The next run counts everything again, and does not go on behind what was left.
+    let set = [format!("input={input}"), format!("output={}", output.display())];
+    run(["local", &example("word-count/topology.yaml"), "--set", &set[0], "--set", &set[1]]).expect(0);
+    assert_eq!(std::fs::read_to_string(&output).expect("the output").lines().count(), 200_000);
 }

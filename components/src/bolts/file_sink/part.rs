@@ -1,7 +1,7 @@
 //! The file that is being written, from its opening to its name. All calls but `open` block.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use galerna_topology_api::TopologyContext;
 
 use super::Roll;
-use super::room::{Unwritten, prove_room};
+use super::room::{Opened, prove_room};
 use super::target::{Target, open_stream, open_unfinished};
 
 /// How long somebody else may hold the file when it is opened, and how often to look.
@@ -29,14 +29,16 @@ pub(super) struct Part {
     is_finished: bool,
     /// The number that the next rolled file gets, unless it is taken.
     number: u32,
-    unwritten: Arc<Unwritten>,
+    opened: Arc<Opened>,
 }
 
 impl Part {
-    /// Opens what `path` leads to. A file cannot be shared by several tasks.
+    /// Opens what `path` leads to. A file cannot be shared by several tasks. What an earlier run left
+    /// unfinished is only gone on with if the sink is to resume.
     pub(super) async fn open(
         path: PathBuf,
         roll: Roll,
+        resume: bool,
         is_shared: bool,
         context: &TopologyContext,
     ) -> Result<Self, String> {
@@ -50,23 +52,30 @@ impl Part {
             Target::File(path) => open_when_free(&unfinished(path), context).await.map_err(error)?,
             Target::Stream(path) => (open_stream(path, context).await.map_err(error)?, 0),
         };
-        if len > 0 {
-            let file = unfinished(&path);
-            tracing::warn!("{} was left unfinished; going on behind its {len} bytes", file.display());
-        }
-        let unwritten = context.resources().get_or_insert_with(Unwritten::default);
+        let opened = context.resources().get_or_insert_with(Opened::default);
         let (since, is_finished, number) = (context.elapsed(), false, 1);
-        let mut part = Self { target, roll, file, len, since, is_finished, number, unwritten };
-        part.make_good()?;
+        let mut part = Self { target, roll, file, len, since, is_finished, number, opened };
+        part.take_up(resume).map_err(|error| part.failure(&error))?;
         Ok(part)
     }
 
-    /// If an instance before this one could not write, makes sure that now there is room for it.
-    fn make_good(&mut self) -> Result<(), String> {
+    /// Decides about what is in the file already.
+    fn take_up(&mut self, resume: bool) -> io::Result<()> {
         let Target::File(path) = &self.target else { return Ok(()) };
-        let Some(bytes) = self.unwritten.of(path) else { return Ok(()) };
-        prove_room(&mut self.file, self.len, bytes).map_err(|error| self.failure(&error))?;
-        self.unwritten.forget(path);
+        match self.opened.unwritten(path) {
+            // An instance before this one could not write so much.
+            Some(unwritten) => prove_room(&mut self.file, self.len, unwritten)?,
+            None if self.len > 0 && resume => {
+                let file = unfinished(path);
+                tracing::warn!("{} was left unfinished; going on behind its {} bytes", file.display(), self.len);
+            }
+            None => {
+                self.file.set_len(0)?;
+                self.file.rewind()?;
+                self.len = 0;
+            }
+        }
+        self.opened.note(path, 0);
         Ok(())
     }
 
@@ -85,7 +94,7 @@ impl Part {
             if let Target::File(path) = &self.target {
                 // What was written of the lines is cut off; if even that fails, the next start does it.
                 let _ = self.file.set_len(self.len);
-                self.unwritten.note(path, lines.len() as u64);
+                self.opened.note(path, lines.len() as u64);
             }
             return Err(self.failure(&error));
         }

@@ -1,6 +1,7 @@
-//! After a write has failed: whether there is room now.
+//! What instances of a task leave to their successors in the same run; after a failed write, whether
+//! there is room now.
 //!
-//! The task is made anew then, and its lines are buffered before they are written: without a look
+//! After such a failure the task is made anew, and its lines are buffered before they are written: without a look
 //! at the disk first, it would take up tuples, fail them, be made anew, and so on through all of
 //! the input, and perhaps give its name to a file in which lines are missing.
 
@@ -10,21 +11,18 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How much could not be written, by file: what instances of a task leave to their successors.
+/// The files that were opened in this run, and how much could not be written to each.
 #[derive(Default)]
-pub(super) struct Unwritten(Mutex<BTreeMap<PathBuf, u64>>);
+pub(super) struct Opened(Mutex<BTreeMap<PathBuf, u64>>);
 
-impl Unwritten {
-    pub(super) fn note(&self, path: &Path, bytes: u64) {
-        self.files().insert(path.to_owned(), bytes);
+impl Opened {
+    pub(super) fn note(&self, path: &Path, unwritten: u64) {
+        self.files().insert(path.to_owned(), unwritten);
     }
 
-    pub(super) fn of(&self, path: &Path) -> Option<u64> {
+    /// What could not be written; nothing if this run has not opened it yet.
+    pub(super) fn unwritten(&self, path: &Path) -> Option<u64> {
         self.files().get(path).copied()
-    }
-
-    pub(super) fn forget(&self, path: &Path) {
-        self.files().remove(path);
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u64>> {
