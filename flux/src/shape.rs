@@ -4,6 +4,7 @@ mod dummy;
 mod error;
 mod recorder;
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
@@ -92,10 +93,15 @@ enum Required {
 fn required<T: DeserializeOwned>(fields: &'static [&'static str]) -> Required {
     let mut given: Vec<&'static str> = Vec::new();
     loop {
-        let outcome = Dummy::attempts().find_map(|attempt| match T::deserialize(Dummy::of(attempt, &given)) {
-            Ok(_) => Some(None),
-            Err(Seen::Missing(name)) if !given.contains(&name) => Some(Some(name)),
-            Err(_) => None,
+        let is_complete = Cell::new(false);
+        let outcome = Dummy::attempts().find_map(|attempt| {
+            match T::deserialize(Dummy::of(attempt, &given, &is_complete)) {
+                Ok(_) => Some(None),
+                Err(Seen::Missing(name)) if !given.contains(&name) => Some(Some(name)),
+                // What it was made into (`try_from`) refuses these values; none of its fields is missed.
+                Err(_) if is_complete.get() => Some(None),
+                Err(_) => None,
+            }
         });
         match outcome {
             Some(None) => return Required::Known(given),
@@ -107,5 +113,40 @@ fn required<T: DeserializeOwned>(fields: &'static [&'static str]) -> Required {
                 return Required::UpTo(given, last.map_or(0, |index| index + 1));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Written {
+        #[serde(rename = "name")]
+        _name: String,
+        #[serde(rename = "limit", default)]
+        _limit: u32,
+        #[serde(rename = "mode")]
+        _mode: Option<String>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(try_from = "Written")]
+    struct Choosy;
+
+    impl TryFrom<Written> for Choosy {
+        type Error = &'static str;
+
+        fn try_from(_: Written) -> Result<Self, &'static str> {
+            Err("no value that was made up will do")
+        }
+    }
+
+    #[test]
+    fn what_is_refused_only_as_a_whole_requires_no_more_than_its_fields_do() {
+        let required: Vec<_> = shape::<Choosy>().properties.iter().map(|of| (of.name, of.is_required)).collect();
+        assert_eq!(required, [("name", true), ("limit", false), ("mode", false)]);
     }
 }

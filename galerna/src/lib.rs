@@ -38,6 +38,8 @@
 #![deny(missing_docs)]
 
 pub mod cli;
+#[cfg(doctest)]
+mod guide;
 pub mod prelude;
 mod stock;
 #[cfg(feature = "testing")]

@@ -28,7 +28,8 @@ pub(crate) const STOCK: StockType = StockType {
 /// With several tasks it wants a fields grouping by the same fields. `emit: finish` emits every
 /// count when the input has ended, in the order of the values; `tick` emits those that have changed
 /// since the last tick (`topology.tick.tuple.freq.secs`), and at the end; `each` emits the new count
-/// for every tuple. Counts live in memory: a tuple that is replayed counts again.
+/// for every tuple. Counts live in memory, about 70 bytes each and what text is longer than 23 bytes:
+/// 3 million words take 220 MB. A tuple that is replayed counts again.
 ///
 /// With a `window`, which goes with `emit: tick`, only what came within that time counts, to
 /// within a tick; a count that falls to 0 is emitted once more.

@@ -1,6 +1,7 @@
 //! `file-sink`: tuples into files, acked when they are safe there.
 
 mod part;
+mod room;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,8 @@ pub(crate) const STOCK: StockType = StockType {
 /// the run has finished; it then replaces one of that name. With `roll` this happens at a size or
 /// age, too, and files are numbered: `counts-000001.tsv`, `counts-000002.tsv`; none is replaced. A
 /// file that a run left unfinished is taken up by the next: what was acked is in it, and a line that
-/// was torn is cut off. What is not a regular file (`/dev/null`, `/dev/stdout`, a pipe) is written
+/// was torn is cut off. That suits inputs of which a tuple that was acked never comes again; where
+/// each run reads all of its input, `resume: false` begins anew. What is not a regular file (`/dev/null`, `/dev/stdout`, a pipe) is written
 /// into and never renamed; a symbolic link is followed.
 ///
 /// **When tuples are acked.** After `sync.interval`, or earlier after `sync.tuples`. Under load one
@@ -47,7 +49,8 @@ pub(crate) const STOCK: StockType = StockType {
 /// **Several tasks** cannot share a file: `{task}` must stand in the path then.
 ///
 /// A failed write, such as on a full disk, ends the run with an error that says how much is in the
-/// file; whole lines remain.
+/// file, unless there is room for it at the second or third try; whole lines remain, under the name
+/// of an unfinished file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSink {
@@ -58,8 +61,14 @@ pub struct FileSink {
     sync: Sync,
     #[serde(default)]
     roll: Roll,
+    #[serde(default = "yes")]
+    resume: bool,
     #[serde(skip)]
     running: Option<Running>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// How long tuples may wait for their ack.
@@ -104,7 +113,7 @@ impl ManualBolt for FileSink {
     async fn prepare(&mut self, context: &TopologyContext) -> BoltResult {
         let path = self.path_of(context);
         let is_shared = context.task_count() > 1 && !self.path.contains("{task}");
-        let part = Part::open(path, self.roll, is_shared, context).await.map_err(Error::fatal)?;
+        let part = Part::open(path, self.roll, self.resume, is_shared, context).await.map_err(Error::fatal)?;
         let mut tasks = JoinSet::new();
         let writer = Writer::start(part, self.sync, context, &mut tasks);
         self.running = Some(Running { writer, _tasks: tasks });

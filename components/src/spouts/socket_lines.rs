@@ -8,7 +8,7 @@ use galerna_topology_api::human::ByteSize;
 use galerna_topology_api::{Error, Next, Result, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext};
 use serde::Deserialize;
 use smol_str::SmolStr;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::catalogue::StockType;
@@ -26,10 +26,14 @@ pub(crate) const STOCK: StockType = StockType {
 ///
 #[doc = concat!("```yaml\n", include_str!("socket_lines.yaml"), "```")]
 ///
-/// Exactly one of `port`, `listen` and `connect` is given; the first task alone uses it. When
-/// listening, up to 1,024 connections are read at the same time; the gauge `port` tells which port
-/// was taken, should it be given as 0. When connecting, a connection that
-/// is refused or lost is tried again, after 100 ms at first and 10 s at most.
+/// Exactly one of `port`, `listen` and `connect` is given; the first task alone uses it. `port` is
+/// for trying things out on one machine, and whoever is first listens: the spout connects to
+/// `127.0.0.1:port` if somebody listens there when it opens (`nc -lk 9999`, started before), and
+/// listens there itself if nobody does (then `nc localhost 9999` sends).
+///
+/// When listening, up to 1,024 connections are read at the same time; the gauge `port` tells which
+/// port was taken, should it be given as 0. When connecting, a connection that is refused, lost or
+/// closed by the other side is made again, after 100 ms at first and 10 s at most.
 ///
 /// The sender gets no acknowledgement: lines are kept in memory until they are acked, and those of
 /// a worker that dies are lost. A line that is not UTF-8 (unless `encoding` is `lossy`) or is longer
@@ -77,6 +81,8 @@ enum Until {
 enum Endpoint {
     Listen(String),
     Connect(String),
+    /// Connects if somebody listens there, and listens if nobody does.
+    Either(String),
 }
 
 struct Running {
@@ -89,7 +95,9 @@ impl TryFrom<Properties> for SocketLines {
 
     fn try_from(mut properties: Properties) -> Result<Self, &'static str> {
         let endpoint = match (properties.port, properties.listen.take(), properties.connect.take()) {
-            (Some(port), None, None) => Endpoint::Listen(format!("127.0.0.1:{port}")),
+            // Port 0 stands for any free one: nobody can be found there.
+            (Some(0), None, None) => Endpoint::Listen("127.0.0.1:0".to_owned()),
+            (Some(port), None, None) => Endpoint::Either(format!("127.0.0.1:{port}")),
             (None, Some(address), None) => Endpoint::Listen(address),
             (None, None, Some(address)) => Endpoint::Connect(address),
             _ => return Err("socket-lines takes exactly one of `port`, `listen` and `connect`"),
@@ -115,16 +123,21 @@ impl Spout for SocketLines {
             let network = Network { settings, until_closed, chunks, context: context.clone() };
             match &self.endpoint {
                 Endpoint::Connect(address) => {
-                    tasks.spawn(network.connect(address.clone()));
+                    tasks.spawn(network.connect(address.clone(), None));
                 }
                 Endpoint::Listen(address) => {
-                    let error = |error| Error::fatal(format!("cannot listen on {address}: {error}"));
-                    let listener = TcpListener::bind(address.as_str()).await.map_err(error)?;
-                    let local = listener.local_addr().map_err(error)?;
-                    tracing::info!("listening on {local}");
-                    context.gauge("port").set(local.port().into());
-                    tasks.spawn(network.listen(listener));
+                    tasks.spawn(network.listen(listen_on(address, context).await?));
                 }
+                Endpoint::Either(address) => match connect_to_other(address).await {
+                    // Used at once: a plain `nc -l` takes one connection only.
+                    Some(stream) => {
+                        tracing::info!("connected to {address}, where somebody listens already");
+                        tasks.spawn(network.connect(address.clone(), Some(stream)));
+                    }
+                    None => {
+                        tasks.spawn(network.listen(listen_on(address, context).await?));
+                    }
+                },
             }
         }
         self.running = Some(Running { feed, _tasks: tasks });
@@ -156,4 +169,21 @@ impl Spout for SocketLines {
         self.running = None;
         Ok(())
     }
+}
+
+async fn listen_on(address: &str, context: &TopologyContext) -> Result<TcpListener> {
+    let error = |error| Error::fatal(format!("cannot listen on {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let local = listener.local_addr().map_err(error)?;
+    tracing::info!("listening on {local}");
+    context.gauge("port").set(local.port().into());
+    Ok(listener)
+}
+
+/// A connection to whoever listens there, if anybody does.
+async fn connect_to_other(address: &str) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    // TCP lets a socket meet itself if the system happens to give it the port it asks for.
+    let is_itself = stream.local_addr().ok() == stream.peer_addr().ok();
+    (!is_itself).then_some(stream)
 }

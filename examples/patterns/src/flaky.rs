@@ -10,6 +10,9 @@ pub(crate) struct Flaky {
     field: String,
     /// Every how many tuples it fails.
     every: u64,
+    /// Fails by a panic, as a bug would, in place of an error.
+    #[serde(default)]
+    panics: bool,
     /// Tuples so far. A task that is made anew after a panic starts over.
     #[serde(skip)]
     seen: u64,
@@ -23,6 +26,10 @@ impl Bolt for Flaky {
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
         self.seen += 1;
         if self.seen.is_multiple_of(self.every) {
+            if self.panics {
+                // Fails this tuple and makes the task anew; the process and the other tasks go on.
+                panic!("a bug in tuple {}", self.seen);
+            }
             // Fails this tuple and its tree at once; the error stands in the summary.
             return Err("bad luck with this one".into());
         }

@@ -1,6 +1,9 @@
 //! Each topology, run to its end.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use galerna::cli;
 use galerna::testing::*;
 
 fn topology(file: &str) -> Result<Topology> {
@@ -37,6 +40,32 @@ async fn what_fails_now_and_then_is_replayed_until_it_was_processed() -> TestRes
     assert_eq!((words.id.as_str(), words.acked, words.gave_up), ("words", 10, 0));
     assert!(words.replayed > 0, "nothing was replayed: {words:?}");
     assert_eq!(run.emitted("flaky").len(), 10);
+    Ok(())
+}
+
+/// As on the command line: exit code, output of the sink, summary.
+#[test]
+fn a_bolt_that_panics_now_and_then_loses_no_line() -> TestResult {
+    let folder = std::env::temp_dir().join(format!("galerna-panics-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let (input, output) = (folder.join("input.txt"), folder.join("output.txt"));
+    let lines: BTreeSet<String> = (0..5000).map(|number| format!("line {number}")).collect();
+    std::fs::write(&input, lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    let set = [format!("input={}", input.display()), format!("output={}", output.display())];
+    let args = ["galerna", "local", "panics.yaml", "--set", &set[0], "--set", &set[1], "--set", "every=1000"];
+
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut io = cli::Io { stdout: &mut stdout, stderr: &mut stderr, is_watched: false };
+    let exit = cli::run(args.map(str::to_owned), &registry(), &mut io);
+    let (stdout, stderr) = (String::from_utf8(stdout)?, String::from_utf8(stderr)?);
+    assert_eq!(exit.code(), 0, "{stderr}");
+    let processed = std::fs::read_to_string(&output)?;
+    std::fs::remove_dir_all(&folder)?;
+    assert_eq!(processed.lines().map(str::to_owned).collect::<BTreeSet<_>>(), lines);
+    let (_, errors) = stdout.split_once("\nerrors:\n").expect("errors are listed");
+    for part in ["buggy task ", " times): panicked at ", ": a bug in tuple 1000"] {
+        assert!(errors.contains(part), "no `{part}` in:\n{errors}");
+    }
     Ok(())
 }
 

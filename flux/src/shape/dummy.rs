@@ -1,5 +1,7 @@
 //! Makes values up, so that a type goes on to ask for the next field.
 
+use std::cell::Cell;
+
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -17,6 +19,8 @@ const MOST_DEPTH: usize = 8;
 pub(super) struct Dummy<'a> {
     attempt: usize,
     given: Option<&'a [&'static str]>,
+    /// Set once the struct at the top has all that it requires.
+    is_complete: Option<&'a Cell<bool>>,
     depth: usize,
 }
 
@@ -26,15 +30,15 @@ impl<'a> Dummy<'a> {
         0..TEXTS.len()
     }
 
-    pub(super) fn of(attempt: usize, given: &'a [&'static str]) -> Self {
-        Self { attempt, given: Some(given), depth: 0 }
+    pub(super) fn of(attempt: usize, given: &'a [&'static str], is_complete: &'a Cell<bool>) -> Self {
+        Self { attempt, given: Some(given), is_complete: Some(is_complete), depth: 0 }
     }
 
     fn inner(self) -> Result<Dummy<'static>, Seen> {
         if self.depth >= MOST_DEPTH {
             return Err(Seen::Other);
         }
-        Ok(Dummy { attempt: self.attempt, given: None, depth: self.depth + 1 })
+        Ok(Dummy { attempt: self.attempt, given: None, is_complete: None, depth: self.depth + 1 })
     }
 
     fn text(self) -> &'static str {
@@ -137,7 +141,12 @@ impl<'de> Deserializer<'de> for Dummy<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Seen> {
-        visitor.visit_map(Fields { names: self.given.unwrap_or(fields).iter(), dummy: self.inner()? })
+        let names = self.given.unwrap_or(fields).iter();
+        let value = visitor.visit_map(Fields { names, dummy: self.inner()? })?;
+        if let Some(is_complete) = self.is_complete {
+            is_complete.set(true);
+        }
+        Ok(value)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -4,6 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::support::{call, example, file, run};
 
+/// How many cases to try: as many as the test says, or `MUTATIONS` of them for a long look.
+fn cases(usual: u64) -> std::ops::Range<u64> {
+    let asked = std::env::var("MUTATIONS").ok().and_then(|count| count.parse().ok());
+    0..asked.unwrap_or(usual)
+}
+
 /// A small generator (xorshift64*), so that a failure names its seed.
 struct Random(u64);
 
@@ -130,7 +136,7 @@ fn originals() -> Vec<String> {
 #[test]
 fn mutated_files_are_valid_or_refused_and_never_a_panic() {
     let originals = originals();
-    for seed in 0..400 {
+    for seed in cases(400) {
         let mut random = Random::new(seed);
         let original = &originals[random.below(originals.len())];
         let text = mutated(original, &mut random);
@@ -184,7 +190,7 @@ fn any_argument_list_is_done_failed_or_wrong_usage() {
         "file-lines",
     ];
     words.extend(files.iter().map(String::as_str));
-    for seed in 0..200 {
+    for seed in cases(200) {
         let mut random = Random::new(seed);
         let args: Vec<&str> = (0..=random.below(6)).map(|_| random.pick(&words)).collect();
         let code = catch_unwind(AssertUnwindSafe(|| call(&args).code));

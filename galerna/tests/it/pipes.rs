@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::support::{example, file, galerna, seen};
+use crate::support::{example, file, galerna, run, seen};
 
 #[test]
 fn a_closed_pipe_ends_quietly() {
@@ -55,4 +55,30 @@ fn a_full_disk_is_one_clear_error() {
     let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let ran = seen(galerna().arg("types").stdout(full).output().expect("it starts")).expect(1);
     assert!(ran.stderr.starts_with("error: cannot write the output: "), "{}", ran.stderr);
+}
+
+/// The limit on the size of files stands in for a disk, as no test can fill one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_cannot_be_written_whole_fails_the_run_and_never_gets_its_name() {
+    let words: String = (0..200_000).map(|number| format!("word-{number:06}\n")).collect();
+    let (folder, input) = file("input.txt", words);
+    let output = folder.path().join("counts.tsv");
+    std::fs::write(&output, "of the last run\n").expect("a file of the last run");
+    let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$@\"";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", limited, "sh", env!("CARGO_BIN_EXE_galerna"), "local", &example("word-count/topology.yaml")]);
+    shell.args(["--set", &format!("input={input}"), "--set", &format!("output={}", output.display())]);
+    let ran = seen(shell.output().expect("a shell")).expect(1);
+    let error = ran.stderr.lines().last().unwrap_or_default();
+    let told =
+        format!("error: `save` (task 10) cannot start: cannot write to {}.tmp: File too large", output.display());
+    assert!(error.starts_with(&told), "{}", ran.stderr);
+    assert!(ran.stderr.lines().count() < 10, "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(&output).expect("it is still there"), "of the last run\n");
+
+    // The next run counts everything again, and does not go on behind what was left.
+    let set = [format!("input={input}"), format!("output={}", output.display())];
+    run(["local", &example("word-count/topology.yaml"), "--set", &set[0], "--set", &set[1]]).expect(0);
+    assert_eq!(std::fs::read_to_string(&output).expect("the output").lines().count(), 200_000);
 }

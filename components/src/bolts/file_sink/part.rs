@@ -1,13 +1,15 @@
 //! The file that is being written, from its opening to its name. All calls but `open` block.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_topology_api::TopologyContext;
 
 use super::Roll;
+use super::room::{Opened, prove_room};
 use super::target::{Target, open_stream, open_unfinished};
 
 /// How long somebody else may hold the file when it is opened, and how often to look.
@@ -27,13 +29,16 @@ pub(super) struct Part {
     is_finished: bool,
     /// The number that the next rolled file gets, unless it is taken.
     number: u32,
+    opened: Arc<Opened>,
 }
 
 impl Part {
-    /// Opens what `path` leads to. A file cannot be shared by several tasks.
+    /// Opens what `path` leads to. A file cannot be shared by several tasks. What an earlier run left
+    /// unfinished is only gone on with if the sink is to resume.
     pub(super) async fn open(
         path: PathBuf,
         roll: Roll,
+        resume: bool,
         is_shared: bool,
         context: &TopologyContext,
     ) -> Result<Self, String> {
@@ -47,10 +52,31 @@ impl Part {
             Target::File(path) => open_when_free(&unfinished(path), context).await.map_err(error)?,
             Target::Stream(path) => (open_stream(path, context).await.map_err(error)?, 0),
         };
-        if len > 0 {
-            tracing::info!("going on with {} at byte {len}", unfinished(&path).display());
+        let opened = context.resources().get_or_insert_with(Opened::default);
+        let (since, is_finished, number) = (context.elapsed(), false, 1);
+        let mut part = Self { target, roll, file, len, since, is_finished, number, opened };
+        part.take_up(resume).map_err(|error| part.failure(&error))?;
+        Ok(part)
+    }
+
+    /// Decides about what is in the file already.
+    fn take_up(&mut self, resume: bool) -> io::Result<()> {
+        let Target::File(path) = &self.target else { return Ok(()) };
+        match self.opened.unwritten(path) {
+            // An instance before this one could not write so much.
+            Some(unwritten) => prove_room(&mut self.file, self.len, unwritten)?,
+            None if self.len > 0 && resume => {
+                let file = unfinished(path);
+                tracing::warn!("{} was left unfinished; going on behind its {} bytes", file.display(), self.len);
+            }
+            None => {
+                self.file.set_len(0)?;
+                self.file.rewind()?;
+                self.len = 0;
+            }
         }
-        Ok(Self { target, roll, file, len, since: context.elapsed(), is_finished: false, number: 1 })
+        self.opened.note(path, 0);
+        Ok(())
     }
 
     /// Appends whole lines, all or none of them.
@@ -65,9 +91,10 @@ impl Part {
             self.since = now;
         }
         if let Err(error) = self.file.write_all(lines) {
-            if matches!(self.target, Target::File(_)) {
+            if let Target::File(path) = &self.target {
                 // What was written of the lines is cut off; if even that fails, the next start does it.
                 let _ = self.file.set_len(self.len);
+                self.opened.note(path, lines.len() as u64);
             }
             return Err(self.failure(&error));
         }

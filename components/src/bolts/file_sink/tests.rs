@@ -111,6 +111,17 @@ async fn a_file_rolls_by_age_without_further_tuples() {
 }
 
 #[tokio::test]
+async fn an_unfinished_file_is_begun_anew_if_there_is_nothing_to_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("out.tmp"), "of a run that failed\n").unwrap();
+    let mut test = sink(&folder.path().join("out"), "resume: false").await;
+    test.execute(values!["a", 1]).await.unwrap();
+    test.finish().await.unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("out")).unwrap(), "a\t1\n");
+    assert_eq!(names(folder.path()), ["out"]);
+}
+
+#[tokio::test]
 async fn what_is_no_regular_file_is_written_into_and_left_in_place() {
     let mut test = sink(Path::new("/dev/null"), "").await;
     test.execute(values!["a", 1]).await.unwrap();

@@ -22,11 +22,16 @@ pub(super) struct Network {
 const MOST_CONNECTIONS: usize = 1024;
 
 impl Network {
-    /// Reads one connection after the other, for as long as the spout is there.
-    pub(super) async fn connect(self, address: String) {
+    /// Reads one connection after the other, for as long as the spout is there. The first may have
+    /// been made already.
+    pub(super) async fn connect(self, address: String, mut made: Option<TcpStream>) {
         let mut back_off = BackOff::default();
         while !self.chunks.is_closed() {
-            match TcpStream::connect(address.as_str()).await {
+            let connected = match made.take() {
+                Some(stream) => Ok(stream),
+                None => TcpStream::connect(address.as_str()).await,
+            };
+            match connected {
                 Ok(stream) => {
                     back_off = BackOff::default();
                     let outcome = pump(stream, address.clone(), self.settings, &self.chunks).await;

@@ -73,14 +73,43 @@ async fn connecting_is_tried_until_it_works_and_again_when_it_is_lost() {
     }
 }
 
+/// A port of this machine that was free a moment ago.
+async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
 #[tokio::test]
-async fn a_port_that_is_taken_is_a_fatal_error_that_names_it() {
+async fn a_port_where_somebody_listens_is_connected_to_once_and_again_when_that_is_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let spout = from_yaml::<SocketLines>(&format!("{{port: {port}}}"));
+    let mut test = SpoutTest::open(from_yaml::<SocketLines>(&format!("{{port: {port}}}"))).await;
+    for count in 1..=2 {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"hello\n").await.unwrap();
+        drop(stream);
+        test.run_until(count).await.unwrap();
+    }
+    assert!(test.errors().is_empty(), "{:?}", test.errors());
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_listened_on() {
+    let port = free_port().await;
+    let mut test = SpoutTest::open(from_yaml::<SocketLines>(&format!("{{port: {port}}}"))).await;
+    assert_eq!(test.context.gauge("port").value() as u16, port);
+    send(&test, b"one\n").await;
+    test.run_until(1).await.unwrap();
+    assert_eq!(test.texts(), ["one"]);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_a_fatal_error_that_names_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let spout = from_yaml::<SocketLines>(&format!("{{listen: '{address}'}}"));
     let error = SpoutTest::try_open(spout).await.err().unwrap();
     assert!(error.is_fatal());
-    assert!(error.to_string().starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{error}");
+    assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
 }
 
 #[test]
