@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// Opens a tree. Its first edges follow by [`start`](Self::start).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(&mut self, now: Duration) -> Root {
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -107,7 +107,7 @@ impl Ledger {
     }
 
     /// Enters the XOR of a new tree's first edges; a tree without edges is complete at once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn start(&mut self, slot: u32, edges: u64) -> Option<Settled> {
         let entry = &mut self.entries[slot as usize];
         entry.xor ^= edges;

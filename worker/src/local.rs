@@ -107,6 +107,7 @@ impl LocalRun {
                 workers,
                 serializes_all: options.serializes_all,
                 seed: options.seed,
+                has_own_threads: runtimes.has_own_threads(),
                 tap,
                 resources,
             })

@@ -32,6 +32,9 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
 /// Calls that take longer than this on average are watched one by one.
 const SLOW_CALL: Duration = Duration::from_micros(10);
 
+/// How often a busy thread steps aside before it sleeps.
+const MOST_LINGERING: u32 = 30;
+
 /// Fast calls that are settled together.
 const CHUNK: usize = 64;
 
@@ -52,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) run: Arc<RunShared>,
     pub(crate) counts: Counts,
     pub(crate) hooks: Hooks,
+    /// Whether its lane is the only one on its thread.
+    pub(crate) has_own_thread: bool,
     /// When everything was last sent.
     pub(crate) last_flush: Duration,
     /// Whether calls are so slow that each is watched.

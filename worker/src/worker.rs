@@ -54,6 +54,8 @@ pub(crate) struct Parts<'a> {
     /// Whether tuples are serialized even within a worker.
     pub(crate) serializes_all: bool,
     pub(crate) seed: u64,
+    /// Whether each lane has a thread of its own.
+    pub(crate) has_own_threads: bool,
     pub(crate) tap: Option<Tap>,
     pub(crate) resources: Vec<Arc<Resources>>,
 }
@@ -244,6 +246,7 @@ impl Wiring<'_> {
             counts: Counts::default(),
             hooks: Hooks::default(),
             done: Done::default(),
+            has_own_thread: parts.has_own_threads,
             last_flush: parts.run.clock.now(),
             is_slow: false,
         };

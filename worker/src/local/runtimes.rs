@@ -74,6 +74,11 @@ impl Runtimes {
         Self { kind: Kind::Current(Handle::current()), coordinator: JoinSet::new() }
     }
 
+    /// Whether each lane has a thread of its own.
+    pub(super) fn has_own_threads(&self) -> bool {
+        matches!(&self.kind, Kind::Own { shards, .. } if shards.len() < MOST_THREADS)
+    }
+
     /// The runtime for all that must not wait for user code.
     pub(super) fn control(&self) -> Handle {
         match &self.kind {

@@ -80,7 +80,7 @@ impl<'a> Ties<'a> {
 
     /// Ties the row that is about to be pushed to its trees by a new edge, and answers the edge.
     /// All trees of one input get the same number for one row: they are counted apart.
-    #[inline]
+    #[inline(always)]
     pub(super) fn tie(&mut self, batch: &mut Batch, edges: &mut Edges) -> u64 {
         let row = batch.rows;
         match self {
@@ -111,7 +111,7 @@ impl<'a> Ties<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn push_first(batch: &mut Batch, row: usize, anchor: Anchor) {
     if batch.anchors.len() < row {
         batch.anchors.resize(row, Anchor::NONE);

@@ -14,7 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
 
 use super::bolt_host::{Commands, Host, Lent};
 use super::restarts::{Restarts, TRIES, wait_before_try};
-use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, SLOW_CALL};
+use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{Ending, InEdges, Marker};
 use crate::message::{Delivery, Message};
 use crate::panics::{Panic, caught, guarded};
@@ -24,6 +24,9 @@ use crate::stats::add;
 /// How long spawned work may take at the end of a run whose messages have no time-out.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Rows of a batch that is sent because it is full, not because its sender has nothing more.
+const LONG_BATCH: usize = 512;
+
 /// A task of a bolt.
 pub(crate) struct BoltTask {
     core: Core,
@@ -32,6 +35,8 @@ pub(crate) struct BoltTask {
     commands: Commands,
     /// Whether the inbox comes first at the next look: ticks and commands must not starve it.
     is_inbox_first: bool,
+    /// Whether the last batch was a long one.
+    was_busy: bool,
     edges: InEdges,
     tick: Option<Interval>,
     restarts: Restarts,
@@ -52,7 +57,18 @@ impl BoltTask {
         let Inlets { inbox, commands } = inlets;
         let commands = Commands { inbox: commands, backlog: VecDeque::new() };
         let restarts = Restarts::default();
-        Self { core, make, inbox, commands, is_inbox_first: false, edges, tick: None, restarts, executed: 0 }
+        Self {
+            core,
+            make,
+            inbox,
+            commands,
+            is_inbox_first: false,
+            was_busy: false,
+            edges,
+            tick: None,
+            restarts,
+            executed: 0,
+        }
     }
 
     /// Runs until all inputs have ended. A failure was told to the run.
@@ -137,8 +153,27 @@ impl BoltTask {
         if let Some(work) = at_once.await {
             return work;
         }
+        if let Some(work) = self.linger() {
+            return work;
+        }
         self.core.leave().await;
         poll_fn(|cx| self.poll_work(cx)).await
+    }
+
+    /// After a long batch the next is likely to come within microseconds. Sleeping and being woken
+    /// costs the sender more than that, so the thread first steps aside a few times.
+    fn linger(&mut self) -> Option<Work> {
+        if !std::mem::take(&mut self.was_busy) || !self.core.has_own_thread {
+            return None;
+        }
+        self.core.flush(self.core.run.clock.now());
+        for _ in 0..MOST_LINGERING {
+            std::thread::yield_now();
+            if let Ok(message) = self.inbox.try_recv() {
+                return Some(Work::Message(message));
+            }
+        }
+        None
     }
 
     /// Does what there is to do, other than ending.
@@ -209,6 +244,7 @@ impl BoltTask {
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
         let Delivery { batch, weight, credit } = delivery;
         self.edges.data(batch.source.task);
+        self.was_busy = batch.rows >= LONG_BATCH;
         // From the first last words on, all that is not anchored is such.
         self.core.outbox.is_final |= batch.is_final;
         let outcome = self.execute(cell, &batch).await;
@@ -373,7 +409,9 @@ impl BoltTask {
     /// All inputs have ended: says last words, tells the receivers, cleans up.
     async fn end(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
         self.settle_held(cell).await?;
-        if ending == Ending::Finished {
+        // Where last words were lost, nobody is told that all is well.
+        let is_whole = self.core.run.failure().is_none_or(|failure| failure.code != "finish_failed");
+        if ending == Ending::Finished && is_whole {
             self.core.outbox.is_final = true;
             if !self.event(cell, BoltEvent::Finish).await? {
                 let message = format!("`{}` (task {}) failed in `finish`", self.core.component, self.core.task);

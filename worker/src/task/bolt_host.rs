@@ -75,8 +75,21 @@ pub(super) struct Lent<'a> {
 
 impl<'a> Host<'a> {
     pub(super) fn new(core: &'a mut Core, commands: &'a mut Commands, batch: Option<&'a Batch>) -> (Self, Lent<'a>) {
-        let Core { component, task, context, staging, done, outbox, stats, run, counts, hooks, last_flush, is_slow } =
-            core;
+        let Core {
+            component,
+            task,
+            context,
+            staging,
+            done,
+            outbox,
+            stats,
+            run,
+            counts,
+            hooks,
+            last_flush,
+            is_slow,
+            ..
+        } = core;
         let host = Self {
             component,
             task: *task,
@@ -349,8 +362,10 @@ impl BoltHost for Host<'_> {
             let rows = std::mem::replace(&mut done.from, row)..row;
             self.settle_run(&mut done.staged, rows);
         }
-        if self.room.has_mail() {
-            self.waits_for_room |= self.take_mail(row);
+        if self.room.has_mail() && self.take_mail(row) {
+            self.waits_for_room = true;
+            // It waits for others: whoever watches for calls that hang must not blame it.
+            self.stats.activity.end();
         }
         while self.commands.backlog.len() < MOST_BACKLOG
             && let Poll::Ready(Some(command)) = self.commands.inbox.poll_recv(cx)
@@ -361,6 +376,7 @@ impl BoltHost for Host<'_> {
         let room = self.outbox.poll_room(cx);
         if self.waits_for_room && room.is_ready() {
             self.waits_for_room = false;
+            self.stats.activity.begin(self.run.clock.now());
             self.room.made();
             return Poll::Ready(());
         }

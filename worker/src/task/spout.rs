@@ -14,7 +14,7 @@ use super::hooks::Hooks;
 use super::restarts::{Restarts, TRIES, wait_before_try};
 use super::spout_host::{Host, Lent};
 use super::tracker::Tracker;
-use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, SLOW_CALL};
+use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{Ending, Marker};
 use crate::message::Control;
 use crate::panics::{Panic, caught, guarded};
@@ -27,6 +27,9 @@ const AFTER_ERROR: Duration = Duration::from_millis(10);
 /// Runs of calls before others are let run, at most.
 const MOST_RUNS: u32 = 64;
 
+/// Rows of a run that was not short of tuples.
+const BUSY: usize = 256;
+
 /// A task of a spout.
 pub(crate) struct SpoutTask {
     core: Core,
@@ -38,6 +41,8 @@ pub(crate) struct SpoutTask {
     calls: u64,
     /// Runs of calls so far.
     runs: u32,
+    /// Whether the last run emitted many tuples.
+    was_busy: bool,
     is_active: bool,
     is_draining: bool,
     /// What the last `next` said.
@@ -65,6 +70,7 @@ impl SpoutTask {
             restarts: Restarts::default(),
             calls: 0,
             runs: 0,
+            was_busy: false,
             is_active: true,
             is_draining: false,
             last: Next::Emitted,
@@ -159,6 +165,7 @@ impl SpoutTask {
         self.core.stats.activity.end();
         self.calls += rows as u64;
         self.core.is_slow = self.core.run.clock.now() - now > SLOW_CALL * rows.max(1) as u32;
+        self.was_busy = rows >= BUSY;
         if rows > 0 {
             self.core.context.reset_back_off();
         }
@@ -298,6 +305,9 @@ impl SpoutTask {
                 return Ok(true);
             }
         }
+        if self.linger() {
+            return Ok(false);
+        }
         let may_emit = self.may_emit();
         let is_idle = may_emit && self.last == Next::Idle && self.tracker.room() > 0;
         if may_emit && !is_idle && self.tracker.room() > 0 {
@@ -327,6 +337,25 @@ impl SpoutTask {
             self.restart(cell, wait).await?;
         }
         Ok(false)
+    }
+
+    /// After many tuples, acks or room are likely to come within microseconds. Sleeping and being
+    /// woken costs more than that, so the thread first steps aside a few times; whether they came.
+    fn linger(&mut self) -> bool {
+        if !std::mem::take(&mut self.was_busy) || !self.core.has_own_thread {
+            return false;
+        }
+        for _ in 0..MOST_LINGERING {
+            std::thread::yield_now();
+            self.tracker.take_in(self.core.run.clock.now());
+            if self.core.outbox.is_blocked() {
+                self.flush();
+            }
+            if !self.tracker.settled.is_empty() || (self.may_emit() && self.tracker.room() > 0) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Everything is settled: tells the receivers, and closes the spout.

@@ -56,7 +56,7 @@ struct Opening<'a> {
 }
 
 impl Trees for Opening<'_> {
-    #[inline]
+    #[inline(always)]
     fn open(&mut self) -> Option<Root> {
         if !self.is_tracking {
             self.untracked += 1;
@@ -67,7 +67,7 @@ impl Trees for Opening<'_> {
         Some(root)
     }
 
-    #[inline]
+    #[inline(always)]
     fn started(&mut self, root: Root, edges: u64, is_stray: bool) {
         if is_stray {
             let settled = self.tracker.ledger.fail(root.slot);
@@ -170,13 +170,17 @@ impl SpoutHost for Host<'_> {
 
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()> {
         self.deal(done, slots);
-        self.waits_for_room |= self.take_mail(slots);
+        if self.take_mail(slots) {
+            self.waits_for_room = true;
+            self.stats.activity.end();
+        }
         self.counts.publish(self.stats);
         self.tracker.poll(cx);
         let room = self.tracker.poll_leave(self.outbox, cx);
         self.now = self.clock().now();
         if self.waits_for_room && room.is_ready() {
             self.waits_for_room = false;
+            self.stats.activity.begin(self.now);
             self.mailbox.made();
             return Poll::Ready(());
         }
