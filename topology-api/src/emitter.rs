@@ -24,12 +24,8 @@ pub trait Row {
 
 impl<const LEN: usize> Row for [Value; LEN] {
     #[inline(always)]
-    fn append_to(mut self, values: &mut Vec<Value>) {
-        // Value by value, each through registers: measured faster than moving the array at once.
-        values.reserve(LEN);
-        for value in &mut self {
-            values.push(std::mem::take(value));
-        }
+    fn append_to(self, values: &mut Vec<Value>) {
+        values.extend(self);
     }
 }
 
