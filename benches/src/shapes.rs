@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::Shape;
 
+/// A source that has many tuples at hand emits several a call, as the stock spouts do.
+const TUPLES_PER_CALL: usize = 16;
 /// Tuples of which one is stamped.
 const STAMPED: i64 = 64;
 const WORDS: usize = 10_000;
@@ -135,6 +137,35 @@ impl Source {
         Self { texts, next: 0, step, copies, acked, n: 0, sum: 0, shared }
     }
 
+    /// Emits a tuple, unless the measurement is over.
+    #[inline]
+    fn emit_one(&mut self, out: &mut SpoutEmitter<'_, i64>) -> bool {
+        self.n += 1;
+        let mut number = self.n;
+        if self.n % STAMPED == 0 {
+            number = -self.shared.now();
+            if self.n % PUBLISH as i64 == 0 {
+                self.publish(PUBLISH);
+                if self.shared.has_ended.load(Ordering::Relaxed) {
+                    self.n -= 1;
+                    return false;
+                }
+            }
+        }
+        self.sum = self.sum.wrapping_add(number.wrapping_mul(self.copies));
+        let text = self.texts[self.next].clone();
+        self.next += self.step;
+        if self.next >= self.texts.len() {
+            self.next -= self.texts.len();
+        }
+        if self.acked {
+            out.emit(number, [text, Value::Int(number)]);
+        } else {
+            out.emit_untracked([text, Value::Int(number)]);
+        }
+        true
+    }
+
     fn publish(&mut self, tuples: u64) {
         self.shared.emitted.fetch_add(tuples, Ordering::Relaxed);
         self.shared.emitted_sum.fetch_add(std::mem::take(&mut self.sum), Ordering::Relaxed);
@@ -149,28 +180,10 @@ impl Spout for Source {
     }
 
     async fn next(&mut self, out: &mut SpoutEmitter<'_, i64>) -> Result<Next> {
-        self.n += 1;
-        let mut number = self.n;
-        if self.n % STAMPED == 0 {
-            number = -self.shared.now();
-            if self.n % PUBLISH as i64 == 0 {
-                self.publish(PUBLISH);
-                if self.shared.has_ended.load(Ordering::Relaxed) {
-                    self.n -= 1;
-                    return Ok(Next::Exhausted);
-                }
+        for _ in 0..TUPLES_PER_CALL {
+            if !self.emit_one(out) {
+                return Ok(Next::Exhausted);
             }
-        }
-        self.sum = self.sum.wrapping_add(number.wrapping_mul(self.copies));
-        let text = self.texts[self.next].clone();
-        self.next += self.step;
-        if self.next >= self.texts.len() {
-            self.next -= self.texts.len();
-        }
-        if self.acked {
-            out.emit(number, [text, Value::Int(number)]);
-        } else {
-            out.emit_untracked([text, Value::Int(number)]);
         }
         Ok(Next::Emitted)
     }
