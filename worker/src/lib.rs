@@ -32,7 +32,5 @@ mod wire;
 mod worker;
 
 pub use clock::WallClock;
-pub use link::check_frame;
 pub use local::{LocalOptions, LocalRun, StartError};
 pub use summary::{ComponentSummary, ErrorReport, Latency, RunFailure, RunStatus, RunSummary};
-pub use wire::WireError;

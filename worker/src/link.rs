@@ -14,7 +14,7 @@ use crate::acks::AckBatch;
 use crate::credit::Credit;
 use crate::edges::Marker;
 use crate::message::{CreditReturn, Delivery, Message};
-use crate::wire::{self, WireError};
+use crate::wire;
 
 /// What crosses a link.
 #[derive(Clone, Debug)]
@@ -106,12 +106,4 @@ impl LinkEnd {
             let _ = inbox.send(message);
         }
     }
-}
-
-/// Decodes what came from outside, for fuzzing: any bytes give frames or an error.
-///
-/// # Errors
-/// When the bytes are no frame.
-pub fn check_frame(bytes: &[u8]) -> Result<(), WireError> {
-    wire::decode(bytes, &Sources::new()).map(|_| ())
 }

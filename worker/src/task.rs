@@ -55,7 +55,7 @@ pub(crate) struct Core {
     pub(crate) run: Arc<RunShared>,
     pub(crate) counts: Counts,
     pub(crate) hooks: Hooks,
-    /// Whether its lane is the only one on its thread.
+    /// Whether it is the only task on its thread.
     pub(crate) has_own_thread: bool,
     /// When everything was last sent.
     pub(crate) last_flush: Duration,

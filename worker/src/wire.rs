@@ -16,8 +16,7 @@ pub(crate) use value::DEEPEST;
 
 /// Why bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WireError {
+pub(crate) enum WireError {
     /// The bytes end too early.
     #[error("the frame ends too early")]
     Short,

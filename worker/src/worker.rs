@@ -246,7 +246,7 @@ impl Wiring<'_> {
             counts: Counts::default(),
             hooks: Hooks::default(),
             done: Done::default(),
-            has_own_thread: parts.has_own_threads,
+            has_own_thread: parts.has_own_threads && component.task_count() == component.executors,
             last_flush: parts.run.clock.now(),
             is_slow: false,
         };
