@@ -18,9 +18,9 @@ const MOST_THREADS: usize = 128;
 /// Where a run's tasks are spawned.
 ///
 /// Each lane has a thread, as each executor has in Storm, up to a limit beyond which lanes share
-/// them. A thread drives a runtime of its own: measured against one runtime that moves lanes between
-/// threads, tuples flow about twice as fast, because a lane that wakes another does not draw it onto
-/// its own thread; and code that blocks without saying so holds up its own lane only.
+/// them. A thread drives a runtime of its own: on one runtime that moves lanes between threads, a lane
+/// that wakes another draws it onto its own thread, and both share a core; and code that blocks
+/// without saying so would hold up more than its own lane.
 #[derive(Debug)]
 pub(super) struct Runtimes {
     kind: Kind,
