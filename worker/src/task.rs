@@ -3,6 +3,7 @@
 mod bolt;
 mod bolt_host;
 mod hooks;
+mod instance;
 mod restarts;
 mod spout;
 mod spout_host;

@@ -13,12 +13,11 @@ use tokio::task::yield_now;
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
 
 use super::bolt_host::{Commands, Host, Lent};
-use super::restarts::{Restarts, TRIES, wait_before_try};
+use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{Ending, InEdges, Marker};
 use crate::message::{Delivery, Message};
-use crate::panics::{Panic, caught, guarded};
-use crate::run::RunEvent;
+use crate::panics::{Panic, caught};
 use crate::stats::add;
 
 /// How long spawned work may take at the end of a run whose messages have no time-out.
@@ -73,62 +72,21 @@ impl BoltTask {
 
     /// Runs until all inputs have ended. A failure was told to the run.
     pub(crate) async fn run(mut self) {
-        if let Ok(mut cell) = self.start().await
+        let make = self.make.clone();
+        if let Ok(mut cell) = self.core.launch(|| make()).await
             && self.work(&mut cell).await.is_ok()
         {
-            if let Err(Panic(message)) = guarded(|| drop(cell)) {
-                self.core.report(&format!("drop: {message}"));
-            }
-            self.core.run.tell(RunEvent::Ended);
+            self.core.retire(cell);
         }
     }
 
-    async fn start(&mut self) -> Result<Box<dyn ErasedBolt>, Fatal> {
-        let make = self.make.clone();
-        let made = guarded(|| make().map_err(|error| error.to_string())).unwrap_or_else(|Panic(message)| Err(message));
-        let mut cell = match made {
-            Ok(cell) => cell,
-            Err(message) => return Err(self.core.fail_run("start_failed", &format!("cannot be made: {message}"))),
-        };
-        self.prepare(&mut cell, false).await?;
+    async fn work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         let Core { context, run, .. } = &self.core;
         self.tick = context.config().tick_interval().map(|every| {
             let mut tick = interval_at(run.clock.at(run.clock.now() + every), every);
             tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
             tick
         });
-        Ok(cell)
-    }
-
-    /// Calls `prepare`, on a new instance each time but perhaps the first, until it succeeds.
-    async fn prepare(&mut self, cell: &mut Box<dyn ErasedBolt>, is_restart: bool) -> Result<(), Fatal> {
-        for number in 1.. {
-            let Core { context, stats, run, .. } = &self.core;
-            context.clear_task_hooks();
-            stats.activity.begin(run.clock.now());
-            let outcome = caught(async {
-                if is_restart || number > 1 {
-                    cell.rebuild()?;
-                }
-                cell.prepare(context).await
-            });
-            let outcome = match outcome.await {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
-                Err(Panic(message)) => Err(message),
-            };
-            stats.activity.end();
-            let Err(message) = outcome else { break };
-            if number == TRIES {
-                let code = if is_restart { "fatal" } else { "start_failed" };
-                return Err(self.core.fail_run(code, &format!("cannot start: {message}")));
-            }
-            sleep(wait_before_try(number + 1)).await;
-        }
-        self.core.adopt_hooks();
-        Ok(())
-    }
-
-    async fn work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         loop {
             let work = self.next_work().await;
             self.handle(cell, work).await?;
@@ -355,7 +313,7 @@ impl BoltTask {
         }
         self.core.leave().await;
         sleep(wait).await;
-        self.prepare(cell, true).await
+        self.core.start(cell, true).await
     }
 
     /// Takes output of spawned work.

@@ -8,7 +8,7 @@ use galerna_topology_api::{ExecuteInfo, TaskHook};
 use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Hooks {
     component: smol_str::SmolStr,
     hooks: Vec<Arc<dyn TaskHook>>,

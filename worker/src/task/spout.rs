@@ -10,15 +10,13 @@ use galerna_topology_api::engine::{ErasedSpout, SpoutCall, SpoutFactory, SpoutHo
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::hooks::Hooks;
-use super::restarts::{Restarts, TRIES, wait_before_try};
+use super::restarts::Restarts;
 use super::spout_host::{Host, Lent};
 use super::tracker::Tracker;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{Ending, Marker};
 use crate::message::Control;
-use crate::panics::{Panic, caught, guarded};
-use crate::run::RunEvent;
+use crate::panics::{Panic, caught};
 use crate::stats::add;
 
 /// The wait after a call of `next` that failed.
@@ -80,57 +78,16 @@ impl SpoutTask {
 
     /// Runs until the input has ended and all is settled. A failure was told to the run.
     pub(crate) async fn run(mut self) {
-        if let Ok(mut cell) = self.start().await
+        let make = self.make.clone();
+        if let Ok(mut cell) = self.core.launch(|| make()).await
             && self.work(&mut cell).await.is_ok()
         {
-            if let Err(Panic(message)) = guarded(|| drop(cell)) {
-                self.core.report(&format!("drop: {message}"));
-            }
-            self.core.run.tell(RunEvent::Ended);
+            self.core.retire(cell);
         }
-    }
-
-    async fn start(&mut self) -> Result<Box<dyn ErasedSpout>, Fatal> {
-        let make = self.make.clone();
-        let made = guarded(|| make().map_err(|error| error.to_string())).unwrap_or_else(|Panic(message)| Err(message));
-        let mut cell = match made {
-            Ok(cell) => cell,
-            Err(message) => return Err(self.core.fail_run("start_failed", &format!("cannot be made: {message}"))),
-        };
-        self.open(&mut cell, false).await?;
-        Ok(cell)
-    }
-
-    /// Calls `open`, on a new instance each time but perhaps the first, until it succeeds.
-    async fn open(&mut self, cell: &mut Box<dyn ErasedSpout>, is_restart: bool) -> Result<(), Fatal> {
-        for number in 1.. {
-            let Core { context, stats, run, .. } = &self.core;
-            context.clear_task_hooks();
-            stats.activity.begin(run.clock.now());
-            let outcome = caught(async {
-                if is_restart || number > 1 {
-                    cell.rebuild()?;
-                }
-                cell.open(context).await
-            });
-            let outcome = match outcome.await {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
-                Err(Panic(message)) => Err(message),
-            };
-            stats.activity.end();
-            let Err(message) = outcome else { break };
-            if number == TRIES {
-                let code = if is_restart { "fatal" } else { "start_failed" };
-                return Err(self.core.fail_run(code, &format!("cannot start: {message}")));
-            }
-            sleep(wait_before_try(number + 1)).await;
-        }
-        self.core.adopt_hooks();
-        self.tracker.hooks = Hooks::new(self.core.component.clone(), self.core.context.task_hooks());
-        Ok(())
     }
 
     async fn work(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
+        self.tracker.hooks = self.core.hooks.clone();
         loop {
             self.tracker.take_in(self.core.run.clock.now());
             self.tell_settled(cell).await?;
@@ -213,7 +170,8 @@ impl SpoutTask {
         cell.bind(&mut self.slots);
         self.flush();
         sleep(wait).await;
-        self.open(cell, true).await?;
+        self.core.start(cell, true).await?;
+        self.tracker.hooks = self.core.hooks.clone();
         self.tracker.take_in(self.core.run.clock.now());
         self.tracker.fail_all();
         self.last = Next::Emitted;
