@@ -6,6 +6,7 @@ use std::fmt;
 use smol_str::SmolStr;
 
 use crate::builder::{Draft, TopologyBuilder};
+use crate::config::TopologyConfig;
 use crate::fields::{StreamSpec, Streams};
 use crate::grouping::Grouping;
 use crate::suggest::did_you_mean;
@@ -75,7 +76,7 @@ pub(crate) fn validate(builder: TopologyBuilder) -> Result<Topology, InvalidTopo
     let mut check = Check { outputs: Vec::new(), by_id: BTreeMap::new(), problems: Vec::new() };
     check.topology(&builder);
     for (index, draft) in builder.drafts.iter().enumerate() {
-        check.component(index, draft);
+        check.component(index, draft, &builder.config);
     }
     for (index, draft) in builder.drafts.iter().enumerate() {
         for (number, input) in draft.inputs.iter().enumerate() {
@@ -117,7 +118,7 @@ fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>) -> Topology {
 }
 
 /// The numbers of executors and tasks of a component, with the topology's defaults and limits.
-fn size_of(draft: &Draft, config: &crate::config::TopologyConfig) -> (u32, u32) {
+fn size_of(draft: &Draft, config: &TopologyConfig) -> (u32, u32) {
     let config = config.overridden_by(&draft.config);
     let executors = draft.executors.min(config.max_task_parallelism().unwrap_or(u32::MAX));
     let tasks = draft.tasks.or_else(|| config.tasks()).unwrap_or(executors);
@@ -156,18 +157,9 @@ impl Check {
         if tasks > MOST_TASKS.into() {
             self.problem(Subject::Topology, format!("{tasks} tasks are more than {MOST_TASKS}"));
         }
-        for draft in &builder.drafts {
-            let (executors, tasks) = size_of(draft, &builder.config);
-            if executors > tasks && tasks > 0 {
-                let index = builder.drafts.iter().position(|other| std::ptr::eq(other, draft)).unwrap_or(0);
-                let message =
-                    format!("`{}` has {executors} executors for {tasks} tasks; an executor needs a task", draft.id);
-                self.problem(Subject::Tasks(index), message);
-            }
-        }
     }
 
-    fn component(&mut self, index: usize, draft: &Draft) {
+    fn component(&mut self, index: usize, draft: &Draft, config: &TopologyConfig) {
         let id = &draft.id;
         if id.is_empty() || id.starts_with("__") {
             let message = if id.is_empty() {
@@ -185,6 +177,11 @@ impl Check {
         }
         if draft.tasks == Some(0) {
             self.problem(Subject::Tasks(index), format!("`{id}` has 0 tasks, expected at least 1"));
+        }
+        let (executors, tasks) = size_of(draft, config);
+        if executors > tasks && tasks > 0 {
+            let message = format!("`{id}` has {executors} executors for {tasks} tasks; an executor needs a task");
+            self.problem(Subject::Tasks(index), message);
         }
         for found in draft.config.problems() {
             let subject = Subject::ComponentConfig(index, found.key);

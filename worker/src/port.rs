@@ -26,8 +26,7 @@ pub(crate) struct Port {
 
 impl TaskPort for Port {
     fn report_error(&self, error: &Error) {
-        add(&self.stats.errors, 1);
-        self.run.list_error(&self.component, self.task, &error.to_string());
+        self.run.report(&self.component, self.task, &self.stats, &error.to_string());
     }
 
     fn count_replayed(&self, tuples: u64) {

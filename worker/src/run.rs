@@ -7,6 +7,7 @@ use galerna_topology_api::TaskId;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, WallClock};
+use crate::stats::{TaskStats, add};
 use crate::summary::{ErrorReport, RunFailure};
 
 /// How many distinct errors are kept.
@@ -56,6 +57,12 @@ impl RunShared {
             errors.pop_front();
         }
         errors.push_back(ErrorReport { component: component.to_owned(), task, message: message.to_owned(), count: 1 });
+    }
+
+    /// Counts and lists an error of a task.
+    pub(crate) fn report(&self, component: &str, task: TaskId, stats: &TaskStats, message: &str) {
+        add(&stats.errors, 1);
+        self.list_error(component, task, message);
     }
 
     /// The listed errors, oldest first.

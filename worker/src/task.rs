@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::run::{RunEvent, RunShared};
-use crate::stats::{Counts, TaskStats, add};
+use crate::stats::{Counts, TaskStats};
 use crate::summary::RunFailure;
 
 pub(crate) use bolt::BoltTask;
@@ -38,6 +38,12 @@ const MOST_LINGERING: u32 = 30;
 
 /// Fast calls that are settled together.
 const CHUNK: usize = 64;
+
+/// Notes how long the timed call of a batch took; whether calls are to be watched one by one.
+fn note_call(stats: &TaskStats, took: Duration) -> bool {
+    stats.execute_latency.record(took.as_nanos() as u64);
+    took > 10 * SLOW_CALL
+}
 
 /// The run cannot go on because of this task.
 #[derive(Debug)]
@@ -73,8 +79,7 @@ pub(crate) struct Inlets {
 impl Core {
     /// Lists an error of this task.
     fn report(&self, message: &str) {
-        add(&self.stats.errors, 1);
-        self.run.list_error(&self.component, self.task, message);
+        self.run.report(&self.component, self.task, &self.stats, message);
     }
 
     /// Ends the run because of this task.

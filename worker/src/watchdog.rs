@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::run::RunShared;
-use crate::stats::{TaskStats, add};
+use crate::stats::TaskStats;
 
 /// How long a call may take before it is reported.
 const LONG_CALL: Duration = Duration::from_secs(5);
@@ -43,8 +43,7 @@ pub(crate) async fn watch(run: Arc<RunShared>, tasks: Vec<(SmolStr, TaskId, Arc<
                 *entry = Seen { calls, since: now, is_reported: false };
             } else if !entry.is_reported && now.saturating_sub(entry.since) >= LONG_CALL {
                 entry.is_reported = true;
-                add(&stats.errors, 1);
-                run.list_error(component, *task, "a call is still running after 5 s");
+                run.report(component, *task, stats, "a call is still running after 5 s");
             }
         }
     }

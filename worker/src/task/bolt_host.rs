@@ -13,12 +13,12 @@ use galerna_topology_api::{Error, ExecuteInfo, Result, TopologyContext};
 use tokio::sync::mpsc;
 
 use super::hooks::Hooks;
-use super::{Core, FLUSH_INTERVAL, SLOW_CALL};
+use super::{Core, FLUSH_INTERVAL, note_call};
 use crate::acks::AckKind;
 use crate::outbox::{NoTrees, Outbox};
 use crate::routing::Stray;
 use crate::run::RunShared;
-use crate::stats::{Counts, TaskStats, add};
+use crate::stats::{Counts, TaskStats};
 
 /// Commands of spawned work, and those that came while a call was running.
 pub(super) struct Commands {
@@ -115,8 +115,7 @@ impl<'a> Host<'a> {
 
     /// Lists an error.
     pub(super) fn report(&self, message: &str) {
-        add(&self.stats.errors, 1);
-        self.run.list_error(self.component, self.task, message);
+        self.run.report(self.component, self.task, self.stats, message);
     }
 
     /// Deals what one call staged: the XOR of the edges made for its input, and the error of a row
@@ -388,9 +387,7 @@ impl BoltHost for Host<'_> {
         if is_start {
             self.call_began = now;
         } else {
-            let took = now - self.call_began;
-            self.stats.execute_latency.record(took.as_nanos() as u64);
-            *self.is_slow |= took > 10 * SLOW_CALL;
+            *self.is_slow |= note_call(self.stats, now - self.call_began);
         }
     }
 }

@@ -55,8 +55,7 @@ impl SpoutTask {
             core.task,
             core.context.incarnation(),
             inlets.inbox,
-            config.message_timeout(),
-            config.max_spout_pending(),
+            config,
             core.run.clone(),
             core.stats.clone(),
         );

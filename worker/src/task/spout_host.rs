@@ -10,11 +10,11 @@ use galerna_topology_api::engine::{Flow, HeldTable, Room, Root, Settled, SpoutHo
 
 use super::hooks::Hooks;
 use super::tracker::Tracker;
-use super::{Core, SLOW_CALL};
+use super::{Core, note_call};
 use crate::clock::Clock;
 use crate::outbox::{Outbox, Trees};
 use crate::run::RunShared;
-use crate::stats::{Counts, TaskStats, add};
+use crate::stats::{Counts, TaskStats};
 
 /// Rows of a spout before the task looks after other things.
 const MOST_ROWS: usize = 1024;
@@ -28,7 +28,6 @@ pub(super) struct Host<'a> {
     run: &'a RunShared,
     hooks: &'a Hooks,
     tracker: &'a mut Tracker,
-    is_tracking: bool,
     /// Rows that were settled so far.
     rows: usize,
     now: Duration,
@@ -50,7 +49,6 @@ struct Opening<'a> {
     tracker: &'a mut Tracker,
     slots: &'a mut Vec<u32>,
     now: Duration,
-    is_tracking: bool,
     /// Rows with message ids that are acked at once, because nothing is tracked.
     untracked: u64,
 }
@@ -58,7 +56,7 @@ struct Opening<'a> {
 impl Trees for Opening<'_> {
     #[inline(always)]
     fn open(&mut self) -> Option<Root> {
-        if !self.is_tracking {
+        if !self.tracker.is_tracking {
             self.untracked += 1;
             return None;
         }
@@ -99,7 +97,6 @@ impl<'a> Host<'a> {
             run,
             hooks,
             tracker,
-            is_tracking: context.config().is_tracking(),
             rows: 0,
             now,
             call_began: now,
@@ -125,8 +122,8 @@ impl<'a> Host<'a> {
         }
         self.rows += staged.rows.len();
         self.counts.emitted += staged.rows.len() as u64;
-        let Self { tracker, now, is_tracking, .. } = self;
-        let mut trees = Opening { tracker, slots, now: *now, is_tracking: *is_tracking, untracked: 0 };
+        let Self { tracker, now, .. } = self;
+        let mut trees = Opening { tracker, slots, now: *now, untracked: 0 };
         let held = &mut HeldTable::default();
         let strays = self.outbox.route(staged, None, held, self.hooks.all(), &mut trees, &mut []);
         self.counts.acked += trees.untracked;
@@ -150,8 +147,7 @@ impl<'a> Host<'a> {
     }
 
     fn report(&self, message: &str) {
-        add(&self.stats.errors, 1);
-        self.run.list_error(self.component, self.task, message);
+        self.run.report(self.component, self.task, self.stats, message);
     }
 }
 
@@ -165,7 +161,7 @@ impl SpoutHost for Host<'_> {
         }
         let is_enough = self.rows >= MOST_ROWS || *self.is_slow || self.outbox.is_blocked();
         let flow = if is_enough { Flow::Stop } else { Flow::Continue };
-        SpoutSettled { flow, is_tracking: self.is_tracking }
+        SpoutSettled { flow, is_tracking: self.tracker.is_tracking }
     }
 
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()> {
@@ -192,9 +188,7 @@ impl SpoutHost for Host<'_> {
         if is_start {
             self.call_began = now;
         } else {
-            let took = now - self.call_began;
-            self.stats.execute_latency.record(took.as_nanos() as u64);
-            *self.is_slow |= took > 10 * SLOW_CALL;
+            *self.is_slow |= note_call(self.stats, now - self.call_began);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use galerna_topology_api::TopologyConfig;
 use galerna_topology_api::engine::Settled;
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
@@ -30,6 +31,8 @@ pub(super) struct Tracker {
     /// Orders not yet obeyed.
     pub(super) orders: VecDeque<Control>,
     incarnation: u32,
+    /// Whether trees are tracked at all; if not, ids are acked at once.
+    pub(super) is_tracking: bool,
     clock: Clock,
     stats: Arc<TaskStats>,
     pub(super) hooks: Hooks,
@@ -41,25 +44,25 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    #[allow(clippy::too_many_arguments, reason = "a plain constructor of plain parts")]
     pub(super) fn new(
         task: u32,
         incarnation: u32,
         inbox: mpsc::UnboundedReceiver<Message>,
-        timeout: Option<Duration>,
-        max_pending: Option<usize>,
+        config: &TopologyConfig,
         run: Arc<RunShared>,
         stats: Arc<TaskStats>,
     ) -> Self {
         let clock = run.clock;
+        let timeout = config.message_timeout();
         let next_expiry = timeout.map(|timeout| clock.now() + timeout);
         Self {
             inbox,
             ledger: Ledger::new(task, incarnation, timeout),
-            window: Window::new(max_pending, timeout),
+            window: Window::new(config.max_spout_pending(), timeout),
             settled: VecDeque::new(),
             orders: VecDeque::new(),
             incarnation,
+            is_tracking: config.is_tracking(),
             clock,
             stats,
             hooks: Hooks::default(),
