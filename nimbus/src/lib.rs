@@ -1,0 +1,1 @@
+//! The master of a Galerna cluster: takes topologies, schedules them, sees them through.

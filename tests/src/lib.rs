@@ -1,0 +1,1 @@
+//! Topology programs and daemons for the end-to-end tests.
