@@ -51,7 +51,7 @@ struct Inner {
     component: SmolStr,
     task: TaskId,
     index: u32,
-    incarnation: u32,
+    incarnation: u64,
     config: TopologyConfig,
     resources: Arc<Resources>,
     metrics: Metrics,
@@ -73,7 +73,7 @@ impl TopologyContext {
         topology: Arc<TopologyInfo>,
         component: &str,
         task: TaskId,
-        incarnation: u32,
+        incarnation: u64,
         config: TopologyConfig,
         resources: Arc<Resources>,
         metrics: Metrics,
@@ -131,7 +131,7 @@ impl TopologyContext {
 
     /// The launch of the worker that runs this task: grows each time, so that sinks can fence
     /// writers of earlier launches.
-    pub fn incarnation(&self) -> u32 {
+    pub fn incarnation(&self) -> u64 {
         self.0.incarnation
     }
 

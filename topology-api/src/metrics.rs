@@ -78,6 +78,11 @@ impl Histogram {
         self.lock().max()
     }
 
+    /// All values that were noted, ascending, each with how often: as exact as the histogram is.
+    pub fn recorded(&self) -> Vec<(u64, u64)> {
+        self.lock().iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    }
+
     /// Adds all that another histogram noted.
     pub fn merge(&self, other: &Self) {
         if !Arc::ptr_eq(&self.0, &other.0) {

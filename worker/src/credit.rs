@@ -44,12 +44,27 @@ impl Credit {
         true
     }
 
+    /// Takes what a batch weighs, whatever is left: it was sent before, and is sent again.
+    pub(crate) fn take(&self, weight: usize) {
+        self.left.fetch_sub(weight as i64, Ordering::AcqRel);
+    }
+
     /// Gives back what a batch weighed, and wakes the sender if it waits.
     pub(crate) fn give_back(&self, weight: usize) {
-        let before = self.left.fetch_add(weight as i64, Ordering::AcqRel);
+        let size = self.size.load(Ordering::Relaxed);
+        // After a refill, what was under way then may come back all the same: there is never more
+        // than the whole.
+        let given = |left: i64| Some((left + weight as i64).min(size));
+        let before = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, given).unwrap_or_default();
         if before <= 0 && before + weight as i64 > 0 {
             self.sender.wake();
         }
+    }
+
+    /// Gives back all: the receiver is lost with what was under way to it.
+    pub(crate) fn refill(&self) {
+        self.left.store(self.size.load(Ordering::Relaxed), Ordering::Release);
+        self.sender.wake();
     }
 
     /// Has `waker` woken when there is credit again. Look again after calling this.

@@ -72,6 +72,15 @@ impl InEdges {
         }
     }
 
+    /// The task at the other end was launched anew: what it said is void. What it says last may come
+    /// true again without more tuples.
+    pub(crate) fn reopen(&mut self, from: TaskId) {
+        let Some(edge) = self.edges.get_mut(&from) else { return };
+        self.unflushed += usize::from(edge.is_flushed);
+        self.open += usize::from(edge.ending.is_some());
+        *edge = Edge::default();
+    }
+
     /// Whether every edge is flushed or ended.
     pub(crate) fn is_flushed(&self) -> bool {
         self.unflushed == 0
@@ -115,6 +124,21 @@ mod tests {
         assert!(!edges.is_flushed());
         edges.marker(1, Marker::Flush(2));
         assert!(edges.take_flush());
+    }
+
+    #[test]
+    fn an_edge_whose_task_was_launched_anew_ends_once_more() {
+        let mut edges = InEdges::new([1, 2]);
+        for from in [1, 2] {
+            edges.marker(from, Marker::End(Ending::Finished));
+        }
+        assert!(edges.take_flush());
+        edges.reopen(1);
+        edges.reopen(1);
+        assert_eq!((edges.ending(), edges.is_flushed()), (None, false));
+        edges.marker(1, Marker::End(Ending::Finished));
+        assert_eq!(edges.ending(), Some(Ending::Finished));
+        assert!(!edges.take_flush(), "nothing came in between");
     }
 
     #[test]

@@ -7,8 +7,11 @@
 
 mod acks;
 mod clock;
+mod cluster;
 mod credit;
+mod crew;
 mod edges;
+mod exchange;
 mod ledger;
 mod link;
 mod local;
@@ -20,6 +23,7 @@ mod port;
 mod random;
 mod routing;
 mod run;
+mod runtimes;
 mod stats;
 mod summary;
 mod tap;
@@ -29,8 +33,8 @@ pub mod testing;
 mod watchdog;
 mod window;
 mod wire;
-mod worker;
 
 pub use clock::WallClock;
+pub use cluster::process;
 pub use local::{LocalOptions, LocalRun, StartError};
 pub use summary::{ComponentSummary, ErrorReport, Latency, RunFailure, RunStatus, RunSummary};

@@ -1,9 +1,10 @@
-//! Links between workers: what crosses them, and the end that delivers it.
+//! What crosses the links between workers, and the links within one process.
 //!
 //! In one process a link is a queue and a task that encodes and decodes every frame, so that
 //! several workers in a test exchange exactly what they would over a network.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use galerna_topology_api::TaskId;
@@ -11,9 +12,9 @@ use galerna_topology_api::engine::{Batch, TupleSource};
 use tokio::sync::mpsc;
 
 use crate::acks::AckBatch;
-use crate::credit::Credit;
 use crate::edges::Marker;
-use crate::message::{CreditReturn, Delivery, Message};
+use crate::exchange::Exchange;
+use crate::message::{Delivery, Message};
 use crate::wire;
 
 /// What crosses a link.
@@ -25,35 +26,46 @@ pub(crate) enum Frame {
     Marker { from: TaskId, to: TaskId, marker: Marker },
     /// News of a spout's trees.
     Acks(AckBatch),
-    /// Credit that goes back to `from`, for what it sent to `to`.
-    Credit { from: TaskId, to: TaskId, weight: usize },
+    /// Credit that goes back to a launch of `from`, for what it sent to `to`.
+    Credit { from: TaskId, launch: u32, to: TaskId, weight: usize },
+    /// The sender sends nothing more to a task that moves, as the assignment of this generation says.
+    Hold { task: TaskId, generation: u64 },
+    /// The sender runs a task no more that moves.
+    Released { task: TaskId, generation: u64 },
 }
 
 impl Frame {
-    /// The frame for a message to a task at the other end.
-    pub(crate) fn from_message(to: TaskId, message: Message) -> Self {
-        match message {
+    /// The frame for a message to a task at the other end. Orders stay within their worker.
+    pub(crate) fn from_message(to: TaskId, message: Message) -> Option<Self> {
+        Some(match message {
             Message::Data(Delivery { batch, weight, .. }) => Self::Data { batch, weight },
             Message::Marker { from, marker } => Self::Marker { from, to, marker },
             Message::Acks(batch) => Self::Acks(batch),
-            Message::Control(control) => unreachable!("{control:?} is for tasks of the same worker"),
-        }
+            Message::Control(_) => return None,
+        })
     }
 }
 
-/// The sending end.
-#[derive(Clone, Debug)]
-pub(crate) struct LinkSender(mpsc::UnboundedSender<Frame>);
+/// The sending end of a link. Frames arrive in the order in which they are sent.
+pub(crate) trait Link: fmt::Debug + Send + Sync {
+    /// Sends a frame, without waiting; a link that is closed with its worker needs none. Bounded as
+    /// a task's inbox is: by credits, open trees and edges.
+    fn send(&self, frame: Frame);
+}
 
-impl LinkSender {
-    // Unbounded in itself: as a task's inbox, bounded by credits, open trees and edges.
+/// The sending end of a link within the process.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueLink(mpsc::UnboundedSender<Frame>);
+
+impl QueueLink {
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Frame>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
+}
 
-    /// Sends a frame; a link that is closed with its worker needs none.
-    pub(crate) fn send(&self, frame: Frame) {
+impl Link for QueueLink {
+    fn send(&self, frame: Frame) {
         let _ = self.0.send(frame);
     }
 }
@@ -61,49 +73,20 @@ impl LinkSender {
 /// The descriptions of all streams, by task and the stream's place, to name what arrives.
 pub(crate) type Sources = BTreeMap<(TaskId, u16), Arc<TupleSource>>;
 
-/// The receiving end of a link: the tasks of its worker.
-pub(crate) struct LinkEnd {
-    pub(crate) inboxes: Arc<BTreeMap<TaskId, mpsc::UnboundedSender<Message>>>,
-    /// The credits of this worker's tasks towards tasks elsewhere, by both.
-    pub(crate) credits: Arc<BTreeMap<(TaskId, TaskId), Arc<Credit>>>,
-    pub(crate) sources: Arc<Sources>,
-    /// The link in the other direction.
-    pub(crate) back: LinkSender,
-}
-
-impl LinkEnd {
-    /// Carries frames until the sending end is gone.
-    pub(crate) async fn run(self, mut frames: mpsc::UnboundedReceiver<Frame>) {
-        let mut bytes = Vec::new();
-        while let Some(frame) = frames.recv().await {
-            bytes.clear();
-            wire::encode(&frame, &mut bytes);
-            match wire::decode(&bytes, &self.sources) {
-                Ok(frame) => self.deliver(frame),
-                Err(error) => tracing::error!(%error, "a frame that this process encoded cannot be decoded"),
-            }
-        }
-    }
-
-    fn deliver(&self, frame: Frame) {
-        let (to, message) = match frame {
-            Frame::Data { batch, weight } => {
-                let (from, to) = (batch.source.task, batch.target);
-                let credit = CreditReturn::Link { link: self.back.clone(), from, to };
-                (to, Message::Data(Delivery { batch, weight, credit }))
-            }
-            Frame::Marker { from, to, marker } => (to, Message::Marker { from, marker }),
-            Frame::Acks(batch) => (batch.spout, Message::Acks(batch)),
-            Frame::Credit { from, to, weight } => {
-                if let Some(credit) = self.credits.get(&(from, to)) {
-                    credit.give_back(weight);
-                }
-                return;
-            }
-        };
-        if let Some(inbox) = self.inboxes.get(&to) {
-            // A task that has ended needs nothing more.
-            let _ = inbox.send(message);
+/// Carries frames of a link within the process until its sending end is gone.
+pub(crate) async fn carry(
+    mut frames: mpsc::UnboundedReceiver<Frame>,
+    to: Arc<Exchange>,
+    mut sources: Sources,
+    back: Arc<dyn Link>,
+) {
+    let mut bytes = Vec::new();
+    while let Some(frame) = frames.recv().await {
+        bytes.clear();
+        wire::encode(&frame, &mut bytes);
+        match wire::decode(&bytes, &mut sources) {
+            Ok(frame) => to.deliver(frame, &back),
+            Err(error) => tracing::error!(%error, "a frame that this process encoded cannot be decoded"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Runs a topology in this process, to its end or until it is stopped.
 
+mod assembly;
 mod coordinator;
-mod runtimes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::WallClock;
 use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
+use crate::runtimes::Runtimes;
 use crate::summary::RunSummary;
 use crate::tap::Tap;
-use crate::worker::{self, Parts};
+use assembly::{Parts, assemble};
 use coordinator::{Coordinator, Counters, Order};
-use runtimes::Runtimes;
 
 /// How a topology is run in this process.
 #[derive(Clone, Debug, Default)]
@@ -100,11 +100,10 @@ impl LocalRun {
             }
         }
         let assembly = guarded(|| {
-            worker::assemble(&Parts {
+            assemble(&Parts {
                 topology: &topology,
                 info,
                 run: run.clone(),
-                workers,
                 serializes_all: options.serializes_all,
                 seed: options.seed,
                 has_own_threads: runtimes.has_own_threads(),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
-use tokio::sync::mpsc;
 
 use crate::acks::AckBatch;
 use crate::credit::Credit;
 use crate::edges::Marker;
-use crate::link::{Frame, LinkSender};
+use crate::exchange::Door;
+use crate::link::{Frame, Link};
 
 /// Something that enters a task.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) enum Message {
     },
     /// News of a spout's trees.
     Acks(AckBatch),
-    /// An order of the run's coordinator, to a spout.
+    /// An order of whoever runs the worker.
     Control(Control),
 }
 
@@ -45,9 +45,11 @@ pub(crate) enum CreditReturn {
     /// A task at the other end of a link.
     Link {
         /// The way back.
-        link: LinkSender,
-        /// The task that sent the batch.
+        link: Arc<dyn Link>,
+        /// The task that sent the batch, and which launch of it.
         from: TaskId,
+        /// The launch.
+        launch: u32,
         /// The task that received it.
         to: TaskId,
     },
@@ -58,38 +60,31 @@ impl CreditReturn {
     pub(crate) fn give_back(&self, weight: usize) {
         match self {
             Self::Local(credit) => credit.give_back(weight),
-            Self::Link { link, from, to } => link.send(Frame::Credit { from: *from, to: *to, weight }),
+            Self::Link { link, from, launch, to } => {
+                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight });
+            }
         }
     }
 }
 
-/// An order to a spout.
+/// An order to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
-    /// Emit again after a deactivation.
+    /// A spout: emit again after a deactivation.
     Activate,
-    /// Emit nothing for now.
+    /// A spout: emit nothing for now.
     Deactivate,
-    /// Emit nothing more, and end once everything emitted is settled.
+    /// A spout: emit nothing more, and end once everything emitted is settled.
     Drain,
+    /// A spout: a worker is lost through which tuples may have passed. All open trees fail.
+    FailOpen,
+    /// The task moves, and nothing more comes in: settle what is in hand, then end.
+    Release,
+    /// The task at the other end of an edge was launched anew: what was said of the edge is void.
+    Reopen(TaskId),
+    /// A task whose input has ended: clean up and end. Any other ends as soon as it can.
+    Exit,
 }
 
 /// The way into a task.
-#[derive(Clone, Debug)]
-pub(crate) enum Sink {
-    // Unbounded in itself: tuples are bounded by credits, acks by open trees, markers by edges.
-    Local(mpsc::UnboundedSender<Message>),
-    Link { link: LinkSender, to: TaskId },
-}
-
-impl Sink {
-    /// Sends a message. A task that has ended needs none.
-    pub(crate) fn send(&self, message: Message) {
-        match self {
-            Self::Local(inbox) => {
-                let _ = inbox.send(message);
-            }
-            Self::Link { link, to } => link.send(Frame::from_message(*to, message)),
-        }
-    }
-}
+pub(crate) type Sink = Arc<Door>;

@@ -16,6 +16,7 @@ use crate::acks::{AckKind, AckOutbox};
 use crate::clock::Clock;
 use crate::credit::Credit;
 use crate::edges::Marker;
+use crate::exchange::Exchange;
 use crate::message::{CreditReturn, Delivery, Message, Sink};
 use crate::random::Edges;
 use crate::routing::Router;
@@ -93,7 +94,10 @@ pub(crate) struct Outbox {
     dirty: Vec<usize>,
     /// Since when a full buffer has waited for credit.
     blocked_since: Option<Duration>,
-    spouts: Arc<BTreeMap<TaskId, Sink>>,
+    spouts: BTreeMap<TaskId, Sink>,
+    exchange: Arc<Exchange>,
+    /// The exchange's count of comings and goings that the routers know of.
+    locality: u64,
     pub(crate) acks: AckOutbox,
     edges: Edges,
     flushes: u32,
@@ -116,7 +120,8 @@ impl Outbox {
         clock: Clock,
         mut streams: Vec<StreamOut>,
         peers: Vec<Peer>,
-        spouts: Arc<BTreeMap<TaskId, Sink>>,
+        spouts: BTreeMap<TaskId, Sink>,
+        exchange: Arc<Exchange>,
         edges: Edges,
         tap: Option<Tap>,
         is_debug: bool,
@@ -138,6 +143,8 @@ impl Outbox {
             dirty: Vec::new(),
             blocked_since: None,
             spouts,
+            locality: exchange.locality(),
+            exchange,
             acks: AckOutbox::default(),
             edges,
             flushes: 0,
@@ -187,9 +194,23 @@ impl Outbox {
         self.dirty.is_empty()
     }
 
+    /// Has the routers know which tasks run in this worker now.
+    #[cold]
+    fn relocate(&mut self, locality: u64) {
+        self.locality = locality;
+        for consumer in self.streams.iter_mut().flat_map(|stream| &mut stream.consumers) {
+            let (peers, exchange) = (&self.peers, &self.exchange);
+            consumer.router.relocate(|target| exchange.is_local(peers[consumer.peers[target]].task));
+        }
+    }
+
     /// Sends whatever there is credit for, and all acks.
     pub(crate) fn flush(&mut self) {
         self.flush_acks();
+        let locality = self.exchange.locality();
+        if locality != self.locality {
+            self.relocate(locality);
+        }
         if self.dirty.is_empty() {
             self.blocked_since = None;
             return;

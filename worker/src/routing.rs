@@ -43,6 +43,8 @@ enum Kind {
 /// Deals runs of rows to the targets that have got least so far, so that two of them never differ by
 /// more than a run, however often the buffers are sent half full.
 struct Shuffle {
+    /// Whether it prefers targets in the same worker.
+    is_local: bool,
     among: Vec<usize>,
     sent: Vec<u64>,
     current: usize,
@@ -50,8 +52,8 @@ struct Shuffle {
 }
 
 impl Shuffle {
-    fn new(among: Vec<usize>, first: usize) -> Self {
-        Self { sent: vec![0; among.len()], current: first % among.len(), among, in_run: 0 }
+    fn new(is_local: bool, among: Vec<usize>, first: usize) -> Self {
+        Self { is_local, sent: vec![0; among.len()], current: first % among.len(), among, in_run: 0 }
     }
 
     #[inline]
@@ -101,13 +103,9 @@ impl Router {
         first: usize,
     ) -> Self {
         let tasks = context.targets.clone();
-        let all: Vec<usize> = (0..tasks.len()).collect();
-        let shuffle = |among| Kind::Shuffle(Shuffle::new(among, first));
+        let shuffle = |is_local, among| Kind::Shuffle(Shuffle::new(is_local, among, first));
         let kind = match grouping {
-            Grouping::LocalOrShuffle => {
-                let local: Vec<usize> = all.iter().copied().filter(|target| is_local(tasks[*target])).collect();
-                shuffle(if local.is_empty() { all } else { local })
-            }
+            Grouping::LocalOrShuffle => shuffle(true, preferred(tasks.len(), |target| is_local(tasks[target]))),
             Grouping::Fields(fields) => {
                 Kind::Fields { places: places_of(fields, &context.fields), hasher: KeyHasher::default() }
             }
@@ -122,7 +120,7 @@ impl Router {
             Grouping::Custom(factory) => {
                 Kind::Custom { grouping: factory.make(context), tasks: tasks.clone(), chosen: Vec::new() }
             }
-            _ => shuffle(all),
+            _ => shuffle(false, (0..tasks.len()).collect()),
         };
         Self { kind, targets: tasks.len(), chosen: Vec::new() }
     }
@@ -174,6 +172,19 @@ impl Router {
         }
     }
 
+    /// Tasks have come to this worker or left it: those that are here are preferred from now on, if
+    /// the grouping says so.
+    pub(crate) fn relocate(&mut self, is_local: impl Fn(usize) -> bool) {
+        if let Kind::Shuffle(shuffle) = &mut self.kind
+            && shuffle.is_local
+        {
+            let among = preferred(self.targets, is_local);
+            if among != shuffle.among {
+                *shuffle = Shuffle::new(true, among, shuffle.current);
+            }
+        }
+    }
+
     /// The targets of the last [`Choice::Chosen`].
     pub(crate) fn chosen(&self) -> &[usize] {
         &self.chosen
@@ -190,6 +201,12 @@ impl Router {
 /// The target of a key: contiguous ranges of hashes, so that state can be split later.
 fn target_of(hash: u64, targets: usize) -> usize {
     ((u128::from(hash) * targets as u128) >> 64) as usize
+}
+
+/// The targets in the same worker, or all if there are none.
+fn preferred(targets: usize, is_local: impl Fn(usize) -> bool) -> Vec<usize> {
+    let local: Vec<usize> = (0..targets).filter(|target| is_local(*target)).collect();
+    if local.is_empty() { (0..targets).collect() } else { local }
 }
 
 fn places_of(names: &Fields, fields: &Fields) -> Vec<usize> {

@@ -7,6 +7,7 @@ use galerna_topology_api::TaskId;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, WallClock};
+use crate::edges::Ending;
 use crate::stats::{TaskStats, add};
 use crate::summary::{ErrorReport, RunFailure};
 
@@ -16,8 +17,12 @@ const MOST_ERRORS: usize = 100;
 /// What a run's coordinator hears.
 #[derive(Debug)]
 pub(crate) enum RunEvent {
-    /// A task has ended in good order.
-    Ended,
+    /// A task has ended in good order, and its future with it.
+    Ended(TaskId),
+    /// A task's input has ended, and the task has said its last words. It waits for orders.
+    Parked(TaskId, Ending),
+    /// A parked task has got more input.
+    Resumed(TaskId),
     /// The run cannot go on.
     Failed(RunFailure),
 }
@@ -46,17 +51,25 @@ impl RunShared {
     /// Lists an error; equal ones of a component are counted, the oldest give way.
     pub(crate) fn list_error(&self, component: &str, task: TaskId, message: &str) {
         tracing::warn!(component, task, "{message}");
+        let now = self.wall_clock.now().as_nanos() / 1_000_000;
         let mut errors = lock(&self.errors);
         let known = errors.iter_mut().find(|error| error.component == component && error.message == message);
         if let Some(known) = known {
             known.count += 1;
             known.task = task;
+            known.last_unix_ms = now;
             return;
         }
         if errors.len() == MOST_ERRORS {
             errors.pop_front();
         }
-        errors.push_back(ErrorReport { component: component.to_owned(), task, message: message.to_owned(), count: 1 });
+        errors.push_back(ErrorReport {
+            component: component.to_owned(),
+            task,
+            message: message.to_owned(),
+            count: 1,
+            last_unix_ms: now,
+        });
     }
 
     /// Counts and lists an error of a task.

@@ -111,6 +111,9 @@ pub struct ErrorReport {
     pub message: String,
     /// How often.
     pub count: u64,
+    /// When it came last.
+    #[serde(skip)]
+    pub last_unix_ms: i64,
 }
 
 fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -53,6 +53,8 @@ pub(crate) struct Fatal;
 pub(crate) struct Core {
     pub(crate) component: SmolStr,
     pub(crate) task: TaskId,
+    /// Tells this launch of the task from others.
+    pub(crate) launch: u32,
     pub(crate) context: TopologyContext,
     pub(crate) staging: Staging,
     /// What calls have emitted that is not settled yet; empty between runs of calls.
@@ -64,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) hooks: Hooks,
     /// Whether it is the only task on its thread.
     pub(crate) has_own_thread: bool,
+    /// Whether it waits for orders when its input has ended.
+    pub(crate) parks: bool,
     /// When everything was last sent.
     pub(crate) last_flush: Duration,
     /// Whether calls are so slow that each is watched.

@@ -6,7 +6,9 @@
 mod reader;
 mod value;
 
-use galerna_topology_api::engine::{Anchor, Batch, Root};
+use std::sync::Arc;
+
+use galerna_topology_api::engine::{Anchor, Batch, Root, TupleSource};
 
 use crate::acks::{AckBatch, AckDelta, AckKind};
 use crate::edges::{Ending, Marker};
@@ -46,6 +48,12 @@ const DATA: u8 = 0;
 const MARKER: u8 = 1;
 const ACKS: u8 = 2;
 const CREDIT: u8 = 3;
+const HOLD: u8 = 4;
+const RELEASED: u8 = 5;
+
+/// The number of this encoding. Workers that link run the same executable, so that it differs only
+/// where that was circumvented.
+pub(crate) const WIRE_VERSION: u32 = 1;
 
 const FLUSH: u8 = 0;
 const END_FINISHED: u8 = 1;
@@ -96,11 +104,22 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&xor.to_le_bytes());
             }
         }
-        Frame::Credit { from, to, weight } => {
+        Frame::Credit { from, launch, to, weight } => {
             bytes.push(CREDIT);
             put(*from, bytes);
+            put(*launch, bytes);
             put(*to, bytes);
             put(*weight as u64, bytes);
+        }
+        Frame::Hold { task, generation } => {
+            bytes.push(HOLD);
+            put(*task, bytes);
+            put(*generation, bytes);
+        }
+        Frame::Released { task, generation } => {
+            bytes.push(RELEASED);
+            put(*task, bytes);
+            put(*generation, bytes);
         }
     }
 }
@@ -133,11 +152,11 @@ fn encode_anchor(Anchor { root, edge }: Anchor, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&edge.to_le_bytes());
 }
 
-/// Reads a frame.
+/// Reads a frame. `sources` learns of new launches of tasks.
 ///
 /// # Errors
 /// When the bytes are no frame, or name a stream that is not among `sources`.
-pub(crate) fn decode(bytes: &[u8], sources: &Sources) -> Result<Frame, WireError> {
+pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireError> {
     let mut reader = Reader::new(bytes);
     let frame = match reader.byte()? {
         DATA => decode_batch(&mut reader, sources)?,
@@ -152,7 +171,14 @@ pub(crate) fn decode(bytes: &[u8], sources: &Sources) -> Result<Frame, WireError
             Frame::Marker { from, to, marker }
         }
         ACKS => decode_acks(&mut reader)?,
-        CREDIT => Frame::Credit { from: reader.number()?, to: reader.number()?, weight: reader.number()? },
+        CREDIT => Frame::Credit {
+            from: reader.number()?,
+            launch: reader.number()?,
+            to: reader.number()?,
+            weight: reader.number()?,
+        },
+        HOLD => Frame::Hold { task: reader.number()?, generation: reader.number()? },
+        RELEASED => Frame::Released { task: reader.number()?, generation: reader.number()? },
         found => return Err(WireError::Unknown { what: "frame", found: found.into() }),
     };
     reader.finish()?;
@@ -178,15 +204,15 @@ fn decode_acks(reader: &mut Reader<'_>) -> Result<Frame, WireError> {
     Ok(Frame::Acks(AckBatch { spout, incarnation, deltas }))
 }
 
-fn decode_batch(reader: &mut Reader<'_>, sources: &Sources) -> Result<Frame, WireError> {
+fn decode_batch(reader: &mut Reader<'_>, sources: &mut Sources) -> Result<Frame, WireError> {
     let (task, stream) = (reader.number()?, reader.number()?);
     let source =
-        sources.get(&(task, stream)).ok_or(WireError::Unknown { what: "stream of task", found: task.into() })?.clone();
+        sources.get_mut(&(task, stream)).ok_or(WireError::Unknown { what: "stream of task", found: task.into() })?;
     let incarnation: u32 = reader.number()?;
     if incarnation != source.incarnation {
-        return Err(WireError::Unknown { what: "incarnation", found: incarnation.into() });
+        *source = Arc::new(TupleSource { incarnation, ..TupleSource::clone(source) });
     }
-    let mut batch = Batch::new(source, reader.number()?);
+    let mut batch = Batch::new(source.clone(), reader.number()?);
     let weight = reader.number()?;
     let arity = batch.source.fields.len();
     batch.rows = reader.number()?;

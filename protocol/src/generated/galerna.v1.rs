@@ -2548,7 +2548,7 @@ pub mod supervisor_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LinkPacket {
     /// In the first packet alone.
     #[prost(message, optional, tag = "1")]
@@ -2559,8 +2559,11 @@ pub struct LinkPacket {
     /// Frames in the workers' own encoding.
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub frames: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Whether `frames` is one piece of a frame that is too long for one packet, and more follows.
+    #[prost(bool, tag = "4")]
+    pub is_piece: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LinkHello {
     #[prost(string, tag = "1")]
     pub topology_id: ::prost::alloc::string::String,
@@ -2570,8 +2573,6 @@ pub struct LinkHello {
     pub incarnation: u64,
     #[prost(message, optional, tag = "4")]
     pub to: ::core::option::Option<WorkerId>,
-    #[prost(uint64, tag = "5")]
-    pub generation: u64,
     /// SHA-256 of the executable: frames do not describe themselves.
     #[prost(string, tag = "6")]
     pub artifact: ::prost::alloc::string::String,
@@ -2580,6 +2581,9 @@ pub struct LinkHello {
     /// Where the sender accepts links itself.
     #[prost(string, tag = "8")]
     pub address: ::prost::alloc::string::String,
+    /// What the sender was told, for a receiver that has heard less.
+    #[prost(message, optional, tag = "9")]
+    pub plan: ::core::option::Option<WorkerPlan>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LinkAnswer {
@@ -2594,8 +2598,6 @@ pub struct LinkAnswer {
 pub struct LinkWelcome {
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
-    #[prost(uint64, tag = "2")]
-    pub generation: u64,
     /// The newest plan, if the sender's is older.
     #[prost(message, optional, tag = "3")]
     pub plan: ::core::option::Option<WorkerPlan>,

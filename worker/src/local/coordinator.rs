@@ -10,10 +10,10 @@ use galerna_topology_api::{Component, Histogram, TaskId, Topology};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::runtimes::Lanes;
 use crate::message::{Control, Message};
 use crate::panics::{Panic, guarded};
 use crate::run::{RunEvent, RunShared};
+use crate::runtimes::Lanes;
 use crate::stats::TaskStats;
 use crate::summary::{ComponentSummary, Latency, RunFailure, RunStatus, RunSummary};
 use crate::watchdog;
@@ -185,12 +185,14 @@ impl Coordinator {
                 biased;
                 Some(event) = self.events.recv() => match event {
                     RunEvent::Failed(failure) => return End::Failed(failure),
-                    RunEvent::Ended => {
+                    RunEvent::Ended(_) => {
                         left -= 1;
                         if left == 0 {
                             return End::AllEnded;
                         }
                     }
+                    // Nothing parks or moves within one process.
+                    RunEvent::Parked(..) | RunEvent::Resumed(_) => {}
                 },
                 Some(order) = self.orders.recv() => match order {
                     Order::Stop => {

@@ -16,8 +16,9 @@ use super::bolt_host::{Commands, Host, Lent};
 use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{Ending, InEdges, Marker};
-use crate::message::{Delivery, Message};
+use crate::message::{Control, Delivery, Message};
 use crate::panics::{Panic, caught};
+use crate::run::RunEvent;
 use crate::stats::add;
 
 /// How long spawned work may take at the end of a run whose messages have no time-out.
@@ -40,6 +41,20 @@ pub(crate) struct BoltTask {
     tick: Option<Interval>,
     restarts: Restarts,
     executed: u64,
+    /// How many tuples had been executed when last words were said.
+    said_at: Option<u64>,
+    /// Whether the input has ended and the task waits for orders.
+    is_parked: bool,
+    order: Option<LastOrder>,
+}
+
+/// An order after which there is no other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastOrder {
+    /// End, because the task moves.
+    Release,
+    /// End.
+    Exit,
 }
 
 /// Something to do.
@@ -67,6 +82,9 @@ impl BoltTask {
             tick: None,
             restarts,
             executed: 0,
+            said_at: None,
+            is_parked: false,
+            order: None,
         }
     }
 
@@ -88,18 +106,54 @@ impl BoltTask {
             tick
         });
         loop {
-            let work = self.next_work().await;
-            self.handle(cell, work).await?;
+            if self.order.is_none() {
+                let work = self.next_work().await;
+                self.handle(cell, work).await?;
+            }
+            match self.order.take() {
+                Some(LastOrder::Release) => return self.release(cell).await,
+                Some(LastOrder::Exit) => {
+                    self.clean_up(cell).await;
+                    return Ok(());
+                }
+                None => {}
+            }
             if self.edges.take_flush() {
                 self.event(cell, BoltEvent::Flush).await?;
                 self.send_flush().await;
             } else if self.edges.is_flushed() && self.core.outbox.has_emitted_since_marker() {
                 self.send_flush().await;
             }
-            if let Some(ending) = self.edges.ending() {
-                return self.end(cell, ending).await;
+            match self.edges.ending() {
+                Some(ending) if !self.is_parked => {
+                    self.say_last_words(cell, ending).await?;
+                    if !self.core.parks {
+                        self.clean_up(cell).await;
+                        return Ok(());
+                    }
+                    if self.order.is_some() {
+                        continue;
+                    }
+                    self.is_parked = true;
+                    self.core.run.tell(RunEvent::Parked(self.core.task, ending));
+                }
+                None if self.is_parked => {
+                    self.is_parked = false;
+                    self.core.run.tell(RunEvent::Resumed(self.core.task));
+                }
+                _ => {}
             }
         }
+    }
+
+    /// The task moves, and everything that came before has been executed: has the bolt let go of what
+    /// it holds, and ends. Its successor says what there is to say about the edges.
+    async fn release(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
+        self.event(cell, BoltEvent::Flush).await?;
+        self.settle_held(cell).await?;
+        self.core.leave().await;
+        self.clean_up(cell).await;
+        Ok(())
     }
 
     /// What is there to do now, or, once all that stands ready was sent, the next thing to come.
@@ -137,6 +191,9 @@ impl BoltTask {
     /// Does what there is to do, other than ending.
     async fn handle(&mut self, cell: &mut Box<dyn ErasedBolt>, work: Work) -> Result<(), Fatal> {
         match work {
+            Work::Message(Message::Control(Control::Release)) => self.order = Some(LastOrder::Release),
+            Work::Message(Message::Control(Control::Exit)) => self.order = Some(LastOrder::Exit),
+            Work::Message(Message::Control(Control::Reopen(from))) => self.edges.reopen(from),
             Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,
             Work::Message(Message::Marker { from, marker }) => self.edges.marker(from, marker),
             Work::Message(_) => {}
@@ -159,7 +216,12 @@ impl BoltTask {
         let deadline = self.core.run.clock.at(self.core.run.clock.now() + patience);
         while !self.core.staging.held.is_empty() {
             match timeout_at(deadline, self.next_work()).await {
-                Ok(work) => self.handle(cell, work).await?,
+                Ok(work) => {
+                    self.handle(cell, work).await?;
+                    if self.order == Some(LastOrder::Exit) {
+                        break;
+                    }
+                }
                 Err(_) => {
                     let held = self.core.staging.held.len();
                     self.core.report(&format!("{held} tuples were still held {patience:?} after the input ended"));
@@ -364,12 +426,15 @@ impl BoltTask {
         self.core.outbox.send_marker(marker);
     }
 
-    /// All inputs have ended: says last words, tells the receivers, cleans up.
-    async fn end(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
+    /// All inputs have ended: says last words and tells the receivers. A bolt that was resumed says
+    /// them again only if more tuples came.
+    async fn say_last_words(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
         self.settle_held(cell).await?;
         // Where last words were lost, nobody is told that all is well.
         let is_whole = self.core.run.failure().is_none_or(|failure| failure.code != "finish_failed");
-        if ending == Ending::Finished && is_whole {
+        let is_due = self.said_at != Some(self.executed);
+        if ending == Ending::Finished && is_whole && is_due {
+            self.said_at = Some(self.executed);
             self.core.outbox.is_final = true;
             if !self.event(cell, BoltEvent::Finish).await? {
                 let message = format!("`{}` (task {}) failed in `finish`", self.core.component, self.core.task);
@@ -379,13 +444,15 @@ impl BoltTask {
         }
         self.core.leave().await;
         self.core.outbox.send_marker(Marker::End(ending));
-        let outcome = caught(cell.cleanup(&self.core.context)).await;
-        match outcome {
+        Ok(())
+    }
+
+    async fn clean_up(&mut self, cell: &mut Box<dyn ErasedBolt>) {
+        match caught(cell.cleanup(&self.core.context)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.core.report(&format!("cleanup: {error}")),
             Err(Panic(message)) => self.core.report(&format!("cleanup: {message}")),
         }
         self.core.counts.publish(&self.core.stats);
-        Ok(())
     }
 }

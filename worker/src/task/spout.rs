@@ -17,6 +17,7 @@ use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{Ending, Marker};
 use crate::message::Control;
 use crate::panics::{Panic, caught};
+use crate::run::RunEvent;
 use crate::stats::add;
 
 /// The wait after a call of `next` that failed.
@@ -43,6 +44,9 @@ pub(crate) struct SpoutTask {
     was_busy: bool,
     is_active: bool,
     is_draining: bool,
+    /// Whether it drains because it moves: its edges go on.
+    is_moving: bool,
+    must_exit: bool,
     /// What the last `next` said.
     last: Next,
     has_flushed: bool,
@@ -51,14 +55,7 @@ pub(crate) struct SpoutTask {
 impl SpoutTask {
     pub(crate) fn new(core: Core, make: SpoutFactory, inlets: Inlets) -> Self {
         let config = core.context.config();
-        let tracker = Tracker::new(
-            core.task,
-            core.context.incarnation(),
-            inlets.inbox,
-            config,
-            core.run.clone(),
-            core.stats.clone(),
-        );
+        let tracker = Tracker::new(core.task, core.launch, inlets.inbox, config, core.run.clone(), core.stats.clone());
         Self {
             core,
             make,
@@ -70,6 +67,8 @@ impl SpoutTask {
             was_busy: false,
             is_active: true,
             is_draining: false,
+            is_moving: false,
+            must_exit: false,
             last: Next::Emitted,
             has_flushed: false,
         }
@@ -91,6 +90,10 @@ impl SpoutTask {
             self.tracker.take_in(self.core.run.clock.now());
             self.tell_settled(cell).await?;
             self.obey(cell).await;
+            if self.must_exit {
+                self.close(cell).await;
+                return Ok(());
+            }
             let room = if self.may_emit() { self.tracker.room() } else { 0 };
             if room > 0 {
                 self.emit(cell, room).await?;
@@ -100,9 +103,30 @@ impl SpoutTask {
                 }
             }
             if self.wait(cell).await? {
-                return self.end(cell).await;
+                if !self.is_moving {
+                    let ending = if self.is_draining { Ending::Stopped } else { Ending::Finished };
+                    self.core.outbox.send_marker(Marker::End(ending));
+                    if self.core.parks {
+                        self.park(ending).await;
+                    }
+                }
+                self.close(cell).await;
+                return Ok(());
             }
         }
+    }
+
+    /// Waits for the order to move or to exit. Nothing is open, so there is nothing else to do.
+    async fn park(&mut self, ending: Ending) {
+        self.core.counts.publish(&self.core.stats);
+        self.core.run.tell(RunEvent::Parked(self.core.task, ending));
+        let tracker = &mut self.tracker;
+        poll_fn(|cx| {
+            tracker.poll(cx);
+            let is_last = |order| matches!(order, Control::Release | Control::Exit);
+            if std::mem::take(&mut tracker.orders).into_iter().any(is_last) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     fn may_emit(&self) -> bool {
@@ -217,8 +241,25 @@ impl SpoutTask {
     /// Obeys the coordinator.
     async fn obey(&mut self, cell: &mut Box<dyn ErasedSpout>) {
         while let Some(order) = self.tracker.orders.pop_front() {
-            let is_active = order == Control::Activate;
-            self.is_draining |= order == Control::Drain;
+            let is_active = match order {
+                Control::Activate => true,
+                Control::Deactivate => false,
+                Control::Drain => {
+                    self.is_draining = true;
+                    false
+                }
+                Control::Release => {
+                    self.is_draining = true;
+                    self.is_moving = true;
+                    false
+                }
+                Control::Exit => {
+                    self.must_exit = true;
+                    return;
+                }
+                // The tracker obeys it by itself, and bolts alone have edges that reopen.
+                Control::FailOpen | Control::Reopen(_) => continue,
+            };
             if self.is_active != is_active {
                 self.is_active = is_active;
                 let what = if is_active { "activate" } else { "deactivate" };
@@ -253,7 +294,7 @@ impl SpoutTask {
     async fn wait(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<bool, Fatal> {
         self.flush();
         if (self.last == Next::Exhausted || self.is_draining) && self.core.outbox.is_empty() {
-            if !self.has_flushed || self.core.outbox.has_emitted_since_marker() {
+            if !self.is_moving && (!self.has_flushed || self.core.outbox.has_emitted_since_marker()) {
                 self.has_flushed = true;
                 let marker = self.core.outbox.next_flush();
                 self.core.outbox.send_marker(marker);
@@ -315,16 +356,12 @@ impl SpoutTask {
         false
     }
 
-    /// Everything is settled: tells the receivers, and closes the spout.
-    async fn end(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
-        let ending = if self.is_draining { Ending::Stopped } else { Ending::Finished };
-        self.core.outbox.send_marker(Marker::End(ending));
+    async fn close(&mut self, cell: &mut Box<dyn ErasedSpout>) {
         match caught(cell.close(&self.core.context)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.core.report(&format!("close: {error}")),
             Err(Panic(message)) => self.core.report(&format!("close: {message}")),
         }
         self.core.counts.publish(&self.core.stats);
-        Ok(())
     }
 }

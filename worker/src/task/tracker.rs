@@ -137,6 +137,7 @@ impl Tracker {
     fn take(&mut self, message: Message) {
         match message {
             Message::Acks(batch) => self.apply(&batch),
+            Message::Control(Control::FailOpen) => self.fail_all(),
             Message::Control(order) => self.orders.push_back(order),
             Message::Data(_) | Message::Marker { .. } => {}
         }

@@ -5,15 +5,23 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use galerna_topology_api::engine::BoxFuture;
+use smol_str::SmolStr;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::worker::Lane;
-
 /// Threads for user code at most, those of blocking executors aside.
-const MOST_THREADS: usize = 128;
+pub(crate) const MOST_THREADS: usize = 128;
+
+/// The tasks of an executor, which are driven together.
+pub(crate) struct Lane {
+    pub(crate) futures: Vec<BoxFuture<'static, ()>>,
+    pub(crate) is_blocking: bool,
+    /// Its component, for the name of its thread.
+    pub(crate) component: SmolStr,
+}
 
 /// Where a run's tasks are spawned.
 ///
@@ -22,7 +30,7 @@ const MOST_THREADS: usize = 128;
 /// that wakes another draws it onto its own thread, and both share a core; and code that blocks
 /// without saying so would hold up more than its own lane.
 #[derive(Debug)]
-pub(super) struct Runtimes {
+pub(crate) struct Runtimes {
     kind: Kind,
     coordinator: JoinSet<()>,
 }
@@ -38,14 +46,14 @@ enum Kind {
 
 /// A thread and its runtime.
 #[derive(Debug)]
-struct Shard {
-    handle: Handle,
+pub(crate) struct Shard {
+    pub(crate) handle: Handle,
     /// Dropped to end the thread, once what it polls returns.
     _keep: oneshot::Sender<()>,
 }
 
 impl Shard {
-    fn start(name: &str) -> io::Result<Self> {
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (_keep, dropped) = oneshot::channel::<()>();
@@ -59,7 +67,7 @@ impl Shard {
 
 impl Runtimes {
     /// Starts threads for this many lanes.
-    pub(super) fn own(lanes: usize) -> io::Result<Self> {
+    pub(crate) fn own(lanes: usize) -> io::Result<Self> {
         let shards: io::Result<Vec<Shard>> =
             (0..lanes.clamp(1, MOST_THREADS)).map(|number| Shard::start(&format!("galerna-data-{number}"))).collect();
         let control =
@@ -70,17 +78,17 @@ impl Runtimes {
 
     /// The runtime that this is called on.
     #[cfg(feature = "testing")]
-    pub(super) fn current() -> Self {
+    pub(crate) fn current() -> Self {
         Self { kind: Kind::Current(Handle::current()), coordinator: JoinSet::new() }
     }
 
     /// Whether each lane has a thread of its own.
-    pub(super) fn has_own_threads(&self) -> bool {
+    pub(crate) fn has_own_threads(&self) -> bool {
         matches!(&self.kind, Kind::Own { shards, .. } if shards.len() < MOST_THREADS)
     }
 
     /// The runtime for all that must not wait for user code.
-    pub(super) fn control(&self) -> Handle {
+    pub(crate) fn control(&self) -> Handle {
         match &self.kind {
             Kind::Own { control: Some(control), .. } => control.handle().clone(),
             Kind::Own { control: None, .. } => unreachable!("taken only when dropped"),
@@ -92,7 +100,7 @@ impl Runtimes {
     ///
     /// # Errors
     /// When such a thread cannot be had.
-    pub(super) fn spawn_lanes(&mut self, lanes: Vec<Lane>) -> io::Result<Lanes> {
+    pub(crate) fn spawn_lanes(&mut self, lanes: Vec<Lane>) -> io::Result<Lanes> {
         let mut spawned = Lanes { tasks: JoinSet::new(), control: self.control() };
         let mut place = 0;
         for lane in lanes {
@@ -107,12 +115,14 @@ impl Runtimes {
                 }
                 Kind::Current(handle) => handle,
             };
-            spawned.tasks.spawn_on(lane.future, handle);
+            for future in lane.futures {
+                spawned.tasks.spawn_on(future, handle);
+            }
         }
         Ok(spawned)
     }
 
-    pub(super) fn spawn_coordinator(&mut self, coordinator: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_coordinator(&mut self, coordinator: impl Future<Output = ()> + Send + 'static) {
         let control = self.control();
         self.coordinator.spawn_on(coordinator, &control);
     }
@@ -132,14 +142,14 @@ impl Drop for Runtimes {
 
 /// The running lanes and links; they end when this is dropped.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     tasks: JoinSet<()>,
     control: Handle,
 }
 
 impl Lanes {
     /// Spawns the links, away from user code.
-    pub(super) fn spawn_links(&mut self, links: Vec<impl Future<Output = ()> + Send + 'static>) {
+    pub(crate) fn spawn_links(&mut self, links: Vec<impl Future<Output = ()> + Send + 'static>) {
         for link in links {
             self.tasks.spawn_on(link, &self.control);
         }
@@ -149,7 +159,7 @@ impl Lanes {
     ///
     /// # Cancel safety
     /// It may be dropped.
-    pub(super) async fn next_panic(&mut self) -> String {
+    pub(crate) async fn next_panic(&mut self) -> String {
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended
                 && error.is_panic()
@@ -161,7 +171,7 @@ impl Lanes {
     }
 
     /// Ends them all; each is dropped where it waits.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.tasks.abort_all();
         // One that blocks cannot be ended: it is left behind.
         let all = async { while self.tasks.join_next().await.is_some() {} };

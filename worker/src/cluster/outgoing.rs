@@ -1,0 +1,315 @@
+//! The sending end of a link to another worker, over the network.
+//!
+//! Frames are numbered for each launch of the peer and kept until the peer has confirmed them. A
+//! connection that breaks is made anew, for ever, and goes on behind what was confirmed; so a cut
+//! loses nothing.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use galerna_protocol::link_client::LinkClient;
+use galerna_protocol::supervisor_client::SupervisorClient;
+use galerna_protocol::{LinkAnswer, LinkHello, LinkPacket, LocateRequest, WorkerId, connect, endpoint};
+use galerna_topology_api::TaskId;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::LONGEST_PACKET;
+use super::steward::{Event, Events};
+use crate::link::{Frame, Link};
+use crate::wire;
+
+/// Bytes of frames that go into one packet, if there are as many.
+const FULL_PACKET: usize = 256 * 1024;
+/// Packets that are handed to the connection before it has sent them.
+const PACKETS_AHEAD: usize = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(5);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// How long the peer may take to answer the first packet.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection may be without a sign of life before it is asked for one, and for the answer.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
+/// A frame that the peer has not confirmed.
+#[derive(Debug)]
+struct Entry {
+    bytes: Bytes,
+    /// The task that it is for, if it has to reach that task wherever it runs.
+    task: Option<TaskId>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The launch of the peer that the numbers are for.
+    incarnation: Option<u64>,
+    /// The number of the first frame in the queue.
+    first: u64,
+    queue: VecDeque<Entry>,
+    /// How many of the queue the connection in use has taken.
+    taken: usize,
+    /// Where the peer was last heard of.
+    address: Option<String>,
+    is_closed: bool,
+}
+
+/// A link to another worker.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    peer: WorkerId,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+impl Link for Outgoing {
+    fn send(&self, frame: Frame) {
+        let task = match &frame {
+            Frame::Data { batch, .. } => Some(batch.target),
+            Frame::Marker { to, .. } => Some(*to),
+            _ => None,
+        };
+        let mut bytes = Vec::with_capacity(64);
+        wire::encode(&frame, &mut bytes);
+        let mut state = self.lock();
+        if !state.is_closed {
+            state.queue.push_back(Entry { bytes: bytes.into(), task });
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+}
+
+impl Outgoing {
+    pub(super) fn new(peer: WorkerId) -> Self {
+        let state = State { first: 1, ..State::default() };
+        Self { peer, state: Mutex::new(state), wake: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peer is a new launch: numbers begin anew, and everything not confirmed is sent to it.
+    pub(super) fn begin_anew(&self, incarnation: u64) {
+        let mut state = self.lock();
+        state.incarnation = Some(incarnation);
+        state.first = 1;
+        state.taken = 0;
+    }
+
+    /// Where the peer says that it is reached.
+    pub(super) fn note_address(&self, address: &str) {
+        if !address.is_empty() {
+            self.lock().address = Some(address.to_owned());
+        }
+    }
+
+    /// Ends the link.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.queue.clear();
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Everything not confirmed that is for these tasks, still encoded.
+    pub(super) fn unconfirmed(&self, tasks: &BTreeSet<TaskId>) -> Vec<Bytes> {
+        let state = self.lock();
+        let for_them = |entry: &&Entry| entry.task.is_some_and(|task| tasks.contains(&task));
+        state.queue.iter().filter(for_them).map(|entry| entry.bytes.clone()).collect()
+    }
+
+    /// Forgets what has arrived.
+    fn confirm(&self, number: u64) {
+        let mut state = self.lock();
+        let count = ((number + 1).saturating_sub(state.first) as usize).min(state.queue.len());
+        state.queue.drain(..count);
+        state.first += count as u64;
+        state.taken = state.taken.saturating_sub(count);
+    }
+
+    /// The next frames to send: several, or a long one in pieces.
+    fn next_packets(&self) -> Option<Vec<LinkPacket>> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let first = state.first + state.taken as u64;
+        let (mut frames, mut size) = (Vec::new(), 0);
+        while let Some(entry) = state.queue.get(state.taken) {
+            if entry.bytes.len() > LONGEST_PACKET && frames.is_empty() {
+                state.taken += 1;
+                return Some(pieces(first, &entry.bytes));
+            }
+            if !frames.is_empty() && size + entry.bytes.len() > FULL_PACKET {
+                break;
+            }
+            size += entry.bytes.len();
+            frames.push(entry.bytes.clone());
+            state.taken += 1;
+        }
+        (!frames.is_empty()).then(|| vec![LinkPacket { hello: None, first, frames, is_piece: false }])
+    }
+
+    /// Keeps the link up until it is closed.
+    pub(super) async fn run(self: Arc<Self>, hello: impl Fn() -> LinkHello, place: Place, events: Events) {
+        let mut wait = FIRST_WAIT;
+        let mut asks_supervisor = false;
+        while !self.lock().is_closed {
+            let began = tokio::time::Instant::now();
+            let outcome = self.connect_once(hello(), &place, asks_supervisor, &events).await;
+            if self.lock().is_closed {
+                return;
+            }
+            asks_supervisor = !asks_supervisor;
+            if began.elapsed() > LONGEST_WAIT {
+                wait = FIRST_WAIT;
+            }
+            if let Err(error) = outcome {
+                tracing::debug!(peer = %self.peer, "link: {}", error.message());
+            }
+            // Jittered, so that many links do not knock at once.
+            sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn connect_once(
+        &self,
+        hello: LinkHello,
+        place: &Place,
+        asks_supervisor: bool,
+        events: &Events,
+    ) -> Result<(), Status> {
+        let known = self.lock().address.clone();
+        let address = match known.filter(|_| !asks_supervisor) {
+            Some(address) => address,
+            None if asks_supervisor => place.located().await?,
+            None => place.address.clone(),
+        };
+        let endpoint = endpoint(&address)?
+            .connect_timeout(HANDSHAKE_TIMEOUT)
+            .http2_keep_alive_interval(SIGN_OF_LIFE)
+            .keep_alive_timeout(SIGN_OF_LIFE);
+        let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut client = LinkClient::new(channel);
+        let (packets, receiver) = mpsc::channel(PACKETS_AHEAD);
+        let first = LinkPacket { hello: Some(hello), ..LinkPacket::default() };
+        let _ = packets.send(first).await;
+        let opened = timeout(HANDSHAKE_TIMEOUT, async {
+            let mut answers = client.open(ReceiverStream::new(receiver)).await?.into_inner();
+            let answer = answers.message().await?.ok_or_else(|| Status::unavailable("closed without an answer"))?;
+            Ok::<_, Status>((answers, answer))
+        });
+        let (answers, answer) = opened.await.map_err(|_| Status::deadline_exceeded("no answer to the handshake"))??;
+        self.shake_hands(answer, events).await?;
+        self.note_address(&address);
+        self.exchange_packets(answers, &packets, events).await
+    }
+
+    async fn shake_hands(&self, answer: LinkAnswer, events: &Events) -> Result<(), Status> {
+        let welcome = answer.welcome.ok_or_else(|| Status::internal("an answer without a welcome"))?;
+        if let Some(plan) = welcome.plan {
+            events.send(Event::Plan(plan));
+        }
+        if let Some(refusal) = welcome.refusal {
+            if refusal.is_fenced {
+                events.send(Event::Fenced(refusal.message.clone()));
+            }
+            return Err(Status::failed_precondition(refusal.message));
+        }
+        let known = self.lock().incarnation;
+        if known != Some(welcome.incarnation) {
+            let (done, is_done) = oneshot::channel();
+            events.send(Event::PeerSeen { peer: self.peer.clone(), incarnation: welcome.incarnation, done });
+            let _ = is_done.await;
+        }
+        let mut state = self.lock();
+        if state.incarnation != Some(welcome.incarnation) {
+            return Err(Status::aborted("the peer was launched anew"));
+        }
+        state.taken = 0;
+        drop(state);
+        self.confirm(answer.confirmed);
+        Ok(())
+    }
+
+    async fn exchange_packets(
+        &self,
+        mut answers: Streaming<LinkAnswer>,
+        packets: &mpsc::Sender<LinkPacket>,
+        events: &Events,
+    ) -> Result<(), Status> {
+        let bound = self.lock().incarnation;
+        let mut ready: VecDeque<LinkPacket> = VecDeque::new();
+        loop {
+            if ready.is_empty()
+                && let Some(next) = self.next_packets()
+            {
+                ready.extend(next);
+            }
+            tokio::select! {
+                biased;
+                answer = answers.message() => {
+                    let Some(answer) = answer? else { return Ok(()) };
+                    if let Some(refusal) = answer.welcome.and_then(|welcome| welcome.refusal) {
+                        if refusal.is_fenced {
+                            events.send(Event::Fenced(refusal.message.clone()));
+                        }
+                        return Err(Status::failed_precondition(refusal.message));
+                    }
+                    if self.lock().incarnation != bound {
+                        return Err(Status::aborted("the peer was launched anew"));
+                    }
+                    self.confirm(answer.confirmed);
+                }
+                permit = packets.reserve(), if !ready.is_empty() => match (permit, ready.pop_front()) {
+                    (Ok(permit), Some(packet)) => permit.send(packet),
+                    _ => return Ok(()),
+                },
+                () = self.wake.notified(), if ready.is_empty() => {
+                    let state = self.lock();
+                    if state.is_closed || state.incarnation != bound {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn pieces(first: u64, bytes: &Bytes) -> Vec<LinkPacket> {
+    let count = bytes.len().div_ceil(LONGEST_PACKET);
+    let piece = |at: usize| {
+        let end = ((at + 1) * LONGEST_PACKET).min(bytes.len());
+        let frames = vec![bytes.slice(at * LONGEST_PACKET..end)];
+        LinkPacket { hello: None, first, frames, is_piece: at + 1 < count }
+    };
+    (0..count).map(piece).collect()
+}
+
+/// Where a peer is to be found.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Its host and its slot's port.
+    pub(super) address: String,
+    /// Its supervisor's, who knows if it is not there.
+    pub(super) supervisor: String,
+    pub(super) request: LocateRequest,
+}
+
+impl Place {
+    async fn located(&self) -> Result<String, Status> {
+        let ask = async {
+            let mut supervisor = SupervisorClient::new(connect(&self.supervisor).await?);
+            Ok::<_, Status>(supervisor.locate(self.request.clone()).await?.into_inner().address)
+        };
+        match timeout(Duration::from_secs(1), ask).await {
+            Ok(Ok(address)) if !address.is_empty() => Ok(address),
+            // The address that it should have is the best guess.
+            _ => Ok(self.address.clone()),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Following a new plan: which workers come and go, which tasks start here, which doors lead elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use galerna_protocol::{LinkRefusal, Order, WorkerId, WorkerPlan};
+use galerna_topology_api::TaskId;
+use tokio::sync::mpsc;
+
+use super::{Leave, Running, Steward};
+use crate::cluster::view::View;
+use crate::crew::{Inbox, Launch, component_of, sources_of, spout_tasks_of, tasks_of};
+use crate::exchange::Way;
+use crate::link::{Frame, Link};
+use crate::message::{Control, Message};
+use crate::panics::{Panic, guarded};
+use crate::wire;
+
+/// Frames that may not have arrived, by the task that they are for.
+type Again = BTreeMap<TaskId, Vec<Frame>>;
+
+impl Steward {
+    /// Follows a plan, if it is newer than the one that is followed.
+    pub(super) fn follow(&mut self, plan: WorkerPlan) -> Result<(), Leave> {
+        if self.view.as_ref().is_some_and(|view| plan.version <= view.plan.version) {
+            return Ok(());
+        }
+        let order = plan.order();
+        let view = View::new(plan.clone());
+        if !view.workers.contains_key(&self.me.id) {
+            return Err(Leave::Fenced(format!("{} is not part of generation {}", self.me.id, view.generation())));
+        }
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        let is_new = self.view.as_ref().is_none_or(|known| known.generation() != view.generation());
+        if is_new {
+            tracing::info!(generation = view.generation(), workers = view.workers.len(), "following a new assignment");
+        }
+        self.view = Some(view);
+        if is_new {
+            self.apply()?;
+        }
+        self.obey(order);
+        Ok(())
+    }
+
+    /// Obeys what is wanted of the topology.
+    fn obey(&mut self, order: Order) {
+        let before = std::mem::replace(&mut self.order, order);
+        let control = match order {
+            _ if before == order => return,
+            Order::Run => Control::Activate,
+            Order::Pause => Control::Deactivate,
+            Order::Drain => Control::Drain,
+            Order::Exit | Order::Unspecified => return,
+        };
+        spout_tasks_of(&self.crew.topology).for_each(|spout| self.send(spout, control));
+    }
+
+    /// Makes what runs be what the plan says.
+    fn apply(&mut self) -> Result<(), Leave> {
+        let Some(view) = self.view.clone() else { return Ok(()) };
+        let new: Vec<&WorkerId> = view.workers.keys().filter(|id| **id != self.me.id).collect();
+        for id in new {
+            if !self.peers.contains_key(id) {
+                self.add_peer(id);
+            }
+        }
+        let (mut lost, mut targets) = (BTreeSet::new(), BTreeMap::new());
+        for task in tasks_of(&self.crew.topology) {
+            let Some(target) = self.place_of(&view, task) else { continue };
+            let known = self.ways.get(&task);
+            if known != Some(&target) {
+                if known.is_some() {
+                    lost.insert(task);
+                }
+                targets.insert(task, target);
+            }
+        }
+        // Before the links to those that are gone are closed: what they have not confirmed is sent
+        // elsewhere.
+        let again = self.unconfirmed_by_task(&lost);
+        self.crew.exchange.refill(|task| lost.contains(&task));
+        self.drop_tasks(&targets);
+        self.redirect(&view, targets, again)?;
+        self.drop_peers(&view);
+        self.note_lost(&lost);
+        self.go_on_moving()
+    }
+
+    /// The worker that runs a task now; nothing if the assignment leaves it out.
+    fn place_of(&self, view: &View, task: TaskId) -> Option<WorkerId> {
+        let owner = view.owner(task)?;
+        match view.leaver(task) {
+            Some(leaver) if !self.moves.is_released(task, view.generation()) => {
+                // Whoever took it over in an earlier generation keeps it.
+                let is_there = match *owner == self.me.id {
+                    true => self.running.contains_key(&task),
+                    false => self.ways.get(&task) == Some(owner),
+                };
+                Some(if is_there { owner.clone() } else { leaver.clone() })
+            }
+            _ => Some(owner.clone()),
+        }
+    }
+
+    fn unconfirmed_by_task(&self, lost: &BTreeSet<TaskId>) -> Again {
+        let mut again = Again::new();
+        for peer in self.peers.values() {
+            for frame in self.decoded(&peer.outgoing.unconfirmed(lost)) {
+                match &frame {
+                    Frame::Data { batch, .. } => again.entry(batch.target).or_default().push(frame),
+                    Frame::Marker { to, .. } => again.entry(*to).or_default().push(frame),
+                    _ => {}
+                }
+            }
+        }
+        again
+    }
+
+    pub(super) fn decoded(&self, frames: &[Bytes]) -> Vec<Frame> {
+        if frames.is_empty() {
+            return Vec::new();
+        }
+        let mut sources = sources_of(&self.crew.topology);
+        frames.iter().filter_map(|bytes| wire::decode(bytes, &mut sources).ok()).collect()
+    }
+
+    /// Ends tasks that run here and should not, without waiting: their time to drain is over.
+    fn drop_tasks(&mut self, targets: &BTreeMap<TaskId, WorkerId>) {
+        for (task, target) in targets {
+            if *target != self.me.id
+                && let Some(running) = self.running.remove(task)
+            {
+                tracing::warn!(task, "ended without draining: it runs at {target} now");
+                running.abort.abort();
+                self.lanes.ended(*task);
+                self.tallies.ended(*task);
+            }
+        }
+    }
+
+    /// Ends links to workers that are gone.
+    fn drop_peers(&mut self, view: &View) {
+        let gone: Vec<WorkerId> = self.peers.keys().filter(|id| !view.workers.contains_key(*id)).cloned().collect();
+        for id in gone {
+            if let Some(peer) = self.peers.remove(&id) {
+                let message = format!("{id} is not part of generation {}", view.generation());
+                peer.inbound.close(LinkRefusal { is_fenced: true, message });
+                peer.outgoing.close();
+                peer.link.abort();
+                self.moves.forget(&id);
+            }
+        }
+    }
+
+    /// Opens doors to where tasks run now, and starts those that run here.
+    pub(super) fn redirect(
+        &mut self,
+        view: &View,
+        targets: BTreeMap<TaskId, WorkerId>,
+        mut again: Again,
+    ) -> Result<(), Leave> {
+        // All doors first: what starts finds its peers.
+        let mut starting = Vec::new();
+        for (task, target) in targets {
+            let way = if target == self.me.id {
+                match self.running.get(&task) {
+                    Some(running) => Way::Local(running.inbox.clone()),
+                    // It is to be released here, but this launch of the worker never ran it.
+                    None if self.is_leaving(task) => continue,
+                    None => {
+                        let (inbox, receiver) = mpsc::unbounded_channel();
+                        starting.push((task, inbox.clone(), receiver));
+                        Way::Local(inbox)
+                    }
+                }
+            } else {
+                let Some(peer) = self.peers.get(&target) else { continue };
+                let link: Arc<dyn Link> = peer.outgoing.clone();
+                Way::Link(link)
+            };
+            self.crew.exchange.open(task, way, again.remove(&task).unwrap_or_default());
+            self.ways.insert(task, target);
+        }
+        for (task, inbox, receiver) in starting {
+            self.start(view, task, inbox, receiver)?;
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        view: &View,
+        task: TaskId,
+        inbox: Inbox,
+        receiver: mpsc::UnboundedReceiver<Message>,
+    ) -> Result<(), Leave> {
+        let Some((component, executor)) = component_of(&self.crew.topology, task).cloned().zip(view.executor(task))
+        else {
+            return Err(Leave::Failed(format!("task {task} belongs to no executor")));
+        };
+        // Unique for each launch of a task: a restart has another incarnation, a move another generation.
+        let (generation, incarnation) = (view.generation(), self.me.incarnation);
+        let launch = Launch {
+            number: ((generation as u32 & 0xffff) << 16) | (incarnation as u32 & 0xffff),
+            incarnation: (generation << 32) | (incarnation & 0xffff_ffff),
+        };
+        let control = match view.plan.order() {
+            Order::Pause => Some(Control::Deactivate),
+            Order::Drain => Some(Control::Drain),
+            _ => None,
+        };
+        if let Some(control) = control.filter(|_| component.is_spout()) {
+            let _ = inbox.send(Message::Control(control));
+        }
+        let has_own_thread = executor.count() == 1;
+        let ready = guarded(|| self.crew.task(&component, task, launch, has_own_thread, receiver))
+            .map_err(|Panic(message)| Leave::Failed(format!("a custom grouping of `{}` {message}", component.id)))?;
+        let name = format!("galerna-{}", component.id);
+        let abort = self
+            .lanes
+            .spawn(task, executor, &name, ready.future)
+            .map_err(|error| Leave::Failed(format!("cannot start a thread: {error}")))?;
+        self.tallies.started(task, ready.stats);
+        let started_unix_ms = self.crew.run.wall_clock.now().as_nanos() / 1_000_000;
+        self.running.insert(task, Running { inbox, started_unix_ms, parked: None, abort });
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! Tasks that move while everything is healthy, without losing or replaying anything.
+//!
+//! Spouts go first: they stop emitting and are released when their trees are settled. Then every
+//! worker holds back what it has for the bolts that move, and says so over its links, behind
+//! everything it has sent before. When a bolt's worker has heard that of all workers, nothing more
+//! can come: the bolt settles what it has, and is released. Its worker tells all others, and what
+//! was held back goes to the new place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use galerna_protocol::WorkerId;
+use galerna_topology_api::TaskId;
+
+use super::{Leave, Steward};
+use crate::cluster::view::View;
+use crate::crew::component_of;
+use crate::link::{Frame, Link};
+use crate::message::Control;
+
+/// What is known of tasks that move.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    /// Who sends nothing more to a task, and since which generation.
+    holders: BTreeMap<TaskId, (u64, BTreeSet<WorkerId>)>,
+    /// In which generation a task was released last.
+    released: BTreeMap<TaskId, u64>,
+    /// In which generation this worker holds back what it has for a task.
+    held_here: BTreeMap<TaskId, u64>,
+    /// In which generation a task of this worker was told to let go.
+    ordered: BTreeMap<TaskId, u64>,
+}
+
+impl Moves {
+    /// A worker sends nothing more to a task.
+    pub(super) fn held(&mut self, task: TaskId, generation: u64, by: WorkerId) {
+        let known = self.holders.entry(task).or_insert_with(|| (generation, BTreeSet::new()));
+        if generation > known.0 {
+            *known = (generation, BTreeSet::new());
+        }
+        if generation == known.0 {
+            known.1.insert(by);
+        }
+    }
+
+    pub(super) fn is_released(&self, task: TaskId, generation: u64) -> bool {
+        self.released.get(&task) == Some(&generation)
+    }
+
+    /// A worker is gone.
+    pub(super) fn forget(&mut self, worker: &WorkerId) {
+        for (_, holders) in self.holders.values_mut() {
+            holders.remove(worker);
+        }
+    }
+
+    fn are_all_holding<'a>(
+        &self,
+        task: TaskId,
+        generation: u64,
+        mut workers: impl Iterator<Item = &'a WorkerId>,
+    ) -> bool {
+        let holders = self.holders.get(&task).filter(|(of, _)| *of == generation);
+        workers.all(|worker| holders.is_some_and(|(_, holders)| holders.contains(worker)))
+    }
+}
+
+impl Steward {
+    /// Whether this worker is to release a task.
+    pub(super) fn is_leaving(&self, task: TaskId) -> bool {
+        let Some(view) = &self.view else { return false };
+        view.leaver(task) == Some(&self.me.id) && !self.moves.is_released(task, view.generation())
+    }
+
+    /// Whether everything runs where the assignment says.
+    pub(super) fn is_settled(&self) -> bool {
+        let Some(view) = &self.view else { return false };
+        let generation = view.generation();
+        let own = view.workers.get(&self.me.id).map(|worker| worker.executors.as_slice()).unwrap_or_default();
+        view.moving().all(|(task, _)| self.moves.is_released(task, generation))
+            && own.iter().flat_map(|executor| executor.tasks()).all(|task| self.running.contains_key(&task))
+    }
+
+    /// Does what can be done now for tasks that move.
+    pub(super) fn go_on_moving(&mut self) -> Result<(), Leave> {
+        let Some(view) = self.view.clone() else { return Ok(()) };
+        let generation = view.generation();
+        let topology = &self.crew.topology;
+        let is_spout = |task| component_of(topology, task).is_some_and(|component| component.is_spout());
+        let open: Vec<(TaskId, WorkerId, bool)> = view
+            .moving()
+            .filter(|(task, _)| !self.moves.is_released(*task, generation))
+            .map(|(task, from)| (task, from.clone(), is_spout(task)))
+            .collect();
+        let has_spouts = open.iter().any(|(_, _, is_spout)| *is_spout);
+        for (task, from, is_spout) in open {
+            if is_spout != has_spouts {
+                continue;
+            }
+            if !is_spout {
+                self.hold(task, &from, generation);
+            }
+            if from != self.me.id {
+                continue;
+            }
+            if !self.running.contains_key(&task) {
+                self.announce_release(task)?;
+            } else if (is_spout || self.moves.are_all_holding(task, generation, view.workers.keys()))
+                && self.moves.ordered.insert(task, generation) != Some(generation)
+            {
+                self.send(task, Control::Release);
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds back what this worker has for a task, and tells the worker that runs it.
+    fn hold(&mut self, task: TaskId, from: &WorkerId, generation: u64) {
+        if self.moves.held_here.insert(task, generation) == Some(generation) {
+            return;
+        }
+        let Some(door) = self.crew.exchange.door(task) else { return };
+        match self.peers.get(from) {
+            Some(peer) => door.hold(|| peer.outgoing.send(Frame::Hold { task, generation })),
+            None => door.hold(|| {}),
+        }
+        if *from == self.me.id {
+            self.moves.held(task, generation, self.me.id.clone());
+        }
+    }
+
+    /// A task of this worker has let go: tells everyone.
+    pub(super) fn announce_release(&mut self, task: TaskId) -> Result<(), Leave> {
+        let Some(generation) = self.view.as_ref().map(View::generation) else { return Ok(()) };
+        for peer in self.peers.values() {
+            peer.outgoing.send(Frame::Released { task, generation });
+        }
+        self.released(task, generation)
+    }
+
+    /// Tells a launch of a peer that has just come what was released before.
+    pub(super) fn tell_releases_to(&self, id: &WorkerId) {
+        let (Some(view), Some(peer)) = (&self.view, self.peers.get(id)) else { return };
+        let generation = view.generation();
+        for (task, from) in view.moving() {
+            if *from == self.me.id && self.moves.is_released(task, generation) {
+                peer.outgoing.send(Frame::Released { task, generation });
+            }
+        }
+    }
+
+    /// A task was released: it goes on at its new place.
+    pub(super) fn released(&mut self, task: TaskId, generation: u64) -> Result<(), Leave> {
+        let known = self.moves.released.entry(task).or_default();
+        *known = generation.max(*known);
+        let Some(view) = self.view.clone() else { return Ok(()) };
+        if generation == view.generation()
+            && view.leaver(task).is_some()
+            && let Some(owner) = view.owner(task)
+        {
+            self.redirect(&view, BTreeMap::from([(task, owner.clone())]), BTreeMap::new())?;
+        }
+        self.go_on_moving()
+    }
+}

@@ -1,0 +1,274 @@
+//! How the tasks of one worker reach all tasks of the topology, wherever those run, and what comes
+//! in over links.
+//!
+//! There is a [`Door`] for each task. Whoever sends to a task sends through its door, which knows
+//! the way: into the inbox of a task of this worker, over a link, or into a queue while the task
+//! moves. So a task can move without those who send to it noticing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use galerna_topology_api::TaskId;
+use tokio::sync::mpsc;
+
+use crate::credit::Credit;
+use crate::edges::Marker;
+use crate::link::{Frame, Link};
+use crate::message::{CreditReturn, Delivery, Message};
+
+/// The way to a task.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// Nowhere yet: messages wait, in order. Bounded as a task's inbox is.
+    Held(VecDeque<Message>),
+    /// Into the inbox of a task of this worker. Unbounded in itself: tuples are bounded by credits,
+    /// acks by open trees, markers by edges.
+    Local(mpsc::UnboundedSender<Message>),
+    /// Over a link to the worker that runs it.
+    Link(Arc<dyn Link>),
+}
+
+/// The way into one task, for the tasks of this worker.
+#[derive(Debug)]
+pub(crate) struct Door {
+    task: TaskId,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    way: Way,
+    /// The task's inbox, if it runs in this worker.
+    inbox: Option<mpsc::UnboundedSender<Message>>,
+    /// What was said last about the edges from this worker's tasks, if nothing followed.
+    marks: BTreeMap<TaskId, Marker>,
+    /// What came over links before the task was here.
+    early: VecDeque<Message>,
+}
+
+impl Door {
+    fn new(task: TaskId) -> Self {
+        let way = Way::Held(VecDeque::new());
+        Self { task, inner: Mutex::new(Inner { way, inbox: None, marks: BTreeMap::new(), early: VecDeque::new() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a message. A task that has ended needs none.
+    pub(crate) fn send(&self, message: Message) {
+        let mut inner = self.lock();
+        match &message {
+            Message::Marker { from, marker } => {
+                inner.marks.insert(*from, *marker);
+            }
+            Message::Data(delivery) if !inner.marks.is_empty() => {
+                inner.marks.remove(&delivery.batch.source.task);
+            }
+            _ => {}
+        }
+        inner.way.send(self.task, message);
+    }
+
+    /// Takes in what came over a link; it waits if the task is not here yet.
+    fn deliver(&self, message: Message) {
+        let mut inner = self.lock();
+        match (&inner.inbox, &message) {
+            (Some(inbox), _) => {
+                let _ = inbox.send(message);
+            }
+            // They are for a launch of the spout that is gone.
+            (_, Message::Acks(_)) => {}
+            _ => inner.early.push_back(message),
+        }
+    }
+
+    /// Holds back what is sent from now on; `then` runs before anything else can be sent.
+    pub(crate) fn hold(&self, then: impl FnOnce()) {
+        let mut inner = self.lock();
+        if !matches!(inner.way, Way::Held(_)) {
+            inner.way = Way::Held(VecDeque::new());
+        }
+        then();
+    }
+
+    /// Sends another way from now on: first what is in `again`, then what was held back, then what is
+    /// known of the edges, since whoever is there now has not heard of it.
+    fn open(&self, way: Way, again: Vec<Message>) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        inner.inbox = match &way {
+            Way::Local(inbox) => {
+                for message in inner.early.drain(..) {
+                    let _ = inbox.send(message);
+                }
+                Some(inbox.clone())
+            }
+            Way::Link(_) | Way::Held(_) => {
+                inner.early.clear();
+                None
+            }
+        };
+        let before = std::mem::replace(&mut inner.way, way);
+        again.into_iter().for_each(|message| inner.way.send(self.task, message));
+        if let Way::Held(held) = before {
+            held.into_iter().for_each(|message| inner.way.send(self.task, message));
+        }
+        for (from, marker) in &inner.marks {
+            inner.way.send(self.task, Message::Marker { from: *from, marker: *marker });
+        }
+    }
+
+    /// Tells what is known of the edges again: whoever is there now is new.
+    pub(crate) fn tell_marks(&self) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        for (from, marker) in &inner.marks {
+            inner.way.send(self.task, Message::Marker { from: *from, marker: *marker });
+        }
+    }
+
+    /// Whether the task runs in this worker.
+    pub(crate) fn is_local(&self) -> bool {
+        self.lock().inbox.is_some()
+    }
+
+    /// Has what is sent to a task of this worker take a link all the same.
+    pub(crate) fn detour(&self, link: Arc<dyn Link>) {
+        self.lock().way = Way::Link(link);
+    }
+}
+
+impl Way {
+    fn send(&mut self, to: TaskId, message: Message) {
+        match self {
+            Self::Held(held) => held.push_back(message),
+            Self::Local(inbox) => {
+                let _ = inbox.send(message);
+            }
+            Self::Link(link) => {
+                if let Some(frame) = Frame::from_message(to, message) {
+                    link.send(frame);
+                }
+            }
+        }
+    }
+}
+
+/// All doors of one worker, and the credits of its tasks.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    doors: BTreeMap<TaskId, Arc<Door>>,
+    /// By the tasks that send and receive, with the launch of the sender.
+    credits: Mutex<BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>>,
+    /// Grows when a task comes or goes.
+    locality: AtomicU64,
+}
+
+impl Exchange {
+    /// Doors to these tasks, all held until they are opened.
+    pub(crate) fn new(tasks: impl IntoIterator<Item = TaskId>) -> Self {
+        let doors = tasks.into_iter().map(|task| (task, Arc::new(Door::new(task)))).collect();
+        Self { doors, credits: Mutex::default(), locality: AtomicU64::new(0) }
+    }
+
+    /// The way into a task of this topology.
+    pub(crate) fn door(&self, task: TaskId) -> Option<&Arc<Door>> {
+        self.doors.get(&task)
+    }
+
+    /// Whether a task runs in this worker.
+    pub(crate) fn is_local(&self, task: TaskId) -> bool {
+        self.door(task).is_some_and(|door| door.is_local())
+    }
+
+    /// Grows whenever a task comes to this worker or leaves it.
+    pub(crate) fn locality(&self) -> u64 {
+        self.locality.load(Ordering::Relaxed)
+    }
+
+    /// Opens a task's door to another way. `again` is what was sent the way before and may not have
+    /// arrived.
+    pub(crate) fn open(&self, task: TaskId, way: Way, again: Vec<Frame>) {
+        let Some(door) = self.door(task) else { return };
+        let again = again.into_iter().filter_map(|frame| self.message_again(frame)).collect();
+        door.open(way, again);
+        self.locality.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A frame that one of this worker's tasks has sent, as the message that it was made of.
+    fn message_again(&self, frame: Frame) -> Option<Message> {
+        Some(match frame {
+            Frame::Data { batch, weight } => {
+                let credit = self.credit_of(batch.source.task, batch.target)?;
+                credit.take(weight);
+                Message::Data(Delivery { batch, weight, credit: CreditReturn::Local(credit) })
+            }
+            Frame::Marker { from, marker, .. } => Message::Marker { from, marker },
+            Frame::Acks(batch) => Message::Acks(batch),
+            Frame::Credit { .. } | Frame::Hold { .. } | Frame::Released { .. } => return None,
+        })
+    }
+
+    /// A frame that was sent before is sent again to a launch that has not heard of it.
+    pub(crate) fn take_again(&self, frame: &Frame) {
+        if let Frame::Data { batch, weight } = frame
+            && let Some(credit) = self.credit_of(batch.source.task, batch.target)
+        {
+            credit.take(*weight);
+        }
+    }
+
+    fn credits(&self) -> MutexGuard<'_, BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>> {
+        self.credits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn credit_of(&self, from: TaskId, to: TaskId) -> Option<Arc<Credit>> {
+        self.credits().get(&(from, to)).map(|(_, credit)| credit.clone())
+    }
+
+    /// A full credit for what a launch of the task `from` sends to `to`.
+    pub(crate) fn new_credit(&self, from: TaskId, launch: u32, to: TaskId) -> Arc<Credit> {
+        let credit = Arc::new(Credit::default());
+        self.credits().insert((from, to), (launch, credit.clone()));
+        credit
+    }
+
+    /// Gives back all credit towards tasks that are lost: nobody else will.
+    pub(crate) fn refill(&self, is_lost: impl Fn(TaskId) -> bool) {
+        for ((_, to), (_, credit)) in self.credits().iter() {
+            if is_lost(*to) {
+                credit.refill();
+            }
+        }
+    }
+
+    /// Takes in a frame that has come over a link; what goes back takes the link `back`.
+    pub(crate) fn deliver(&self, frame: Frame, back: &Arc<dyn Link>) {
+        let (to, message) = match frame {
+            Frame::Data { batch, weight } => {
+                let to = batch.target;
+                let (from, launch) = (batch.source.task, batch.source.incarnation);
+                let credit = CreditReturn::Link { link: back.clone(), from, launch, to };
+                (to, Message::Data(Delivery { batch, weight, credit }))
+            }
+            Frame::Marker { from, to, marker } => (to, Message::Marker { from, marker }),
+            Frame::Acks(batch) => (batch.spout, Message::Acks(batch)),
+            Frame::Credit { from, launch, to, weight } => {
+                if let Some((of, credit)) = self.credits().get(&(from, to))
+                    && *of == launch
+                {
+                    credit.give_back(weight);
+                }
+                return;
+            }
+            // They concern the worker as a whole.
+            Frame::Hold { .. } | Frame::Released { .. } => return,
+        };
+        if let Some(door) = self.door(to) {
+            door.deliver(message);
+        }
+    }
+}
