@@ -5,6 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// How many conditions, and how many operations, a transaction may have: etcd's own limit.
+pub const MOST_OPERATIONS: usize = 128;
+
+/// How many bytes of keys and values a transaction may set: a little less than etcd's limit for a
+/// request.
+pub const LONGEST_TRANSACTION: usize = 1400 * 1024;
+
+/// How many events wait for whoever watches; then the store holds further ones back.
+pub(crate) const WATCH_QUEUE: usize = 64;
 
 /// The store's own count of changes: grows with each of them.
 pub type Revision = i64;
@@ -119,6 +130,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whose change it is.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Deleted { key, .. } => key,
+        }
+    }
+}
+
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -129,7 +150,7 @@ pub enum Event {
     Changes(Vec<Change>),
     /// The store cannot be reached: what was told may be out of date. Watching goes on by itself.
     Disconnected,
-    /// It can be reached again, and what was told is up to date.
+    /// It can be reached again, and what was told is up to date. Follows a `Disconnected` only.
     Connected,
 }
 
@@ -157,6 +178,9 @@ pub struct Lease {
     pub ttl: Duration,
     /// Turns true once it is known to have ended in the store, with all its keys: take a new one.
     pub lost: watch::Receiver<bool>,
+    /// Until when it surely lives, by our own clock: its ttl after the latest sign of life that the
+    /// store has answered was sent. Later it may still live, and this may grow again.
+    pub alive_until: watch::Receiver<Instant>,
     pub(crate) _guard: WatchGuard,
 }
 
@@ -171,6 +195,14 @@ pub enum StoreError {
     /// It refuses, for example because of a wrong password. Trying again cannot help.
     #[error("the store refuses: {0}")]
     Refused(String),
+    /// What stands under the key is not what was expected.
+    #[error("what stands under `{key}` in the store cannot be read: {source}")]
+    Malformed {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
 }
 
 /// The store. All keys are whole paths, made by [`keys`](crate::keys).
