@@ -6,16 +6,24 @@
 
 pub mod clock;
 mod election;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod json;
 pub mod keys;
+mod limits;
 mod memory;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use clock::UnixClock;
 pub use election::{Election, Leadership, Standing};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdOptionsError, EtcdStore};
 pub use json::{get_json, list_json};
+pub use limits::{LONGEST_TRANSACTION, MOST_OPERATIONS};
 pub use memory::MemoryStore;
 pub use store::{
-    Change, Condition, Entry, Event, LONGEST_TRANSACTION, Lease, LeaseId, Listing, MOST_OPERATIONS, Operation,
-    Revision, Store, StoreError, Transaction, Watch,
+    Change, Condition, Entry, Event, Lease, LeaseId, Listing, Operation, Revision, Store, StoreError, Transaction,
+    Watch,
 };

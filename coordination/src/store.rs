@@ -7,13 +7,6 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// How many conditions, and how many operations, a transaction may have: etcd's own limit.
-pub const MOST_OPERATIONS: usize = 128;
-
-/// How many bytes of keys and values a transaction may set: a little less than etcd's limit for a
-/// request.
-pub const LONGEST_TRANSACTION: usize = 1400 * 1024;
-
 /// How many events wait for whoever watches; then the store holds further ones back.
 pub(crate) const WATCH_QUEUE: usize = 64;
 
@@ -136,6 +129,14 @@ impl Change {
         match self {
             Self::Put(entry) => &entry.key,
             Self::Deleted { key, .. } => key,
+        }
+    }
+
+    /// When it was made.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.modified,
+            Self::Deleted { revision, .. } => *revision,
         }
     }
 }

@@ -1,15 +1,13 @@
 //! What the store in memory holds, and how a transaction changes it. It knows no waiting: the time
 //! comes in.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::{
-    Change, Condition, Entry, LONGEST_TRANSACTION, LeaseId, Listing, MOST_OPERATIONS, Operation, Revision, StoreError,
-    Transaction,
-};
+use crate::limits::check;
+use crate::store::{Change, Condition, Entry, LeaseId, Listing, Operation, Revision, StoreError, Transaction};
 
 /// How many revisions a watch may lag behind before it gets a snapshot instead.
 const LONGEST_HISTORY: usize = 1000;
@@ -79,7 +77,7 @@ impl State {
     }
 
     pub(super) fn commit(&mut self, transaction: &Transaction) -> Result<Option<Revision>, StoreError> {
-        check_limits(transaction)?;
+        check(transaction)?;
         if !transaction.conditions.iter().all(|condition| self.holds(condition)) {
             return Ok(None);
         }
@@ -198,39 +196,4 @@ fn put(
 
 fn delete(entries: &mut BTreeMap<String, Stored>, revision: Revision, key: &str) -> Option<Change> {
     entries.remove(key).map(|_| Change::Deleted { key: key.to_owned(), revision })
-}
-
-/// Refuses what etcd would refuse as well, so that nothing works in memory alone.
-fn check_limits(transaction: &Transaction) -> Result<(), StoreError> {
-    let refused = |message: String| Err(StoreError::Refused(message));
-    let most = transaction.conditions.len().max(transaction.operations.len());
-    if most > MOST_OPERATIONS {
-        return refused(format!("a transaction has {most} parts; at most {MOST_OPERATIONS} are accepted"));
-    }
-    let (mut put_keys, mut deleted_keys, mut length) = (BTreeSet::new(), BTreeSet::new(), 0);
-    for operation in &transaction.operations {
-        let key = match operation {
-            Operation::Put { key, value, .. } => {
-                length += key.len() + value.len();
-                if !put_keys.insert(key) {
-                    return refused(format!("a transaction sets `{key}` twice"));
-                }
-                key
-            }
-            Operation::Delete(key) => {
-                deleted_keys.insert(key);
-                key
-            }
-        };
-        if key.is_empty() {
-            return refused("a key is empty".into());
-        }
-    }
-    if let Some(key) = put_keys.intersection(&deleted_keys).next() {
-        return refused(format!("a transaction sets and deletes `{key}`"));
-    }
-    if length > LONGEST_TRANSACTION {
-        return refused(format!("a transaction has {length} bytes; at most {LONGEST_TRANSACTION} are accepted"));
-    }
-    Ok(())
 }
