@@ -1,6 +1,7 @@
 //! The connection to whichever member of etcd answers: made when needed, given up when it fails, with
 //! bounded time for all of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, Error};
@@ -26,9 +27,11 @@ pub(super) enum Repeat {
 pub(super) struct Connection {
     options: EtcdOptions,
     slot: Mutex<Slot>,
+    /// The number of the latest client that had an answer.
+    proven: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     /// Which endpoint is used.
     endpoint: usize,
@@ -48,7 +51,7 @@ impl std::fmt::Debug for DebugClient {
 
 impl Connection {
     pub(super) fn new(options: EtcdOptions) -> Self {
-        Self { options, slot: Mutex::default() }
+        Self { options, slot: Mutex::new(Slot { endpoint: 0, number: 1, client: None }), proven: AtomicU64::new(0) }
     }
 
     /// Makes a call, in bounded time. Another endpoint is tried where that is allowed.
@@ -56,14 +59,28 @@ impl Connection {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let attempts = match repeat {
-            // Once more than there are endpoints: the connection may be one that has just broken.
-            Repeat::IfUnavailable => self.options.endpoints.len() + 1,
-            Repeat::Never => 1,
-        };
         let deadline = Instant::now() + LONGEST_CALL;
+        if repeat == Repeat::Never {
+            // What is not repeated should not be what finds out that a member is dead.
+            if self.slot.lock().await.number != self.proven.load(Ordering::Relaxed) {
+                let probe = |client: Client| async move { client.kv_client().get("\0", None).await };
+                if let Err(error @ StoreError::Unavailable(_)) = self.attempts(deadline, probe).await {
+                    return Err(error);
+                }
+            }
+            return self.attempt(deadline.saturating_duration_since(Instant::now()), make).await;
+        }
+        self.attempts(deadline, make).await
+    }
+
+    /// Makes a call until it has an answer: once more than there are endpoints, because the connection
+    /// may be one that has just broken.
+    async fn attempts<T, F>(&self, deadline: Instant, make: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let mut last = StoreError::Unavailable(format!("no answer within {LONGEST_CALL:?}"));
-        for left in (1..=attempts).rev() {
+        for left in (1..=self.options.endpoints.len() + 1).rev() {
             let now = Instant::now();
             if now >= deadline {
                 break;
@@ -96,7 +113,10 @@ impl Connection {
             }
         });
         let error = match answer.await {
-            Ok(Ok(value)) => return Ok(value),
+            Ok(Ok(value)) => {
+                self.proven.store(number, Ordering::Relaxed);
+                return Ok(value);
+            }
             Ok(Err(error)) => store_error(&error),
             Err(_) => StoreError::Unavailable(format!("no answer within {share:?}")),
         };
@@ -115,7 +135,7 @@ impl Connection {
             }
             let endpoint = &self.options.endpoints[slot.endpoint % self.options.endpoints.len()];
             let options = self.options.connect_options().map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            match timeout(share, Client::connect([endpoint], Some(options))).await {
+            match timeout(share * 3 / 4, Client::connect([endpoint], Some(options))).await {
                 Ok(Ok(client)) => {
                     slot.client = Some(DebugClient(client.clone()));
                     Ok((slot.number, client))

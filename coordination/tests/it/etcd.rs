@@ -170,6 +170,8 @@ async fn store_works_as_soon_as_etcd_is_there_and_passes_over_a_dead_member() {
     server.restart().await.unwrap();
     assert!(matches!(next(&mut watch).await, Event::Snapshot(_)));
     assert_eq!(next(&mut watch).await, Event::Connected);
+    let fresh = store_at(&["http://127.0.0.1:1", &server.url()]);
+    fresh.commit(put("/first", "")).await.unwrap().unwrap();
     for n in 0..10 {
         assert_eq!(store.get("/none").await.unwrap(), None);
         store.commit(put("/n", &n.to_string())).await.unwrap().unwrap();
