@@ -4,9 +4,25 @@
 //! Two implementations answer alike: [`MemoryStore`] for tests and `galerna dev`, and etcd behind
 //! the feature of that name. Workers know nothing of it.
 
+pub mod clock;
+mod election;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod json;
 pub mod keys;
+mod limits;
+mod memory;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
+pub use clock::UnixClock;
+pub use election::{Election, Leadership, Standing};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdOptionsError, EtcdStore};
+pub use json::{get_json, list_json};
+pub use limits::{LONGEST_TRANSACTION, MOST_OPERATIONS};
+pub use memory::MemoryStore;
 pub use store::{
     Change, Condition, Entry, Event, Lease, LeaseId, Listing, Operation, Revision, Store, StoreError, Transaction,
     Watch,

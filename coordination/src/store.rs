@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// How many events wait for whoever watches; then the store holds further ones back.
+pub(crate) const WATCH_QUEUE: usize = 64;
 
 /// The store's own count of changes: grows with each of them.
 pub type Revision = i64;
@@ -119,6 +123,24 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whose change it is.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Deleted { key, .. } => key,
+        }
+    }
+
+    /// When it was made.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.modified,
+            Self::Deleted { revision, .. } => *revision,
+        }
+    }
+}
+
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -129,7 +151,7 @@ pub enum Event {
     Changes(Vec<Change>),
     /// The store cannot be reached: what was told may be out of date. Watching goes on by itself.
     Disconnected,
-    /// It can be reached again, and what was told is up to date.
+    /// It can be reached again, and what was told is up to date. Follows a `Disconnected` only.
     Connected,
 }
 
@@ -157,6 +179,9 @@ pub struct Lease {
     pub ttl: Duration,
     /// Turns true once it is known to have ended in the store, with all its keys: take a new one.
     pub lost: watch::Receiver<bool>,
+    /// Until when it surely lives, by our own clock: its ttl after the latest sign of life that the
+    /// store has answered was sent. Later it may still live, and this may grow again.
+    pub alive_until: watch::Receiver<Instant>,
     pub(crate) _guard: WatchGuard,
 }
 
@@ -171,6 +196,14 @@ pub enum StoreError {
     /// It refuses, for example because of a wrong password. Trying again cannot help.
     #[error("the store refuses: {0}")]
     Refused(String),
+    /// What stands under the key is not what was expected.
+    #[error("what stands under `{key}` in the store cannot be read: {source}")]
+    Malformed {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
 }
 
 /// The store. All keys are whole paths, made by [`keys`](crate::keys).
