@@ -3,10 +3,9 @@
 mod assignment;
 mod plan;
 mod view;
+mod wire;
 
-pub use assignment::{
-    Assignment, Handover, TaskRange, WorkerId, clear_handovers, clear_handovers_from, executors_of, is_handover_needed,
-};
+pub use assignment::{Assignment, Handover, clear_handovers, clear_handovers_from, executors_of, is_handover_needed};
 pub use plan::{Decision, Plan, TopologyPlan};
 pub use view::{ClusterView, ComponentView, SupervisorView, TopologyView};
 

@@ -2,32 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use galerna_protocol::{TaskRange, WorkerId};
 use galerna_topology_api::tasks_of_executors;
-
-/// A place for a worker.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId {
-    /// The id of the supervisor.
-    pub supervisor: String,
-    /// The number of its slot.
-    pub slot: u32,
-}
-
-/// The tasks of one executor, both ends included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskRange {
-    /// The first of them.
-    pub first: u32,
-    /// The last of them.
-    pub last: u32,
-}
-
-impl TaskRange {
-    /// How many they are.
-    pub fn count(self) -> u32 {
-        self.last - self.first + 1
-    }
-}
 
 /// Tasks that run elsewhere until their worker has released them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,9 +30,10 @@ pub struct Assignment {
 pub fn executors_of(first_task: u32, tasks: u32, executors: u32) -> Vec<TaskRange> {
     let mut first = first_task;
     let shares = tasks_of_executors(tasks, executors.max(1).min(tasks));
-    let range = |share| {
-        let range = TaskRange { first, last: first + share - 1 };
-        first += share;
+    let range = |share: u32| {
+        let next = first.saturating_add(share);
+        let range = TaskRange { first, last: next - 1 };
+        first = next;
         range
     };
     shares.into_iter().map(range).collect()
