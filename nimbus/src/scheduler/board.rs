@@ -1,7 +1,7 @@
 //! The room that is left on the supervisors while a plan is being made.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{ClusterView, SupervisorView};
 
@@ -85,6 +85,8 @@ type Rank = (usize, Reverse<usize>, usize);
 #[derive(Debug)]
 pub(super) struct Board<'a> {
     supervisors: Vec<Supervisor<'a>>,
+    /// Their places by id; never iterated. Every running worker is looked up here.
+    places: HashMap<&'a str, usize>,
     /// Those that take new work and have a free slot; none before `rank_all`.
     ranked: Option<BTreeSet<Rank>>,
 }
@@ -96,7 +98,8 @@ impl<'a> Board<'a> {
             let limit = Demand::new(supervisor.cpu, supervisor.memory_mb);
             Supervisor { id, view: supervisor, limit, slots: free.len(), free, load: 0, used: Demand::default() }
         });
-        Self { supervisors: supervisors.collect(), ranked: None }
+        let places = view.supervisors.keys().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+        Self { supervisors: supervisors.collect(), places, ranked: None }
     }
 
     /// Ranks the supervisors, once all that runs is on the board: from then on the order is kept.
@@ -105,7 +108,7 @@ impl<'a> Board<'a> {
     }
 
     pub(super) fn find(&self, id: &str) -> Option<usize> {
-        self.supervisors.binary_search_by(|supervisor| supervisor.id.cmp(id)).ok()
+        self.places.get(id).copied()
     }
 
     pub(super) fn supervisor(&self, at: usize) -> &Supervisor<'a> {

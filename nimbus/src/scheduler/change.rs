@@ -22,7 +22,7 @@ pub(super) fn next_assignment(placement: &Placement<'_>, board: &Board<'_>) -> O
     let held = placement.held.iter().map(|(supervisor, slot)| Placement::worker_id(board, *supervisor, *slot));
     let alive: BTreeSet<WorkerId> = held.collect();
     let handovers =
-        if placement.is_handing_over() { still_pending(old, &workers, &alive) } else { needed(old, &workers, &alive) };
+        if placement.is_handing_over { still_pending(old, &workers, &alive) } else { needed(old, &workers, &alive) };
     for handover in &handovers {
         workers.entry(handover.from.clone()).or_default();
     }

@@ -57,7 +57,7 @@ impl Components {
     }
 
     /// The component that all these tasks belong to.
-    pub(super) fn component_of(&self, range: TaskRange) -> Option<usize> {
+    fn component_of(&self, range: TaskRange) -> Option<usize> {
         let after = self.by_task.partition_point(|at| self.components[*at].first_task <= range.first);
         let at = self.by_task[after.checked_sub(1)?];
         let component = self.components[at];
@@ -103,19 +103,19 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    /// Marks the tasks of one component; false, and nothing done, if one of them was there before.
-    pub(super) fn cover(&mut self, components: &Components, range: TaskRange) -> bool {
-        let Some(component) = components.component_of(range).map(|at| components.components[at]) else {
-            return false;
-        };
+    /// Marks the tasks of an executor, and says whose they are; `None`, and nothing is marked, if they
+    /// are not all of one component, or one of them was there before.
+    pub(super) fn cover(&mut self, components: &Components, range: TaskRange) -> Option<usize> {
+        let at = components.component_of(range)?;
+        let component = &components.components[at];
         let first = component.offset + (range.first - component.first_task) as usize;
         let marks = &mut self.is_covered[first..first + range.count() as usize];
         if marks.contains(&true) {
-            return false;
+            return None;
         }
         marks.fill(true);
         self.covered += marks.len();
-        true
+        Some(at)
     }
 
     /// The tasks that were not met, with their components.

@@ -32,6 +32,8 @@ pub(super) fn place_homeless(placement: &mut Placement<'_>, board: &mut Board<'_
     let failing = placement.failing.iter().flat_map(|worker| &worker.executors);
     let mut moving: Vec<Executor> = placement.homeless.iter().chain(failing).copied().collect();
     moving.sort_by_key(|executor| executor.tasks.first);
+    // What was being handed over to a lost worker is best off where it came from.
+    let idle = placement.let_go(board);
     let left = placement.workers.len();
     let wanted = placement.wanted_workers(placement.executor_count() + moving.len());
     let room = room_for(placement, board, wanted.saturating_sub(left).min(moving.len()));
@@ -53,6 +55,7 @@ pub(super) fn place_homeless(placement: &mut Placement<'_>, board: &mut Board<'_
             Err(_) => {}
         }
     }
+    placement.hold(board, idle);
     placement.refusal = Some(refusal);
 }
 

@@ -4,7 +4,7 @@ use galerna_protocol::{TaskRange, WorkerId};
 
 use super::board::{Board, Demand};
 use super::components::Components;
-use super::{Assignment, TopologyView};
+use super::{Assignment, Handover, TopologyView};
 
 /// An executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,12 @@ pub(super) struct Worker {
     /// In no particular order.
     pub(super) executors: Vec<Executor>,
     pub(super) demand: Demand,
+}
+
+impl Worker {
+    fn runs(&self, task: u32) -> bool {
+        self.executors.iter().any(|executor| executor.tasks.tasks().contains(&task))
+    }
 }
 
 /// Why something has no place.
@@ -49,6 +55,8 @@ pub(super) struct Placement<'a> {
     pub(super) failing: Vec<Worker>,
     /// The slots that it holds on living supervisors since before this plan, ascending.
     pub(super) held: Vec<(usize, u32)>,
+    /// Whether tasks are on their way: until they have arrived, nothing else is moved.
+    pub(super) is_handing_over: bool,
     /// Whether its assignment has to be made anew.
     pub(super) is_changed: bool,
     /// Why `homeless` or `failing` stay what they are.
@@ -68,6 +76,7 @@ impl<'a> Placement<'a> {
             homeless: Vec::new(),
             failing: Vec::new(),
             held: Vec::new(),
+            is_handing_over: false,
             is_changed: false,
             refusal: None,
             rebalance_refusal: None,
@@ -83,8 +92,8 @@ impl<'a> Placement<'a> {
         for (id, ranges) in &assignment.workers {
             let place = board.find(&id.supervisor).filter(|at| board.take(*at, id.slot));
             let executor = |range: &TaskRange| {
-                let component = self.components.component_of(*range)?;
-                coverage.cover(&self.components, *range).then_some(Executor { tasks: *range, component })
+                let component = coverage.cover(&self.components, *range)?;
+                Some(Executor { tasks: *range, component })
             };
             let executors: Vec<Executor> = ranges.iter().filter_map(executor).collect();
             self.is_changed |= executors.len() != ranges.len();
@@ -108,15 +117,18 @@ impl<'a> Placement<'a> {
         self.homeless.extend(missing.into_iter().map(|(component, tasks)| Executor { tasks, component }));
         self.homeless.sort_by_key(|executor| executor.tasks.first);
         self.held.sort_unstable();
+        self.is_handing_over = assignment.handovers.iter().any(|handover| self.is_going_on(handover, board));
+    }
+
+    /// Whether both ends of a handover are alive.
+    pub(super) fn is_going_on(&self, handover: &Handover, board: &Board<'_>) -> bool {
+        let from = board.find(&handover.from.supervisor);
+        from.is_some_and(|from| self.holds(from, handover.from.slot))
+            && handover.tasks.iter().any(|task| self.workers.iter().any(|worker| worker.runs(*task)))
     }
 
     pub(super) fn demand(&self, executors: &[Executor]) -> Demand {
         self.components.demand(executors)
-    }
-
-    /// Whether tasks are on their way: until they have arrived, nothing else is moved.
-    pub(super) fn is_handing_over(&self) -> bool {
-        self.view.assignment.as_ref().is_some_and(|assignment| !assignment.handovers.is_empty())
     }
 
     /// Whether something of it has no place, or only a bad one.
@@ -128,7 +140,7 @@ impl<'a> Placement<'a> {
 
     /// Whether what runs may be moved for the sake of evenness.
     pub(super) fn is_movable(&self) -> bool {
-        !self.view.is_ending && !self.is_handing_over() && !self.is_waiting()
+        !self.view.is_ending && !self.is_handing_over && !self.is_waiting()
     }
 
     /// How many workers `executors` are to run on.
@@ -162,6 +174,32 @@ impl<'a> Placement<'a> {
         if !self.holds(worker.supervisor, worker.slot) {
             board.release(worker.supervisor, worker.slot);
         }
+    }
+
+    /// Gives back the slots of workers that run nothing and release nothing that still has to be moved.
+    pub(super) fn let_go(&mut self, board: &mut Board<'_>) -> Vec<(usize, u32)> {
+        let handovers = self.view.assignment.iter().flat_map(|assignment| &assignment.handovers);
+        let releasing: Vec<(usize, u32)> = handovers
+            .filter(|handover| self.is_going_on(handover, board))
+            .filter_map(|handover| Some((board.find(&handover.from.supervisor)?, handover.from.slot)))
+            .collect();
+        let running = || self.workers.iter().chain(&self.failing).map(|worker| (worker.supervisor, worker.slot));
+        let is_needed = |held: &(usize, u32)| releasing.contains(held) || running().any(|place| place == *held);
+        let (needed, idle): (Vec<_>, Vec<_>) = self.held.iter().copied().partition(is_needed);
+        self.held = needed;
+        for (supervisor, slot) in &idle {
+            board.release(*supervisor, *slot);
+        }
+        idle
+    }
+
+    /// Takes back what was let go.
+    pub(super) fn hold(&mut self, board: &mut Board<'_>, idle: Vec<(usize, u32)>) {
+        for (supervisor, slot) in &idle {
+            board.take(*supervisor, *slot);
+        }
+        self.held.extend(idle);
+        self.held.sort_unstable();
     }
 
     pub(super) fn worker_id(board: &Board<'_>, supervisor: usize, slot: u32) -> WorkerId {

@@ -1,6 +1,5 @@
 //! Says what a topology wants and does not get, why, and what would help.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::board::{Board, Demand};
@@ -44,7 +43,7 @@ pub(super) fn shortfall(placement: &Placement<'_>, board: &Board<'_>, totals: &T
         return Some(format!("is not rebalanced: {}", explain(1, refusal)));
     }
     let (now, wanted) = (placement.workers.len(), placement.wanted_workers(placement.executor_count()));
-    if now >= wanted || placement.is_handing_over() {
+    if now >= wanted || placement.is_handing_over {
         return None;
     }
     let has_room = board.ranked().any(|at| placement.may_use(board, at));
@@ -58,12 +57,12 @@ pub(super) fn shortfall(placement: &Placement<'_>, board: &Board<'_>, totals: &T
 /// What of a topology is lost or fails to start, and has to stay so.
 fn what_waits(placement: &Placement<'_>) -> String {
     if placement.homeless.is_empty() {
-        let places: BTreeSet<&str> = placement.view.avoid.iter().map(String::as_str).collect();
-        let places: Vec<&str> = places.into_iter().collect();
+        let places: Vec<&str> = placement.view.avoid.iter().map(String::as_str).collect();
         return format!(
-            "{} cannot be moved away from {}, where it failed to start",
+            "{} cannot be moved away from {}, where {} failed to start",
             counted(placement.failing.len(), "worker"),
-            places.join(", ")
+            places.join(", "),
+            if placement.failing.len() == 1 { "it" } else { "they" }
         );
     }
     format!("{} of lost workers cannot be placed anew", counted(placement.homeless.len(), "executor"))
