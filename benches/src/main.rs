@@ -1,4 +1,5 @@
-//! Measures the engine on four topologies, each beside the ceiling that a bare channel sets.
+//! Measures the engine on four topologies, each beside the ceiling that a bare channel sets; the
+//! scheduler; and how fast a test's cluster starts.
 //!
 //! The shapes are those that Storm's and Flink's harnesses measure: a constant into a null bolt, the
 //! same with an identity bolt between, words counted by key, and lines split into words.
@@ -6,6 +7,7 @@
 mod ceiling;
 mod measure;
 mod process;
+mod schedule;
 mod shapes;
 #[cfg(feature = "testing")]
 mod start;
@@ -30,6 +32,8 @@ enum Shape {
     LinesWordCount,
     /// Starts of a cluster in a test function (needs the feature `testing`).
     ClusterStart,
+    /// Plans of the scheduler for large clusters.
+    Schedule,
 }
 
 /// Measures the engine.
@@ -61,6 +65,9 @@ fn main() -> ExitCode {
     if arguments.shape == Shape::ClusterStart {
         return cluster_start();
     }
+    if arguments.shape == Shape::Schedule {
+        return schedule(arguments.output);
+    }
     match measure::measure(arguments.shape, arguments.acked, arguments.duration.0, began) {
         Ok(measured) => {
             print(&measured, arguments.output);
@@ -71,6 +78,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn schedule(output: Output) -> ExitCode {
+    match schedule::measure() {
+        Ok(figures) if output == Output::Json => println!("{}", json(&figures)),
+        Ok(figures) => schedule::print(&figures),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 #[cfg(feature = "testing")]
@@ -85,10 +104,13 @@ fn cluster_start() -> ExitCode {
     ExitCode::from(2)
 }
 
+fn json(figures: &impl serde::Serialize) -> String {
+    serde_json::to_string(figures).unwrap_or_else(|error| unreachable!("plain figures serialize: {error}"))
+}
+
 fn print(measured: &Measured, output: Output) {
-    let json = serde_json::to_string(measured).unwrap_or_else(|error| unreachable!("plain figures serialize: {error}"));
     match output {
-        Output::Json => println!("{json}"),
+        Output::Json => println!("{}", json(measured)),
         Output::Text => print_text(measured),
     }
 }

@@ -1,0 +1,6 @@
+//! Tables and properties of the scheduler.
+
+mod changes;
+mod new;
+mod properties;
+mod world;
