@@ -24,15 +24,18 @@ struct Seen {
     is_reported: bool,
 }
 
-/// Watches all tasks of a run, for as long as it is polled.
-pub(crate) async fn watch(run: Arc<RunShared>, tasks: Vec<(SmolStr, TaskId, Arc<TaskStats>)>) {
+/// A task, its component, and where it notes its calls.
+pub(crate) type Watched = (SmolStr, TaskId, Arc<TaskStats>);
+
+/// Watches the tasks that `tasks` answers each time, for as long as it is polled.
+pub(crate) async fn watch(run: Arc<RunShared>, tasks: impl Fn() -> Vec<Watched>) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen: BTreeMap<TaskId, Seen> = BTreeMap::new();
     loop {
         ticks.tick().await;
         let now = run.clock.now();
-        for (component, task, stats) in &tasks {
+        for (component, task, stats) in &tasks() {
             let Some((began, calls)) = stats.activity.running() else {
                 seen.remove(task);
                 continue;

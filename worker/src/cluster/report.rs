@@ -1,38 +1,51 @@
 //! What a worker tells of itself: counts of all tasks that it has run, latencies, errors.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galerna_protocol::{ComponentLatency, ErrorReport, HistogramReport, TaskReport, WorkerReport};
 use galerna_topology_api::{Histogram, TaskId};
+use smol_str::SmolStr;
 
 use crate::crew::{Crew, component_of};
 use crate::stats::TaskStats;
+use crate::watchdog::Watched;
 
 /// The counts of all tasks that run here, or did.
 #[derive(Debug, Default)]
 pub(super) struct Tallies {
-    current: BTreeMap<TaskId, Arc<TaskStats>>,
+    /// Shared with the watchdog.
+    current: Arc<Mutex<BTreeMap<TaskId, Watched>>>,
     /// Those of tasks that have ended here, perhaps several launches of one.
     past: Vec<(TaskId, Arc<TaskStats>)>,
 }
 
 impl Tallies {
-    pub(super) fn started(&mut self, task: TaskId, stats: Arc<TaskStats>) {
+    fn current(&self) -> MutexGuard<'_, BTreeMap<TaskId, Watched>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn started(&mut self, component: SmolStr, task: TaskId, stats: Arc<TaskStats>) {
         self.ended(task);
-        self.current.insert(task, stats);
+        self.current().insert(task, (component, task, stats));
     }
 
     pub(super) fn ended(&mut self, task: TaskId) {
-        if let Some(stats) = self.current.remove(&task) {
-            self.past.push((task, stats));
-        }
+        let ended = self.current().remove(&task);
+        self.past.extend(ended.map(|(_, task, stats)| (task, stats)));
     }
 
-    fn all(&self) -> impl Iterator<Item = (TaskId, &Arc<TaskStats>)> {
-        let past = self.past.iter().map(|(task, stats)| (*task, stats));
-        past.chain(self.current.iter().map(|(task, stats)| (*task, stats)))
+    /// The tasks that run now, whenever that is asked.
+    pub(super) fn watched(&self) -> impl Fn() -> Vec<Watched> + use<> {
+        let current = self.current.clone();
+        move || current.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn all(&self) -> Vec<(TaskId, Arc<TaskStats>)> {
+        let mut all = self.past.clone();
+        all.extend(self.current().values().map(|(_, task, stats)| (*task, stats.clone())));
+        all
     }
 
     /// Counts, latencies and errors; `running` are the tasks that run now, and since when.

@@ -6,6 +6,7 @@ mod change;
 mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,11 +28,14 @@ use crate::edges::Ending;
 use crate::link::{Frame, Link};
 use crate::message::{Control, Message};
 use crate::run::RunEvent;
+use crate::watchdog;
 use crate::wire::WIRE_VERSION;
 use moves::Moves;
 
 /// How often a report is made when nothing changes.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long news may wait for more.
+const SOON: Duration = Duration::from_millis(5);
 /// How long tasks may take to clean up when the worker is told to exit.
 const EXIT_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -157,15 +161,25 @@ impl Steward {
     ) -> Leave {
         let mut report = interval(REPORT_INTERVAL);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watchdog = watchdog::watch(self.crew.run.clone(), self.tallies.watched());
+        let mut watchdog = pin!(watchdog);
+        let mut due: Option<Instant> = None;
         let leave = loop {
             let outcome = tokio::select! {
                 biased;
                 Some(event) = events.recv() => self.hear(event),
                 Some(event) = tasks.recv() => self.hear_task(event),
                 message = self.lanes.next_panic() => Err(Leave::Failed(format!("the engine itself panicked: {message}"))),
+                // Many things may happen at once: they are told together.
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    due = None;
+                    reports.send_replace(self.report());
+                    continue;
+                }
                 _ = report.tick() => Ok(()),
+                () = &mut watchdog => Ok(()),
             };
-            reports.send_replace(self.report());
+            due.get_or_insert_with(|| Instant::now() + SOON);
             match outcome {
                 Ok(()) if self.order == Order::Exit => break Leave::Told,
                 Ok(()) => {}

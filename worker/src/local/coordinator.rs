@@ -147,7 +147,8 @@ impl Coordinator {
         let watched = self.counters.topology.components().iter().flat_map(|component| {
             component.tasks.clone().map(|task| (component.id.clone(), task, self.counters.stats[&task].clone()))
         });
-        let watchdog = watchdog::watch(self.counters.run.clone(), watched.collect());
+        let watched: Vec<_> = watched.collect();
+        let watchdog = watchdog::watch(self.counters.run.clone(), move || watched.clone());
         let mut was_stopped = false;
         let end = tokio::select! {
             biased;

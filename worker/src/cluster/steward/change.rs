@@ -222,7 +222,7 @@ impl Steward {
             .lanes
             .spawn(task, executor, &name, ready.future)
             .map_err(|error| Leave::Failed(format!("cannot start a thread: {error}")))?;
-        self.tallies.started(task, ready.stats);
+        self.tallies.started(component.id.clone(), task, ready.stats);
         let started_unix_ms = self.crew.run.wall_clock.now().as_nanos() / 1_000_000;
         self.running.insert(task, Running { inbox, started_unix_ms, parked: None, abort });
         Ok(())
