@@ -157,12 +157,14 @@ impl Way {
     }
 }
 
+type Credits = BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>;
+
 /// All doors of one worker, and the credits of its tasks.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     doors: BTreeMap<TaskId, Arc<Door>>,
     /// By the tasks that send and receive, with the launch of the sender.
-    credits: Mutex<BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>>,
+    credits: Mutex<Credits>,
     /// Grows when a task comes or goes.
     locality: AtomicU64,
 }
@@ -221,7 +223,7 @@ impl Exchange {
         }
     }
 
-    fn credits(&self) -> MutexGuard<'_, BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>> {
+    fn credits(&self) -> MutexGuard<'_, Credits> {
         self.credits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -39,13 +39,16 @@ const SOON: Duration = Duration::from_millis(5);
 /// How long tasks may take to clean up when the worker is told to exit.
 const EXIT_PATIENCE: Duration = Duration::from_secs(3);
 
+/// What a peer that wants to link is told; with it, if it may, where its frames go.
+pub(super) type Greeting = Result<(Arc<Inbound>, LinkWelcome), LinkWelcome>;
+
 /// What the steward hears of.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The supervisor, or a peer, knows a plan.
     Plan(WorkerPlan),
     /// A peer wants to link.
-    Hello { hello: Box<LinkHello>, reply: oneshot::Sender<Result<(Arc<Inbound>, LinkWelcome), LinkWelcome>> },
+    Hello { hello: Box<LinkHello>, reply: oneshot::Sender<Greeting> },
     /// A peer answered as this launch.
     PeerSeen { peer: WorkerId, incarnation: u64, done: oneshot::Sender<()> },
     /// A peer tells something about moving tasks.
@@ -195,7 +198,7 @@ impl Steward {
         match event {
             Event::Plan(plan) => self.follow(plan)?,
             Event::Hello { hello, reply } => {
-                let answer = self.greet(*hello)?;
+                let answer = self.greet(&hello)?;
                 let _ = reply.send(answer);
             }
             Event::PeerSeen { peer, incarnation, done } => {
@@ -305,7 +308,7 @@ impl Steward {
     }
 
     /// Decides about a peer that wants to link.
-    fn greet(&mut self, hello: LinkHello) -> Result<Result<(Arc<Inbound>, LinkWelcome), LinkWelcome>, Leave> {
+    fn greet(&mut self, hello: &LinkHello) -> Result<Greeting, Leave> {
         let theirs = hello.plan.as_ref().map_or(0, |plan| plan.version);
         if let Some(plan) = hello.plan.clone()
             && hello.topology_id == self.me.topology
@@ -316,7 +319,7 @@ impl Steward {
         let plan = (known.version > theirs).then_some(known);
         let mut welcome = LinkWelcome { incarnation: self.me.incarnation, plan, refusal: None };
         let id = hello.from.clone().unwrap_or_default();
-        if let Some(refusal) = self.refusal(&hello, &id) {
+        if let Some(refusal) = self.refusal(hello, &id) {
             self.refused += u64::from(refusal.is_fenced);
             tracing::warn!(peer = %id, incarnation = hello.incarnation, "link refused: {}", refusal.message);
             welcome.refusal = Some(refusal);
