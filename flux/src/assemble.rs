@@ -4,6 +4,7 @@
 mod makers;
 mod subjects;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use galerna_topology_api::engine::{BoltFactory, SpoutFactory};
@@ -15,9 +16,16 @@ use crate::construct::Shared;
 use crate::definition::{Definition, GroupingDefinition, GroupingKind, Stream, Vertex};
 use crate::problems::{Fault, Problems, did_you_mean, shown};
 use crate::registry::Registry;
+use crate::resolved::PathUse;
 pub(crate) use makers::pool;
 use makers::{Makers, Placeholder};
 use subjects::{Part, Subjects, Wired};
+
+/// A topology, and what its components read as paths.
+pub(crate) struct Assembled {
+    pub(crate) topology: Topology,
+    pub(crate) paths: BTreeSet<PathUse>,
+}
 
 /// What a definition becomes. Nothing if there are errors among the problems.
 pub(crate) fn assemble(
@@ -25,13 +33,13 @@ pub(crate) fn assemble(
     registry: &Registry,
     shared: Arc<Shared>,
     problems: &mut Problems,
-) -> Option<Topology> {
-    let mut makers = Makers { registry, shared, problems };
+) -> Option<Assembled> {
+    let mut makers = Makers { registry, shared, problems, paths: BTreeSet::new() };
     makers.make_components();
     let parts = parts(definition, &mut makers);
     let wirings = wirings(definition, &parts, &mut makers);
     let hooks = definition.worker_hooks.iter().filter_map(|hook| makers.hook(hook)).collect::<Vec<_>>();
-    let problems = makers.problems;
+    let Makers { problems, paths, .. } = makers;
 
     let mut builder = TopologyBuilder::new(name(definition, problems));
     for setting in &definition.config {
@@ -61,7 +69,7 @@ pub(crate) fn assemble(
     }
     subjects.tell_config_warnings(problems);
     match builder.build() {
-        Ok(topology) => (!problems.has_errors()).then_some(topology),
+        Ok(topology) => (!problems.has_errors()).then_some(Assembled { topology, paths }),
         Err(invalid) => {
             subjects.tell(invalid, problems);
             None
@@ -130,7 +138,7 @@ struct Wiring<'a> {
 
 fn wirings<'a>(definition: &'a Definition, parts: &[Declared<'a>], makers: &mut Makers<'_>) -> Vec<Wiring<'a>> {
     let mut wirings = Vec::new();
-    for Stream { from, to, grouping } in &definition.streams {
+    for Stream { from, to, grouping, .. } in &definition.streams {
         let kind = grouping.as_ref().and_then(|grouping| self::grouping(grouping, makers));
         let Some(to) = to else { continue };
         match parts.iter().find(|part| part.id.text == to.text).map(|part| &part.made) {

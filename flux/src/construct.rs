@@ -28,6 +28,7 @@ use galerna_topology_api::nearest;
 use crate::definition::{Call, Recipe};
 use crate::problems::{Fault, did_you_mean, one_of};
 use crate::registry::TypeEntry;
+use crate::resolved::PathUse;
 use crate::source::Span;
 
 /// An instance of some registered type.
@@ -44,6 +45,8 @@ pub(crate) struct Scope<'a> {
     misspelt: RefCell<BTreeSet<String>>,
     /// The property whose value was refused last.
     refused: RefCell<Option<String>>,
+    /// The scalars that were read as paths.
+    paths: RefCell<BTreeSet<Span>>,
 }
 
 impl<'a> Scope<'a> {
@@ -54,6 +57,7 @@ impl<'a> Scope<'a> {
             left_out: RefCell::default(),
             misspelt: RefCell::default(),
             refused: RefCell::default(),
+            paths: RefCell::default(),
         }
     }
 
@@ -77,6 +81,11 @@ impl<'a> Scope<'a> {
         self.fault(error::unknown_property(name, known).or_at(at));
     }
 
+    /// Notes that a scalar was read as a path.
+    fn path(&self, at: Span) {
+        self.paths.borrow_mut().insert(at);
+    }
+
     fn is_left_out(&self, property: &str) -> bool {
         self.left_out.borrow().contains(property)
     }
@@ -86,6 +95,8 @@ impl<'a> Scope<'a> {
 pub(crate) struct Outcome {
     pub(crate) instance: Option<AnyBox>,
     pub(crate) faults: Vec<Fault>,
+    /// What was read as paths.
+    pub(crate) paths: BTreeSet<PathUse>,
 }
 
 /// Makes an instance: by its type's config or by a factory, then calls its config methods.
@@ -114,7 +125,8 @@ pub(crate) fn construct(name: &str, entry: &TypeEntry, recipe: &Recipe, pool: &P
         }
         None => None,
     };
-    Outcome { instance, faults: scope.faults.into_inner() }
+    let paths = scope.paths.into_inner().into_iter().map(|at| (recipe.object, at)).collect();
+    Outcome { instance, faults: scope.faults.into_inner(), paths }
 }
 
 fn make(name: &str, entry: &TypeEntry, recipe: &Recipe, scope: &Scope<'_>) -> Result<AnyBox, Fault> {

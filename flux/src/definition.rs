@@ -52,6 +52,8 @@ pub(crate) struct Recipe {
     pub(crate) properties: Vec<Entry>,
     pub(crate) factory: Option<Call>,
     pub(crate) methods: Vec<Call>,
+    /// Where the object stands: that of no other, while a class may come by `<<` from elsewhere.
+    pub(crate) object: Span,
     /// Whether something in it was wrong, so that trying it makes no sense.
     pub(crate) is_broken: bool,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Vertex {
 /// An edge. Where something was wrong there is nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
+    /// A label for people.
+    pub(crate) name: Option<Text>,
     pub(crate) from: Option<Text>,
     pub(crate) to: Option<Text>,
     pub(crate) grouping: Option<GroupingDefinition>,

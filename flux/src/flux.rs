@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use galerna_topology_api::Topology;
 
-use crate::assemble::{assemble, pool};
+use crate::assemble::{Assembled, assemble, pool};
 use crate::construct::Shared;
 use crate::definition::{Definition, Setting};
 use crate::diagnostic::{Diagnostic, FluxError};
 use crate::load::{Loader, folder_of, read_text};
-use crate::parse::parse;
+use crate::parse::{Form, parse};
 use crate::problems::{Problems, shown};
 use crate::read::{Reader, settings};
 use crate::registry::Registry;
+use crate::resolved::{AbsolutePath, absolute, make_absolute, text_of};
 use crate::source::{Source, Sources, Span};
 use crate::substitute::{Variables, parse_properties};
 
@@ -35,6 +36,9 @@ pub struct Flux {
     substitutions: BTreeMap<String, String>,
     properties: Vec<PathBuf>,
     config: Vec<(String, String)>,
+    form: Form,
+    /// From where on relative paths are made absolute, if they are.
+    folder: Option<PathBuf>,
 }
 
 /// A topology, and what is to be said about its file.
@@ -46,6 +50,12 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// The files that were read: the topology's own first, then properties and what it includes.
     pub files: Vec<PathBuf>,
+    /// The topology's file with everything resolved: what it includes, substitutions, config set
+    /// beside it. [`Flux::resolved`] reads it to an equal topology, with an equal definition.
+    pub definition: String,
+    /// The paths that stand as absolute ones in the definition, if
+    /// [`absolute_paths`](Flux::absolute_paths) were asked for. The topology has them as they were.
+    pub made_absolute: Vec<AbsolutePath>,
 }
 
 impl Flux {
@@ -64,8 +74,22 @@ impl Flux {
         Self::from_text("topology.yaml", text)
     }
 
+    /// The [definition](Loaded::definition) of a topology that was loaded before. Nothing in it is
+    /// substituted or included, and `!set` before a scalar says that it was substituted.
+    pub fn resolved(definition: impl Into<String>) -> Self {
+        Self { form: Form::Resolved, ..Self::from_text("resolved-topology.yaml", definition) }
+    }
+
     fn new(name: PathBuf, text: Option<String>) -> Self {
-        Self { name, text, substitutions: BTreeMap::new(), properties: Vec::new(), config: Vec::new() }
+        Self {
+            name,
+            text,
+            substitutions: BTreeMap::new(),
+            properties: Vec::new(),
+            config: Vec::new(),
+            form: Form::Written,
+            folder: None,
+        }
     }
 
     /// Gives `${name}` a value. A name that no file refers to is an error.
@@ -86,6 +110,14 @@ impl Flux {
         self
     }
 
+    /// Has relative paths stand in the [definition](Loaded::definition) as absolute ones, from this
+    /// folder on, and `${topology.dir}` be an absolute path. Paths are what components read as
+    /// `PathBuf`.
+    pub fn absolute_paths(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_owned());
+        self
+    }
+
     /// Reads it all and builds the topology.
     ///
     /// # Errors
@@ -101,19 +133,25 @@ impl Flux {
     pub fn load(&self, registry: &Registry) -> Result<Loaded, FluxError> {
         let mut sources = Sources::default();
         let mut problems = Problems::default();
-        let Some(definition) = self.definition(&mut sources, &mut problems) else {
+        let Some(mut definition) = self.definition(&mut sources, &mut problems) else {
             return Err(problems.into_error(&sources));
         };
         let pool = pool(&definition.components, registry, &mut problems);
         let shared = Arc::new(Shared { pool, sources });
-        let topology = assemble(&definition, registry, shared.clone(), &mut problems);
+        let assembled = assemble(&definition, registry, shared.clone(), &mut problems);
         let sources = &shared.sources;
-        match topology {
-            Some(topology) => {
-                Ok(Loaded { topology, warnings: problems.into_diagnostics(sources), files: sources.files() })
-            }
-            None => Err(problems.into_error(sources)),
-        }
+        let Some(Assembled { topology, paths }) = assembled else { return Err(problems.into_error(sources)) };
+        let made_absolute = match &self.folder {
+            Some(folder) => make_absolute(&mut definition, &paths, folder),
+            None => Vec::new(),
+        };
+        Ok(Loaded {
+            topology,
+            warnings: problems.into_diagnostics(sources),
+            files: sources.files(),
+            definition: text_of(&definition),
+            made_absolute,
+        })
     }
 
     fn definition(&self, sources: &mut Sources, problems: &mut Problems) -> Option<Definition> {
@@ -127,13 +165,14 @@ impl Flux {
             problems.error(whole(main), format!("cannot read `{}`: {message}", self.name.display()));
             return None;
         }
-        let folder = folder_of(&self.name).to_string_lossy().into_owned();
-        let mut variables = Variables::new(self.substitutions.clone(), folder);
+        let folder = folder_of(&self.name);
+        let folder = self.folder.as_ref().map_or(folder.clone(), |from| absolute(&folder, from));
+        let mut variables = Variables::new(self.substitutions.clone(), folder.to_string_lossy().into_owned());
         for file in &self.properties {
             self.read_properties(file, &mut variables, sources, problems);
         }
         let path = vec![self.name.canonicalize().unwrap_or_else(|_| self.name.clone())];
-        let mut loader = Loader { sources, problems, variables: &mut variables, path, files: 1 };
+        let mut loader = Loader { sources, problems, variables: &mut variables, form: self.form, path, files: 1 };
         let mut definition = loader.load(main)?;
         definition.at = Span { file: main, line: 1, column: 1, width: 1 };
         // An included file that could not be read may well refer to them.
@@ -180,7 +219,7 @@ impl Flux {
         }
         // Blanks in the key's place keep the columns of the value true.
         let padded = format!("{}{value}", " ".repeat(width + 1));
-        let value = match parse(&padded, file, problems) {
+        let value = match parse(&padded, file, Form::Written, problems) {
             Ok(Some(node)) => node,
             Ok(None) => crate::node::Node {
                 at: Span { column: at.column + at.width + 1, ..at },

@@ -7,7 +7,8 @@
 //!
 //! The way of a file: `parse` (text to nodes with places) → `substitute` (`${…}`) → `read` (nodes to
 //! definitions) → `load` (includes) → `construct` (definitions to components, by serde) →
-//! `assemble` (wired and validated).
+//! `assemble` (wired and validated). `resolved` writes what was read as a file again, without
+//! anything left to resolve.
 //!
 //! # Why saphyr-parser
 //! Messages about meaning need the place of every key and value, and whether a scalar was quoted.
@@ -30,6 +31,7 @@ mod parse;
 mod problems;
 mod read;
 mod registry;
+mod resolved;
 mod scalar;
 mod shape;
 mod source;
@@ -40,3 +42,4 @@ pub use diagnostic::{Diagnostic, FluxError, Severity};
 pub use flux::{Flux, Loaded};
 pub use json_schema::schema;
 pub use registry::{PropertyInfo, Registry, TypeDoc, TypeInfo, TypeKind};
+pub use resolved::AbsolutePath;

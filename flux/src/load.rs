@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::definition::{Definition, Object, Vertex};
 use crate::node::Text;
-use crate::parse::{MOST_BYTES, parse};
+use crate::parse::{Form, MOST_BYTES, parse};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::source::{Source, Sources, Span};
@@ -22,6 +22,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) sources: &'a mut Sources,
     pub(crate) problems: &'a mut Problems,
     pub(crate) variables: &'a mut Variables,
+    pub(crate) form: Form,
     /// The files that are being read, each included by the one before it.
     pub(crate) path: Vec<PathBuf>,
     pub(crate) files: usize,
@@ -30,7 +31,7 @@ pub(crate) struct Loader<'a> {
 impl Loader<'_> {
     /// Reads the source of a number. Nothing if it cannot be read as a whole.
     pub(crate) fn load(&mut self, file: u32) -> Option<Definition> {
-        let parsed = parse(self.sources.text(file), file, self.problems);
+        let parsed = parse(self.sources.text(file), file, self.form, self.problems);
         let root = match parsed {
             Ok(Some(root)) => Some(root),
             Ok(None) => {
@@ -44,7 +45,9 @@ impl Loader<'_> {
             }
         };
         let mut root = root?;
-        substitute(&mut root, self.variables, self.problems);
+        if self.form == Form::Written {
+            substitute(&mut root, self.variables, self.problems);
+        }
         let (mut definition, includes) = read::definition(&root, self.problems);
         let folder = folder_of(self.sources.name(file));
         for include in includes {
@@ -57,6 +60,10 @@ impl Loader<'_> {
     }
 
     fn include(&mut self, folder: &Path, file: &Text) -> Option<Definition> {
+        if self.form == Form::Resolved {
+            self.problems.error(file.at, "a topology with everything resolved includes nothing");
+            return None;
+        }
         let path = folder.join(&file.text);
         let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
         self.files += 1;

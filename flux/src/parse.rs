@@ -9,23 +9,25 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Range, Tag};
 
 use crate::node::{Entry, Key, Kind, Node};
 use crate::problems::{Fault, Problems, did_you_mean, shown};
+use crate::resolved::SET;
 use crate::scalar::Scalar;
 use crate::source::Span;
 
 use limits::Budget;
-pub(crate) use limits::{MOST_BYTES, MOST_DEPTH};
+pub(crate) use limits::{Form, MOST_BYTES};
 
 /// Reads one document. Duplicate keys go to `problems`, the first one stays; what makes the text
 /// unreadable as a whole is the error.
-pub(crate) fn parse(text: &str, file: u32, problems: &mut Problems) -> Result<Option<Node>, Fault> {
+pub(crate) fn parse(text: &str, file: u32, form: Form, problems: &mut Problems) -> Result<Option<Node>, Fault> {
     let start = Span { file, line: 1, column: 1, width: 1 };
-    if text.len() > MOST_BYTES {
+    let most_bytes = form.most_bytes();
+    if text.len() > most_bytes {
         let whole = Span { line: 0, ..start };
-        return Err(Fault::new(whole, format!("the file has {} bytes, more than {MOST_BYTES}", text.len())));
+        return Err(Fault::new(whole, format!("the file has {} bytes, more than {most_bytes}", text.len())));
     }
     let mut parser = Parser::new_from_str(text);
     let mut tree =
-        Tree { file, problems, frames: Vec::new(), anchors: BTreeMap::new(), budget: Budget::default(), root: None };
+        Tree { file, form, problems, frames: Vec::new(), anchors: BTreeMap::new(), budget: form.budget(), root: None };
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
         let (event, range) = event.map_err(|error| tree.syntax(&error))?;
@@ -68,6 +70,7 @@ enum Items {
 
 struct Tree<'a> {
     file: u32,
+    form: Form,
     problems: &'a mut Problems,
     frames: Vec<Frame>,
     anchors: BTreeMap<usize, Anchored>,
@@ -83,6 +86,10 @@ impl Tree<'_> {
         Span { file: self.file, line: start.line() as u32, column: start.col() as u32 + 1, width: width as u32 }
     }
 
+    fn too_deep(&self, at: Span) -> Fault {
+        Fault::new(at, format!("nested more than {} deep", self.form.most_depth()))
+    }
+
     fn syntax(&self, error: &ScanError) -> Fault {
         let mark = *error.marker();
         let at = self.span(Range { start: mark, end: mark });
@@ -90,7 +97,7 @@ impl Tree<'_> {
         let info = error.info();
         // Its own limit, far above ours, counts brackets before we see them.
         if info.contains("recursion limit") {
-            return Fault::new(at, format!("nested more than {MOST_DEPTH} deep"));
+            return self.too_deep(at);
         }
         let fault = Fault::new(at, format!("not valid YAML: {info}"));
         if info.contains("tab") { fault.help("YAML is indented by blanks, not by tabs") } else { fault }
@@ -100,9 +107,11 @@ impl Tree<'_> {
         let at = self.span(range);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let is_open = self.form == Form::Resolved && tag.as_deref().is_some_and(is_set);
+                let tag = tag.filter(|_| !is_open);
                 let is_plain = is_plain(style, tag.as_deref(), at)?;
                 let size = limits::Size::of_scalar(&text);
-                let scalar = Scalar { text: text.as_ref().into(), is_plain, is_open: false };
+                let scalar = Scalar { text: text.as_ref().into(), is_plain, is_open };
                 self.add(Node { at, kind: Kind::Scalar(scalar) }, size, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
@@ -126,8 +135,8 @@ impl Tree<'_> {
     }
 
     fn open(&mut self, at: Span, anchor: usize, items: Items) -> Result<(), Fault> {
-        if self.frames.len() >= MOST_DEPTH {
-            return Err(Fault::new(at, format!("nested more than {MOST_DEPTH} deep")));
+        if self.frames.len() >= self.form.most_depth() {
+            return Err(self.too_deep(at));
         }
         // A collection covers many characters; its first one is enough to point at.
         let at = Span { width: 1, ..at };
@@ -147,8 +156,8 @@ impl Tree<'_> {
     }
 
     fn add(&mut self, node: Node, size: limits::Size, anchor: usize) -> Result<(), Fault> {
-        if self.frames.len() + size.depth > MOST_DEPTH {
-            return Err(Fault::new(node.at, format!("nested more than {MOST_DEPTH} deep")));
+        if self.frames.len() + size.depth > self.form.most_depth() {
+            return Err(self.too_deep(node.at));
         }
         self.budget.spend(size, node.at)?;
         self.place(node, size, anchor)
@@ -210,6 +219,11 @@ fn is_plain(style: ScalarStyle, tag: Option<&Tag>, at: Span) -> Result<bool, Fau
         "int" | "float" | "bool" | "null" if tag.is_yaml_core_schema() => Ok(true),
         _ => Err(unknown_tag(tag, at)),
     }
+}
+
+/// Whether a tag says that the scalar came about by substitution.
+fn is_set(tag: &Tag) -> bool {
+    tag.handle == "!" && tag.suffix == SET
 }
 
 fn check_tag(tag: Option<&Tag>, expected: &str, at: Span) -> Result<(), Fault> {

@@ -5,18 +5,28 @@
 //! registry and the outputs, so that tests call it in-process through [`run`].
 
 mod args;
+mod change;
 mod completions;
+mod components;
+mod describe;
+mod errors;
 mod exit;
 mod failure;
 mod graph;
 mod help;
 mod io;
+mod list;
 mod load;
 mod local;
 mod logging;
+mod logs;
 mod new;
+mod nimbus;
 mod numbers;
+mod reader;
 mod schema;
+mod signals;
+mod submit;
 mod table;
 mod types;
 mod validate;
@@ -86,6 +96,16 @@ fn perform(
         Command::Schema => schema::run(registry, io),
         Command::Types(args) => types::run(args, registry, io),
         Command::New(args) => new::run(args, io),
+        Command::Submit(args) => submit::run(args, registry, io),
+        Command::List(args) => list::topologies(&args.cluster, io),
+        Command::Describe(args) => describe::run(args, io),
+        Command::Kill(args) => change::kill(args, io),
+        Command::Activate(args) => change::activate(args, io),
+        Command::Deactivate(args) => change::deactivate(args, io),
+        Command::Rebalance(args) => change::rebalance(args, io),
+        Command::Logs(args) => logs::run(args, io),
+        Command::Errors(args) => errors::run(args, io),
+        Command::Supervisors(args) => list::supervisors(&args.cluster, io),
         Command::Completions(args) => completions::run(args, definition, io),
     }
 }

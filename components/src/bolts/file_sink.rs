@@ -54,7 +54,7 @@ pub(crate) const STOCK: StockType = StockType {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSink {
-    path: String,
+    path: PathBuf,
     #[serde(default)]
     format: Format,
     #[serde(default)]
@@ -70,6 +70,9 @@ pub struct FileSink {
 const fn yes() -> bool {
     true
 }
+
+/// Stands in a path for the number of the task.
+const TASK: &str = "{task}";
 
 /// How long tuples may wait for their ack.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -101,7 +104,7 @@ struct Running {
 impl FileSink {
     /// The path of one task.
     fn path_of(&self, context: &TopologyContext) -> PathBuf {
-        self.path.replace("{task}", &context.task_index().to_string()).into()
+        self.path.to_string_lossy().replace(TASK, &context.task_index().to_string()).into()
     }
 
     fn running(&mut self) -> Result<&mut Running> {
@@ -112,7 +115,7 @@ impl FileSink {
 impl ManualBolt for FileSink {
     async fn prepare(&mut self, context: &TopologyContext) -> BoltResult {
         let path = self.path_of(context);
-        let is_shared = context.task_count() > 1 && !self.path.contains("{task}");
+        let is_shared = context.task_count() > 1 && !self.path.to_string_lossy().contains(TASK);
         let part = Part::open(path, self.roll, self.resume, is_shared, context).await.map_err(Error::fatal)?;
         let mut tasks = JoinSet::new();
         let writer = Writer::start(part, self.sync, context, &mut tasks);

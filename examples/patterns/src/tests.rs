@@ -101,3 +101,19 @@ async fn both_sides_of_the_diamond_meet_again() -> TestResult {
     assert_eq!(run.spout("lines").acked(), 3);
     Ok(())
 }
+
+#[test]
+fn every_topology_is_the_same_once_its_definition_was_read_again() -> TestResult {
+    for file in ["diamond", "exclamation", "grouping", "join", "panics", "replay"] {
+        let sent = Flux::read(format!("{file}.yaml")).absolute_paths("/somewhere").load(&registry())?;
+        let run = Flux::resolved(&sent.definition).load(&registry())?;
+        assert_eq!(run.definition, sent.definition);
+        let shapes = [&run.topology, &sent.topology].map(|topology| {
+            let of = topology.components().iter();
+            of.map(|of| format!("{} {:?} {:?} {:?}", of.id, of.tasks, of.output, of.inputs)).collect::<Vec<_>>()
+        });
+        assert_eq!(shapes[0], shapes[1]);
+        assert_eq!(run.topology.config(), sent.topology.config());
+    }
+    Ok(())
+}

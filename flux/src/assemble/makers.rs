@@ -1,5 +1,6 @@
 //! Finds types in the registry and makes what the file names by them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use galerna_topology_api as api;
@@ -13,12 +14,15 @@ use crate::definition::{Object, Recipe};
 use crate::node::{Kind, Node, Text};
 use crate::problems::{Fault, Problems, did_you_mean, shown};
 use crate::registry::{Registry, TypeEntry, TypeKind, Wrap};
+use crate::resolved::PathUse;
 
 /// Makes things, and notes what is wrong with their definitions.
 pub(super) struct Makers<'a> {
     pub(super) registry: &'a Registry,
     pub(super) shared: Arc<Shared>,
     pub(super) problems: &'a mut Problems,
+    /// What was read as paths.
+    pub(super) paths: BTreeSet<PathUse>,
 }
 
 /// The entries of `components:`, none of them made yet.
@@ -62,6 +66,7 @@ impl Makers<'_> {
     /// Makes all entries of `components:`.
     pub(super) fn make_components(&mut self) {
         self.shared.pool.make_all();
+        self.paths.extend(self.shared.pool.take_paths());
         self.shared.pool.take_faults().into_iter().for_each(|fault| self.problems.fault(fault));
     }
 
@@ -118,6 +123,7 @@ impl Makers<'_> {
         let (name, entry) = class.filter(|_| is_known && !object.recipe.is_broken)?;
         let outcome = construct(&name, &entry, &object.recipe, &self.shared.pool);
         outcome.faults.into_iter().for_each(|fault| self.problems.fault(fault));
+        self.paths.extend(outcome.paths);
         outcome.instance.map(|instance| (name, entry, instance))
     }
 

@@ -86,6 +86,12 @@ pub(crate) fn in_our_words(expected: &dyn Expected) -> String {
     }
 }
 
+/// Whether a visitor reads a path. serde has no other sign of it than what the visitors of `PathBuf`
+/// and its like say that they expect.
+pub(super) fn is_path(expected: &dyn Expected) -> bool {
+    expected.to_string().ends_with("path string")
+}
+
 fn named(found: Unexpected<'_>) -> String {
     match found {
         Unexpected::Bool(value) => format!("the boolean `{value}`"),

@@ -5,6 +5,7 @@ use serde::forward_to_deserialize_any;
 
 use super::Scope;
 use super::access::{Items, Pair, Pairs, Variant};
+use super::error;
 use super::reference::{self, REF};
 use crate::node::{Kind, Node};
 use crate::problems::{Fault, shown};
@@ -54,6 +55,9 @@ impl<'a> NodeReader<'a> {
     }
 
     fn text<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if error::is_path(&visitor) {
+            self.scope.path(self.node.at);
+        }
         match self.node.as_scalar().map(|scalar| (scalar, scalar.as_text())) {
             Some((_, Some(text))) => self.placed(visitor.visit_str(text)),
             Some((scalar, None)) if scalar.meaning() != Meaning::Null => {

@@ -1,6 +1,6 @@
 //! The entries of `components:`: each made once, shared by everything that refers to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::construct;
@@ -8,6 +8,7 @@ use super::reference::Shareable;
 use crate::definition::Recipe;
 use crate::problems::{Fault, did_you_mean, shown};
 use crate::registry::{TypeEntry, Wrap};
+use crate::resolved::PathUse;
 use crate::source::Span;
 
 /// Components by id. All are made while the topology is built, so that what is wrong with them is
@@ -18,6 +19,7 @@ pub(crate) struct Pool {
     /// The components that are being made, each because of the one before it.
     path: Mutex<Vec<String>>,
     faults: Mutex<Vec<Fault>>,
+    paths: Mutex<BTreeSet<PathUse>>,
 }
 
 struct Slot {
@@ -58,6 +60,11 @@ impl Pool {
         std::mem::take(&mut lock(&self.faults))
     }
 
+    /// What was read as paths so far.
+    pub(crate) fn take_paths(&self) -> BTreeSet<PathUse> {
+        std::mem::take(&mut lock(&self.paths))
+    }
+
     /// The component of an id that is referred to at `at`.
     pub(super) fn resolve(&self, id: &str, at: Span) -> Result<Shareable, Fault> {
         let Some(slot) = self.slots.get(id) else { return Err(self.unknown(id, at)) };
@@ -94,6 +101,7 @@ impl Pool {
         let Wrap::Component(wrap) = &entry.wrap else { return None };
         let outcome = construct(name, entry, &slot.recipe, self);
         lock(&self.faults).extend(outcome.faults);
+        lock(&self.paths).extend(outcome.paths);
         let component = wrap(outcome.instance?);
         if component.is_none() {
             let message = "its factory makes something of another Rust type";

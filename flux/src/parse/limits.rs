@@ -6,11 +6,49 @@ use crate::source::Span;
 /// The longest text.
 pub(crate) const MOST_BYTES: usize = 4 << 20;
 /// The deepest nesting.
-pub(crate) const MOST_DEPTH: usize = 64;
+const MOST_DEPTH: usize = 64;
 /// The most scalars, lists and maps once aliases are expanded.
 const MOST_NODES: usize = 100_000;
 /// The most text in scalars once aliases are expanded.
 const MOST_TEXT: usize = 4 * MOST_BYTES;
+
+/// How a text came about, which says what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// By people.
+    Written,
+    /// By ourselves, from files that each kept to the limits: what they have together, with
+    /// aliases expanded.
+    Resolved,
+}
+
+/// How many times more a resolved text may be than a file.
+const RESOLVED: usize = 8;
+
+impl Form {
+    pub(crate) fn most_bytes(self) -> usize {
+        match self {
+            Self::Written => MOST_BYTES,
+            Self::Resolved => RESOLVED * MOST_BYTES,
+        }
+    }
+
+    pub(crate) fn most_depth(self) -> usize {
+        match self {
+            Self::Written => MOST_DEPTH,
+            // What `-c` sets may itself be that deep.
+            Self::Resolved => MOST_DEPTH + 2,
+        }
+    }
+
+    pub(super) fn budget(self) -> Budget {
+        let times = match self {
+            Self::Written => 1,
+            Self::Resolved => RESOLVED,
+        };
+        Budget { nodes: times * MOST_NODES, text: times * MOST_TEXT }
+    }
+}
 
 /// How much a node is with all that lies in it.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +88,6 @@ impl Size {
 pub(super) struct Budget {
     nodes: usize,
     text: usize,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { nodes: MOST_NODES, text: MOST_TEXT }
-    }
 }
 
 impl Budget {

@@ -42,6 +42,7 @@ pub(super) fn object(section: &Section<'_>, id: Option<Text>, reader: &mut Reade
         properties: section.get("properties").map(|node| properties(node, reader)).unwrap_or_default(),
         factory: factory(section, reader),
         methods: reader.items(section.get("configMethods"), "`configMethods`", method),
+        object: section.at,
         is_broken: false,
     });
     recipe.is_broken = is_broken;

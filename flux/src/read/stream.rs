@@ -9,7 +9,7 @@ use crate::problems::{Fault, did_you_mean, one_of, shown};
 pub(super) fn stream(node: &Node, reader: &mut Reader<'_>) -> Option<Stream> {
     let section = reader.section(node, "a stream", &["name", "from", "to", "grouping"], &["id"])?;
     // A label for people, as in Flux.
-    section.get("name").and_then(|node| reader.text(node, "`name`"));
+    let name = section.get("name").and_then(|node| reader.text(node, "`name`"));
     let from = reader.required_text(&section, "from");
     let to = reader.required_text(&section, "to");
     let grouping = match section.get("grouping") {
@@ -20,7 +20,7 @@ pub(super) fn stream(node: &Node, reader: &mut Reader<'_>) -> Option<Stream> {
             None
         }
     };
-    Some(Stream { from, to, grouping })
+    Some(Stream { name, from, to, grouping })
 }
 
 fn grouping(node: &Node, reader: &mut Reader<'_>) -> Option<GroupingDefinition> {

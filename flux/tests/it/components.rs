@@ -242,7 +242,9 @@ pub(crate) fn probed_with(properties: &str, with: impl Fn(Flux) -> Flux) -> Resu
         "name: t\nspouts: [{{id: a, className: lines, properties: {{path: x}}}}]\nstreams: [{{from: a, to: p, \
          grouping: {{type: shuffle}}}}]\nbolts:\n  - id: p\n    className: probe\n{properties}"
     );
-    let topology = with(read(&text)).build(&registry())?;
+    let flux = with(read(&text));
+    flux.build(&registry())?;
+    let topology = crate::resolved::read_again(&flux, &registry());
     let given = topology.component("p").unwrap().output.get("default").unwrap().fields.to_string();
     // Only what was given says something.
     let given = given.trim_start_matches("[Probe { ").trim_end_matches(" }]");

@@ -7,5 +7,6 @@ mod limits;
 mod making;
 mod messages;
 mod properties;
+mod resolved;
 mod substitution;
 mod topologies;

@@ -67,7 +67,7 @@ fn bolt(lines: &str) -> String {
 }
 
 fn declared(lines: &str) -> String {
-    let topology = read(&bolt(lines)).build(&registry()).unwrap();
+    let topology = crate::resolved::read_again(&read(&bolt(lines)), &registry());
     topology.component("b").unwrap().output.iter().map(|stream| stream.fields.to_string()).collect::<Vec<_>>().join(" ")
 }
 

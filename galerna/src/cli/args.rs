@@ -1,10 +1,14 @@
 //! The commands and their arguments, as data.
 
+mod cluster;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use galerna_topology_api::human::HumanDuration;
+
+pub(super) use cluster::{Cluster, Kill, Listing, Logs, Named, Rebalance, Submit, topology_name};
 
 /// Runs topologies of spouts and bolts that YAML files describe
 ///
@@ -43,6 +47,34 @@ pub(super) enum Command {
     Types(Types),
     /// Start a topology project: a bolt, its YAML and a test, in a new folder
     New(New),
+    /// Run a topology on a cluster
+    ///
+    /// Sends the topology, with everything resolved, and this program to Nimbus; supervisors run it
+    /// as the topology's workers. Relative paths are made absolute. Prints the topology's id.
+    Submit(Submit),
+    /// List the topologies of a cluster
+    List(Listing),
+    /// Show how a topology is doing: its workers, what its components did, what is not scheduled
+    Describe(Named),
+    /// End a topology
+    ///
+    /// Its spouts emit nothing more, what is in flight is processed, its workers end. This command
+    /// does not wait for that: it ends when the kill is ordered.
+    Kill(Kill),
+    /// Have the spouts of a topology emit again
+    Activate(Named),
+    /// Have the spouts of a topology emit nothing until it is activated
+    Deactivate(Named),
+    /// Spread a topology over other workers or executors while it runs
+    ///
+    /// Only what changes is moved. Without options it is spread anew over the supervisors there are.
+    Rebalance(Rebalance),
+    /// Print what a topology's workers log, each line with its worker
+    Logs(Logs),
+    /// List what went wrong in a topology, equal errors once
+    Errors(Named),
+    /// List the supervisors of a cluster
+    Supervisors(Listing),
     /// Print a script that completes this program's arguments in a shell
     Completions(Completions),
 }
@@ -54,6 +86,14 @@ impl Command {
             Self::Local(args) => args.output,
             Self::Validate(args) => args.output,
             Self::Types(args) => args.output,
+            Self::Submit(args) => args.cluster.output,
+            Self::List(args) | Self::Supervisors(args) => args.cluster.output,
+            Self::Describe(args) | Self::Activate(args) | Self::Deactivate(args) | Self::Errors(args) => {
+                args.cluster.output
+            }
+            Self::Kill(args) => args.cluster.output,
+            Self::Rebalance(args) => args.cluster.output,
+            Self::Logs(args) => args.cluster.output,
             Self::Graph(_) | Self::Schema | Self::New(_) | Self::Completions(_) => Output::Text,
         };
         output == Output::Json

@@ -39,12 +39,17 @@ fn lines_of(component: &Component) -> Vec<String> {
 
 /// What stands at an edge: the stream, unless it is the default one, and the grouping.
 fn label_of(input: &Input) -> String {
-    let grouping = match (&input.grouping, input.grouping.fields()) {
+    let grouping = grouping_of(&input.grouping);
+    if input.stream == DEFAULT_STREAM { grouping } else { format!("{}: {grouping}", input.stream) }
+}
+
+/// The grouping with what it groups by: `FIELDS [word]`.
+pub(super) fn grouping_of(grouping: &Grouping) -> String {
+    match (grouping, grouping.fields()) {
         (Grouping::Custom(custom), _) => format!("CUSTOM {}", custom.name()),
         (grouping, Some(fields)) => format!("{} {fields}", grouping.name()),
         (grouping, None) => grouping.name().to_owned(),
-    };
-    if input.stream == DEFAULT_STREAM { grouping } else { format!("{}: {grouping}", input.stream) }
+    }
 }
 
 /// Each edge as the places of its ends among the components, and its label.

@@ -8,6 +8,8 @@ Examples:
   galerna validate topology.yaml             find every mistake at once
   galerna local topology.yaml                run it in this process
   galerna types                              what YAML can name
+  galerna submit topology.yaml               run it on a cluster
+  galerna describe my-topology               how it is doing there
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped at once by a second Ctrl-C.
 Logs go to stderr; RUST_LOG=debug shows more of them, RUST_LOG=warn fewer.";
@@ -65,6 +67,100 @@ Examples:
 Examples:
   galerna new my-topology
   cd my-topology && cargo test && cargo run -- local topology.yaml",
+    ),
+    (
+        "submit",
+        "\
+Examples:
+  galerna submit topology.yaml
+  galerna submit topology.yaml --name nightly -n 4 -c topology.max.spout.pending=1000
+  galerna submit topology.yaml --nimbus node-1:6627,node-2:6627 --output json
+
+The program that is run is this one: `${…}` and what the file includes are resolved here and now,
+components are made there. With --output json: {\"id\",\"notes\"}.",
+    ),
+    (
+        "list",
+        "\
+Examples:
+  galerna list
+  galerna list --output json | jq -r '.[] | select(.status == \"ACTIVE\").name'
+
+With --output json: [{\"name\",\"id\",\"status\",\"tasks\",\"executors\",\"workers\",\"uptime_s\"}]. A status is ACTIVE,
+INACTIVE, REBALANCING, KILLED or FINISHED.",
+    ),
+    (
+        "describe",
+        "\
+Examples:
+  galerna describe my-topology
+  galerna describe my-topology --output json
+
+With --output json: the object of `list` with generation, workers (supervisor, slot, pid, incarnation,
+tasks, uptime_s), components (id, kind, tasks, executors, emitted, executed, acked, failed, restarts,
+execute_latency_us, complete_latency_us, errors, …), counts_are (exact or at least), unscheduled.",
+    ),
+    (
+        "kill",
+        "\
+Examples:
+  galerna kill my-topology
+  galerna kill my-topology -w 5
+
+With --output json: {\"id\",\"notes\"}.",
+    ),
+    (
+        "activate",
+        "\
+Examples:
+  galerna activate my-topology
+
+With --output json: {\"id\",\"notes\"}.",
+    ),
+    (
+        "deactivate",
+        "\
+Examples:
+  galerna deactivate my-topology
+
+With --output json: {\"id\",\"notes\"}.",
+    ),
+    (
+        "rebalance",
+        "\
+Examples:
+  galerna rebalance my-topology
+  galerna rebalance my-topology -n 4 -e count=8 -e save=2
+  galerna rebalance my-topology -n 2 -w 5
+
+With --output json: {\"id\",\"notes\"}.",
+    ),
+    (
+        "logs",
+        "\
+Examples:
+  galerna logs my-topology --lines 20
+  galerna logs my-topology --follow | grep ERROR
+
+With --output json: {\"worker\",\"line\"} on each line. Ctrl-C ends --follow with code 0.",
+    ),
+    (
+        "errors",
+        "\
+Examples:
+  galerna errors my-topology
+  galerna errors my-topology --output json
+
+With --output json: [{\"component\",\"task\",\"message\",\"count\",\"last_unix_ms\",\"worker\"}].",
+    ),
+    (
+        "supervisors",
+        "\
+Examples:
+  galerna supervisors
+  galerna supervisors --output json
+
+With --output json: [{\"id\",\"address\",\"slots\",\"used\",\"uptime_s\"}].",
     ),
     (
         "completions",

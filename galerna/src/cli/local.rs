@@ -1,8 +1,6 @@
 //! `local`: runs a topology in this process, from its file to the summary.
 
 mod drive;
-mod reader;
-mod signals;
 mod status_line;
 mod summary;
 
@@ -14,6 +12,7 @@ use super::args::{Local, Output};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
+use super::{reader, signals};
 use drive::Outcome;
 
 pub(super) fn run(args: &Local, registry: &Registry, io: &mut Io<'_>) -> Result<Exit, Failure> {

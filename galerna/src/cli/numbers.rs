@@ -46,6 +46,16 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// A time in whole seconds: `5 s`, `3 min 05 s`, `2 h 07 min`, `12 d 03 h`.
+pub(super) fn seconds(seconds: u64) -> String {
+    const DAY: u64 = 24 * 3600;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..DAY => duration(Duration::from_secs(seconds)),
+        _ => format!("{} d {:02} h", seconds / DAY, seconds / 3600 % 24),
+    }
+}
+
 /// `1 error`, `2 errors`.
 pub(super) fn plural(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", count(number as u64), if number == 1 { "" } else { "s" })
@@ -76,6 +86,11 @@ mod tests {
         for (millis, text) in [(184, "0.184 s"), (12_340, "12.3 s"), (185_000, "3 min 05 s"), (7_620_000, "2 h 07 min")]
         {
             assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+        for (number, text) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min 00 s"), (7_620, "2 h 07 min"), (90_000, "1 d 01 h")]
+        {
+            assert_eq!(seconds(number), text);
         }
     }
 }

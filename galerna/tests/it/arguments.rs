@@ -18,6 +18,15 @@ fn wrong_usage_is_2_and_names_what_was_wrong() {
         (&["graph", &topology, "--format", "svg"], "possible values: mermaid, dot"),
         (&["new"], "<NAME>"),
         (&["validate"], "<FILE>"),
+        (&["submit"], "<FILE>"),
+        (&["submit", &topology, "--name", "two words"], "`two words` is no name for a topology on a cluster"),
+        (&["submit", &topology, "-n", "0"], "0 is not in 1..=65535"),
+        (&["list", "--nimbus", "localhost"], "`localhost` is not HOST:PORT"),
+        (&["list", "--nimbus", "a:1,b:70000"], "`b:70000` is not HOST:PORT"),
+        (&["describe"], "<NAME>"),
+        (&["kill", "t", "-w", "5s"], "invalid digit"),
+        (&["rebalance", "t", "-e", "count=0"], "`count=0` is not COMPONENT=EXECUTORS"),
+        (&["logs", "t", "--lines", "-1"], "unexpected argument"),
     ];
     for (args, expected) in cases {
         let ran = call(*args).expect(2);

@@ -5,7 +5,26 @@ use crate::support::call;
 #[test]
 fn help_of_every_command_is_as_written() {
     let mut pages = String::new();
-    for command in ["", "local", "validate", "graph", "schema", "types", "new", "completions"] {
+    for command in [
+        "",
+        "local",
+        "validate",
+        "graph",
+        "schema",
+        "types",
+        "new",
+        "submit",
+        "list",
+        "describe",
+        "kill",
+        "activate",
+        "deactivate",
+        "rebalance",
+        "logs",
+        "errors",
+        "supervisors",
+        "completions",
+    ] {
         let args = [command, "--help"].into_iter().filter(|arg| !arg.is_empty());
         let page = call(args).expect(0);
         pages.push_str(&format!("=== galerna {command}\n{}\n", page.stdout));

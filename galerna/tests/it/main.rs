@@ -2,6 +2,7 @@
 //! where processes, pipes and signals matter.
 
 mod arguments;
+mod cluster;
 mod documentation;
 mod help;
 mod local;

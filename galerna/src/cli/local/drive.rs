@@ -6,10 +6,10 @@ use std::time::Duration;
 use galerna_worker::{LocalRun, RunSummary};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::reader;
-use super::signals::Signals;
 use super::status_line::StatusLine;
 use crate::cli::io::Io;
+use crate::cli::reader;
+use crate::cli::signals::Signals;
 
 /// How long a run that is stopped at once may take to say so.
 const LAST_WAIT: Duration = Duration::from_millis(500);

@@ -1,0 +1,129 @@
+//! The arguments of commands that talk to a cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Output, Settings};
+
+/// Where Nimbus is, and how to print what it answers.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Cluster {
+    /// Where Nimbus answers; several, separated by commas, are tried in turn
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "GALERNA_NIMBUS",
+        hide_env_values = true,
+        default_value = "127.0.0.1:6627",
+        value_delimiter = ',',
+        value_parser = address
+    )]
+    pub(in crate::cli) nimbus: Vec<String>,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(in crate::cli) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Submit {
+    /// The topology's YAML file
+    pub(in crate::cli) file: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) settings: Settings,
+    /// Call it so, whatever the file says; letters, digits, `_`, `.` and `-`
+    #[arg(long, value_parser = topology_name)]
+    pub(in crate::cli) name: Option<String>,
+    /// Have its spouts wait for `activate`
+    #[arg(long)]
+    pub(in crate::cli) inactive: bool,
+    /// Run it in this many workers, over `topology.workers`
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub(in crate::cli) workers: Option<u32>,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+/// A command that needs no more than a cluster.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Listing {
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+/// A command about one topology.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Named {
+    /// The topology's name
+    pub(in crate::cli) name: String,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Kill {
+    /// The topology's name
+    pub(in crate::cli) name: String,
+    /// How long what is in flight may take; the topology's message time-out unless given
+    #[arg(short, long, value_name = "SECS")]
+    pub(in crate::cli) wait: Option<u32>,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Rebalance {
+    /// The topology's name
+    pub(in crate::cli) name: String,
+    /// Spread it over this many workers
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub(in crate::cli) workers: Option<u32>,
+    /// Run a component by this many executors, up to its number of tasks; can be given several times
+    #[arg(short, long, value_name = "COMPONENT=EXECUTORS", value_parser = executors)]
+    pub(in crate::cli) executors: Vec<(String, u32)>,
+    /// How long a task may take to drain before it is moved without; the message time-out unless given
+    #[arg(short, long, value_name = "SECS")]
+    pub(in crate::cli) wait: Option<u32>,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Logs {
+    /// The topology's name
+    pub(in crate::cli) name: String,
+    /// Go on with what is logged from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub(in crate::cli) follow: bool,
+    /// How many of the last lines of each worker to begin with
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(in crate::cli) lines: u32,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+/// Whether a cluster takes this as the name of a topology.
+pub(in crate::cli) fn topology_name(name: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_plain) && name.len() <= 100 {
+        return Ok(name.to_owned());
+    }
+    let expected = "up to 100 letters, digits, `_`, `.` and `-`, beginning with a letter or digit";
+    Err(format!("`{name}` is no name for a topology on a cluster: expected {expected}"))
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is not HOST:PORT")),
+    }
+}
+
+fn executors(text: &str) -> Result<(String, u32), String> {
+    let parsed = text.rsplit_once('=').map(|(component, count)| (component.trim(), count.trim().parse()));
+    match parsed {
+        Some((component, Ok(count))) if !component.is_empty() && count > 0 => Ok((component.to_owned(), count)),
+        _ => Err(format!("`{text}` is not COMPONENT=EXECUTORS, as in count=4")),
+    }
+}

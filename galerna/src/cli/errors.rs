@@ -1,0 +1,44 @@
+//! `errors`: what went wrong in a topology on a cluster.
+
+use galerna_protocol::{ErrorReport, NameRequest};
+use galerna_topology_api::Timestamp;
+use serde_json::{Value, json};
+
+use super::args::{Named, Output};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::io::Io;
+use super::nimbus::{Client, Nimbus, block_on};
+use super::numbers::count;
+
+pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let request = NameRequest { name: args.name.clone() };
+    let errors = async |mut client: Client| client.errors(request.clone()).await;
+    let reply = block_on(async { Ok(Nimbus::of(&args.cluster).call(errors).await?.into_inner()) })?;
+    match args.cluster.output {
+        Output::Json => io.print(&format!("{}\n", reply.errors.iter().map(as_json).collect::<Value>()))?,
+        Output::Text if reply.errors.is_empty() => io.say("no errors"),
+        Output::Text => io.print(&reply.errors.iter().map(render).collect::<String>())?,
+    }
+    Ok(Exit::Done)
+}
+
+fn as_json(of: &ErrorReport) -> Value {
+    json!({
+        "component": of.component,
+        "task": of.task,
+        "message": of.message,
+        "count": of.count,
+        "last_unix_ms": of.last_unix_ms,
+        "worker": of.worker.as_ref().map(ToString::to_string),
+    })
+}
+
+/// `2026-01-31T12:00:00Z split task 3 on node-1:6701 (12 times): …`
+fn render(of: &ErrorReport) -> String {
+    let last = Timestamp::from_millis(of.last_unix_ms);
+    let worker = of.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+    let times = if of.count == 1 { String::new() } else { format!(" ({} times)", count(of.count)) };
+    let message = of.message.trim_end().replace('\n', "\n    ");
+    format!("{last} {} task {}{worker}{times}: {message}\n", of.component, of.task)
+}

@@ -1,0 +1,87 @@
+//! `list` and `supervisors`: what there is on a cluster.
+
+use galerna_protocol::{ListRequest, SupervisorSummary, SupervisorsRequest, TopologySummary};
+use serde_json::{Value, json};
+
+use super::args::{Cluster, Output};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::io::Io;
+use super::nimbus::{Client, Nimbus, block_on};
+use super::numbers::{count, seconds};
+use super::table::{Align, Table};
+
+pub(super) fn topologies(cluster: &Cluster, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let list = async |mut client: Client| client.list(ListRequest {}).await;
+    let reply = block_on(async { Ok(Nimbus::of(cluster).call(list).await?.into_inner()) })?;
+    print(cluster, &reply.topologies, "topologies", summary_json, topology_table, io)
+}
+
+pub(super) fn supervisors(cluster: &Cluster, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let supervisors = async |mut client: Client| client.supervisors(SupervisorsRequest {}).await;
+    let reply = block_on(async { Ok(Nimbus::of(cluster).call(supervisors).await?.into_inner()) })?;
+    print(cluster, &reply.supervisors, "supervisors", supervisor_json, supervisor_table, io)
+}
+
+fn print<T>(
+    cluster: &Cluster,
+    items: &[T],
+    things: &str,
+    json: fn(&T) -> Value,
+    table: fn(&[T]) -> Table,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    match cluster.output {
+        Output::Json => io.print(&format!("{}\n", Value::from_iter(items.iter().map(json))))?,
+        Output::Text if items.is_empty() => io.say(&format!("no {things}")),
+        Output::Text => io.print(&table(items).render())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// What scripts read of a topology.
+pub(super) fn summary_json(of: &TopologySummary) -> Value {
+    json!({
+        "name": of.name,
+        "id": of.id,
+        "status": of.status,
+        "tasks": of.tasks,
+        "executors": of.executors,
+        "workers": of.workers,
+        "uptime_s": of.uptime_secs,
+    })
+}
+
+fn topology_table(topologies: &[TopologySummary]) -> Table {
+    let numbers = ["workers", "executors", "tasks", "up"].map(|title| (title, Align::Right));
+    let texts = ["name", "status"].map(|title| (title, Align::Left));
+    let mut table = Table::new(texts.into_iter().chain(numbers).chain([("id", Align::Left)]));
+    for of in topologies {
+        let numbers = [of.workers, of.executors, of.tasks].map(|number| count(number.into()));
+        let texts = [of.name.clone(), of.status.clone()];
+        table.row(texts.into_iter().chain(numbers).chain([seconds(of.uptime_secs), of.id.clone()]));
+    }
+    table
+}
+
+fn supervisor_json(of: &SupervisorSummary) -> Value {
+    json!({
+        "id": of.id,
+        "address": of.address,
+        "slots": of.slots,
+        "used": of.used,
+        "uptime_s": of.uptime_secs,
+    })
+}
+
+fn supervisor_table(supervisors: &[SupervisorSummary]) -> Table {
+    let numbers = ["slots", "used", "up"].map(|title| (title, Align::Right));
+    let texts = ["id", "address"].map(|title| (title, Align::Left));
+    let mut table = Table::new(texts.into_iter().chain(numbers).chain([("platform", Align::Left)]));
+    for of in supervisors {
+        let platform = of.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+        let numbers = [count(of.slots.into()), count(of.used.into()), seconds(of.uptime_secs)];
+        table.row([of.id.clone(), of.address.clone()].into_iter().chain(numbers).chain([platform]));
+    }
+    table
+}
