@@ -5,6 +5,8 @@
 //! and knows nothing of tuples. Workers outlive it: a restarted daemon adopts those that it finds.
 
 mod artifacts;
+#[cfg(feature = "etcd")]
+mod cli;
 mod daemon;
 mod decide;
 mod error;
@@ -23,6 +25,8 @@ mod service;
 mod shared;
 mod view;
 
+#[cfg(feature = "etcd")]
+pub use cli::main;
 pub use daemon::Supervisor;
 pub use error::StartError;
 pub use launcher::{Control, Exit, Identity, Launch, Launcher, Process, Processes};

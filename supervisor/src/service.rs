@@ -78,8 +78,8 @@ impl Supervisor for Service {
         request: Request<DownloadArtifactRequest>,
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
         let DownloadArtifactRequest { sha256, offset } = request.into_inner();
-        let found = self.shared.artifacts.find(&sha256).await.map_err(status_of)?;
-        let path = found.ok_or_else(|| status_of(ArtifactError::Absent(sha256.clone())))?;
+        let found = self.shared.artifacts.find(&sha256).await.map_err(|error| status_of(&error))?;
+        let path = found.ok_or_else(|| status_of(&ArtifactError::Absent(sha256.clone())))?;
         let unreadable = |error| Status::internal(format!("artifact {sha256} cannot be read: {error}"));
         let mut file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
         let bytes = file.metadata().await.map_err(unreadable)?.len();
@@ -142,7 +142,7 @@ async fn send_file(
     }
 }
 
-fn status_of(error: ArtifactError) -> Status {
+fn status_of(error: &ArtifactError) -> Status {
     match error {
         ArtifactError::NoName(_) => Status::invalid_argument(error.to_string()),
         ArtifactError::Absent(_) => Status::not_found(error.to_string()),

@@ -21,8 +21,8 @@ pub(super) fn read(service: &Service, request: ReadLogRequest) -> Result<Respons
     let path = path_of(&service.shared.folders.logs(), &topology_id, slot);
     let unreadable = |error| Status::internal(format!("{} cannot be read: {error}", path.display()));
     let reader = LogReader::open(&path, last_lines).map_err(unreadable)?;
-    let is_there = service.views.borrow().has(&topology_id);
-    if !reader.has_file() && !(follow && is_there) {
+    let may_come = follow && service.views.borrow().has(&topology_id);
+    if !reader.has_file() && !may_come {
         let supervisor = &service.shared.options.id;
         return Err(Status::not_found(format!("supervisor {supervisor} has no log of {topology_id} in slot {slot}")));
     }
