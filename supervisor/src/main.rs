@@ -1,1 +1,5 @@
-fn main() {}
+//! The node daemon of a Galerna cluster.
+
+fn main() -> std::process::ExitCode {
+    galerna_supervisor::main()
+}

@@ -1,1 +1,7 @@
-//! Integration tests of the supervisor.
+//! Supervisors over a store in memory, with shell scripts as workers and a Nimbus that only listens.
+
+mod attach;
+mod faults;
+mod service;
+mod start;
+mod support;

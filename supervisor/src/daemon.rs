@@ -1,0 +1,208 @@
+//! A supervisor from its start to its end.
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use galerna_coordination::keys::Keys;
+use galerna_coordination::{Store, StoreError};
+use galerna_protocol::supervisor_server::SupervisorServer;
+use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tonic::service::interceptor::InterceptedService;
+
+use crate::artifacts::Artifacts;
+use crate::error::StartError;
+use crate::keeper::{Command, Keeper};
+use crate::options::Options;
+use crate::registration::Registrar;
+use crate::reporting;
+use crate::service::Service;
+use crate::shared::{Folders, Shared};
+use crate::view::{restore, watch_store};
+
+/// How long an earlier daemon on the same folder may take to be gone.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How long open streams may take to end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// A supervisor that runs. Dropped, it ends as if it were killed: its workers run on.
+#[derive(Debug)]
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    /// Each is stopped by itself, in order.
+    registrar: JoinSet<Option<StartError>>,
+    reporter: JoinSet<()>,
+    others: JoinSet<()>,
+    leave: CancellationToken,
+    last_report: CancellationToken,
+    stop: CancellationToken,
+    streams: TaskTracker,
+    _stop_when_dropped: DropGuard,
+}
+
+impl Supervisor {
+    /// Starts a supervisor, which serves on `listener` and does what `store` says. If the store cannot be
+    /// reached, it goes on with what it knew before.
+    ///
+    /// # Errors
+    /// If its name or its folder is taken by another, or it cannot use its folder.
+    pub async fn start(options: Options, store: Arc<dyn Store>, listener: TcpListener) -> Result<Self, StartError> {
+        let listens = listener.local_addr().map_err(StartError::Listener)?;
+        check(&options, listens)?;
+        let shared = Arc::new(open(options, listens).await?);
+        let keys = Keys::new(&shared.options.cluster);
+        let mut registrar = Registrar::new(Arc::clone(&shared), Arc::clone(&store), &keys);
+        let lease = match registrar.register().await {
+            Ok(lease) => Some(lease),
+            Err(StartError::Store(error @ StoreError::Unavailable(_))) => {
+                tracing::warn!("{error}; going on with what was known, and trying again");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let stop = CancellationToken::new();
+        let (publish, views) = watch::channel(Arc::new(restore(&shared)));
+        let (commands, asked) = mpsc::channel(64);
+        let mut supervisor = Self {
+            commands: commands.clone(),
+            registrar: JoinSet::new(),
+            reporter: JoinSet::new(),
+            others: JoinSet::new(),
+            leave: CancellationToken::new(),
+            last_report: CancellationToken::new(),
+            streams: TaskTracker::new(),
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop: stop.clone(),
+            shared: Arc::clone(&shared),
+        };
+        let service = Service {
+            shared: Arc::clone(&shared),
+            views: views.clone(),
+            commands,
+            streams: supervisor.streams.clone(),
+            stop: stop.clone(),
+        };
+        supervisor.others.spawn(Keeper::new(Arc::clone(&shared), views.clone(), asked).run());
+        supervisor.others.spawn(watch_store(Arc::clone(&shared), store, keys, publish));
+        supervisor.others.spawn(serve(service, listener, stop));
+        supervisor.registrar.spawn(registrar.keep(lease, supervisor.leave.clone()));
+        supervisor.reporter.spawn(reporting::report(shared, views, supervisor.last_report.clone()));
+        Ok(supervisor)
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &str {
+        &self.shared.options.id
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.listens
+    }
+
+    /// Waits until it cannot go on: another daemon got its name while the store was away at the start.
+    ///
+    /// # Cancel safety
+    /// It may be dropped.
+    pub async fn failed(&mut self) -> StartError {
+        loop {
+            match self.registrar.join_next().await {
+                Some(Ok(Some(error))) => return error,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Stops: workers are ended unless they are to run on, Nimbus gets a last report, and the name is free.
+    pub async fn stop(mut self) {
+        let (done, stopped) = oneshot::channel();
+        if self.commands.send(Command::Stop { done }).await.is_ok() {
+            // It bounds itself.
+            let _ = stopped.await;
+        }
+        self.last_report.cancel();
+        while self.reporter.join_next().await.is_some() {}
+        self.leave.cancel();
+        while self.registrar.join_next().await.is_some() {}
+        self.stop.cancel();
+        self.streams.close();
+        let _ = tokio::time::timeout(LAST_WAIT, self.streams.wait()).await;
+        self.others.shutdown().await;
+    }
+}
+
+fn check(options: &Options, listens: SocketAddr) -> Result<(), StartError> {
+    if !crate::files::is_safe_name(&options.id) {
+        return Err(StartError::BadName(options.id.clone()));
+    }
+    let most = u32::from(u16::MAX - listens.port());
+    if options.slots > most {
+        return Err(StartError::TooManySlots { slots: options.slots, port: listens.port(), most });
+    }
+    Ok(())
+}
+
+/// Opens the data folder, if nobody else has.
+async fn open(mut options: Options, listens: SocketAddr) -> Result<Shared, StartError> {
+    let folder_error = |source| StartError::Folder { path: options.data.display().to_string(), source };
+    // Workers run elsewhere, so the path must not depend on where this runs.
+    let data = std::path::absolute(&options.data).map_err(folder_error)?;
+    std::fs::create_dir_all(&data).map_err(folder_error)?;
+    let folders = Folders::new(data);
+    let file = File::options().create(true).truncate(false).write(true).open(folders.lock()).map_err(folder_error)?;
+    let until = tokio::time::Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(error)) => return Err(folder_error(error)),
+            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() >= until => {
+                return Err(StartError::FolderTaken(folders.data().display().to_string()));
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    let artifacts = Artifacts::new(folders.artifacts()).map_err(folder_error)?;
+    options.data = folders.data().to_owned();
+    Ok(Shared::new(options, folders, listens, artifacts, file))
+}
+
+async fn serve(service: Service, listener: TcpListener, stop: CancellationToken) {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    type Checked = InterceptedService<SupervisorServer<Service>, VersionCheck>;
+    health.set_serving::<Checked>().await;
+    let server = SupervisorServer::new(service).max_decoding_message_size(LONGEST_MESSAGE);
+    let router =
+        Server::builder().add_service(health_service).add_service(InterceptedService::new(server, VersionCheck::new()));
+    let connections = futures_util::stream::unfold(listener, |listener| async {
+        let connection = accept(&listener).await;
+        Some((Ok::<_, std::io::Error>(connection), listener))
+    });
+    if let Err(error) = router.serve_with_incoming_shutdown(connections, stop.cancelled()).await {
+        tracing::error!("the server has ended: {error}");
+    }
+}
+
+/// The next connection, however many cannot be accepted.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // It works without, only slower.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!("a connection cannot be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What is to be done about one slot: facts in, the next step out.
+
+use std::time::Duration;
+
+use galerna_protocol::Order;
+use tokio::time::Instant;
+
+/// How long a process has to end after it was asked to, before it is killed.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// All that matters about one slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) now: Instant,
+    /// What the newest assignments want here.
+    pub(crate) wanted: Option<Wish<'a>>,
+    /// What stands here.
+    pub(crate) standing: Standing<'a>,
+    /// Not to be launched before this.
+    pub(crate) retry_at: Option<Instant>,
+    /// The topology whose worker has ended here for good.
+    pub(crate) ended: Option<&'a str>,
+    /// How long a new worker may take to attach.
+    pub(crate) attach_within: Duration,
+}
+
+/// A worker that an assignment wants in a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) topology: &'a str,
+    pub(crate) order: Order,
+    /// Whether it is known what to launch.
+    pub(crate) has_spec: bool,
+}
+
+/// What stands in a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standing<'a> {
+    /// Nothing.
+    Empty,
+    /// An artifact is on its way for a launch.
+    Preparing { topology: &'a str },
+    /// A process.
+    Running {
+        topology: &'a str,
+        /// When it was launched or adopted, unless it has attached since.
+        unattached_since: Option<Instant>,
+        /// When it was asked to end.
+        asked_at: Option<Instant>,
+        is_killed: bool,
+    },
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing, until something happens.
+    Nothing,
+    /// Nothing, until this moment or until something happens.
+    WaitUntil(Instant),
+    /// Get the artifact, then launch.
+    Prepare,
+    /// Give up getting an artifact.
+    Abandon,
+    /// Ask the process to end.
+    Ask,
+    /// End the process.
+    Kill,
+}
+
+/// The next step for a slot.
+pub(crate) fn next_step(facts: &Facts<'_>) -> Step {
+    match facts.standing {
+        Standing::Empty => step_when_empty(facts),
+        Standing::Preparing { topology } if wants(facts, topology) && !is_over(facts.wanted) => Step::Nothing,
+        Standing::Preparing { .. } => Step::Abandon,
+        Standing::Running { is_killed: true, .. } => Step::Nothing,
+        Standing::Running { asked_at: Some(asked), .. } => at_or(facts.now, asked + GRACE, Step::Kill),
+        Standing::Running { topology, .. } if !wants(facts, topology) => Step::Ask,
+        Standing::Running { unattached_since: Some(since), .. } => {
+            at_or(facts.now, since + facts.attach_within, Step::Kill)
+        }
+        Standing::Running { .. } => Step::Nothing,
+    }
+}
+
+fn step_when_empty(facts: &Facts<'_>) -> Step {
+    match facts.wanted {
+        Some(wish) if wish.has_spec && !is_over(facts.wanted) && facts.ended != Some(wish.topology) => {
+            facts.retry_at.map_or(Step::Prepare, |at| at_or(facts.now, at, Step::Prepare))
+        }
+        _ => Step::Nothing,
+    }
+}
+
+/// Whether everything has come to its end, so that nothing is launched any more.
+fn is_over(wanted: Option<Wish<'_>>) -> bool {
+    wanted.is_some_and(|wish| wish.order == Order::Exit)
+}
+
+fn wants(facts: &Facts<'_>, topology: &str) -> bool {
+    facts.wanted.is_some_and(|wish| wish.topology == topology)
+}
+
+fn at_or(now: Instant, at: Instant, step: Step) -> Step {
+    if now >= at { step } else { Step::WaitUntil(at) }
+}
+
+/// Whether a worker that ended so was meant to, and is not launched again.
+pub(crate) fn is_final(order: Order, code: Option<i32>, is_known: bool, had_ended: bool) -> bool {
+    match order {
+        Order::Exit => true,
+        // Nobody saw how an adopted process ended: its last report has to do.
+        Order::Drain => code == Some(0) || (!is_known && had_ended),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTACH: Duration = Duration::from_secs(30);
+
+    fn wish(topology: &str, order: Order) -> Option<Wish<'_>> {
+        Some(Wish { topology, order, has_spec: true })
+    }
+
+    fn running<'a>(topology: &'a str, unattached: Option<Instant>, asked: Option<Instant>) -> Standing<'a> {
+        Standing::Running { topology, unattached_since: unattached, asked_at: asked, is_killed: false }
+    }
+
+    #[test]
+    fn each_slot_comes_nearer_to_what_is_wanted() {
+        let now = Instant::now() + Duration::from_secs(1_000);
+        let past = |secs| now - Duration::from_secs(secs);
+        let soon = now + Duration::from_secs(1);
+        let none = None;
+        let unknown = Some(Wish { topology: "a", order: Order::Run, has_spec: false });
+        let killed = Standing::Running { topology: "a", unattached_since: none, asked_at: none, is_killed: true };
+        let table = [
+            // wanted, standing, retry_at, ended, step
+            (None, Standing::Empty, none, None, Step::Nothing),
+            (wish("a", Order::Run), Standing::Empty, none, None, Step::Prepare),
+            (wish("a", Order::Pause), Standing::Empty, none, Some("b"), Step::Prepare),
+            (wish("a", Order::Drain), Standing::Empty, none, None, Step::Prepare),
+            (wish("a", Order::Drain), Standing::Empty, none, Some("a"), Step::Nothing),
+            (wish("a", Order::Exit), Standing::Empty, none, None, Step::Nothing),
+            (unknown, Standing::Empty, none, None, Step::Nothing),
+            (wish("a", Order::Run), Standing::Empty, Some(soon), None, Step::WaitUntil(soon)),
+            (wish("a", Order::Run), Standing::Empty, Some(now), None, Step::Prepare),
+            (wish("a", Order::Run), Standing::Preparing { topology: "a" }, none, None, Step::Nothing),
+            (wish("b", Order::Run), Standing::Preparing { topology: "a" }, none, None, Step::Abandon),
+            (wish("a", Order::Exit), Standing::Preparing { topology: "a" }, none, None, Step::Abandon),
+            (None, Standing::Preparing { topology: "a" }, none, None, Step::Abandon),
+            (wish("a", Order::Run), running("a", none, none), Some(now), None, Step::Nothing),
+            (wish("a", Order::Exit), running("a", none, none), none, None, Step::Nothing),
+            (unknown, running("a", none, none), none, None, Step::Nothing),
+            (wish("a", Order::Run), running("a", Some(past(29)), none), none, None, Step::WaitUntil(soon)),
+            (wish("a", Order::Run), running("a", Some(past(30)), none), none, None, Step::Kill),
+            (None, running("a", none, none), none, None, Step::Ask),
+            (wish("b", Order::Run), running("a", none, none), none, None, Step::Ask),
+            (None, running("a", none, Some(past(4))), none, None, Step::WaitUntil(soon)),
+            (None, running("a", none, Some(past(5))), none, None, Step::Kill),
+            // Once asked to end it is not kept, even if it is wanted again: a new launch follows.
+            (wish("a", Order::Run), running("a", none, Some(past(5))), none, None, Step::Kill),
+            (None, killed, none, None, Step::Nothing),
+        ];
+        for (at, (wanted, standing, retry_at, ended, step)) in table.into_iter().enumerate() {
+            let facts = Facts { now, wanted, standing, retry_at, ended, attach_within: ATTACH };
+            assert_eq!(next_step(&facts), step, "row {at}: {facts:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_worker_that_was_told_to_end_has_ended_for_good() {
+        let table = [
+            (Order::Run, Some(0), true, true, false),
+            (Order::Pause, Some(0), true, true, false),
+            (Order::Drain, Some(0), true, false, true),
+            (Order::Drain, Some(1), true, true, false),
+            (Order::Drain, None, true, true, false),
+            (Order::Drain, None, false, true, true),
+            (Order::Drain, None, false, false, false),
+            (Order::Exit, Some(1), true, false, true),
+            (Order::Exit, None, false, false, true),
+        ];
+        for (order, code, is_known, had_ended, answer) in table {
+            assert_eq!(is_final(order, code, is_known, had_ended), answer, "{order:?} {code:?} {is_known} {had_ended}");
+        }
+    }
+}

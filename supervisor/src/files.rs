@@ -1,0 +1,65 @@
+//! Small files that are replaced as a whole, and names that are safe in paths.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Replaces a file by this value as JSON. After a crash the old or the new one is there.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let mut file = fs::File::create(&name)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_data()?;
+    fs::rename(name, path)
+}
+
+/// Reads such a file: `None` if it is not there, or cannot be understood (which is logged).
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!("{} is ignored: {error}", path.display());
+            return None;
+        }
+    };
+    serde_json::from_slice(&bytes).inspect_err(|error| tracing::warn!("{} is ignored: {error}", path.display())).ok()
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("{} cannot be removed: {error}", path.display());
+    }
+}
+
+/// Whether a topology's id can be the name of a folder.
+pub(crate) fn is_safe_name(name: &str) -> bool {
+    name.len() <= 200
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_out_of_a_folder_are_not_safe() {
+        for good in ["word-count-17", "a.b_C-1"] {
+            assert!(is_safe_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "../x", "a/b", "a\\b", "-a", "a b", "é", &"a".repeat(201)] {
+            assert!(!is_safe_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What follows when a worker's process has ended.
+
+use galerna_protocol::{Order, WorkerState};
+use tokio::time::Instant;
+
+use super::Keeper;
+use super::slot::Standing;
+use crate::decide::is_final;
+use crate::launcher::Exit;
+use crate::logs;
+use crate::records::Record;
+
+impl Keeper {
+    /// A process is gone: its report is closed, and its slot is free, or done with for good.
+    pub(super) fn note_exit(&mut self, number: u32, incarnation: u64, exit: Exit) {
+        let Some(slot) = self.slots.get_mut(&number) else { return };
+        let Standing::Running(worker) = &slot.standing else { return };
+        if worker.record.incarnation != incarnation {
+            return;
+        }
+        let Standing::Running(worker) = std::mem::take(&mut slot.standing) else { return };
+        let now = Instant::now();
+        let up = now.saturating_duration_since(worker.since);
+        let why = worker.why.unwrap_or_else(|| exit.to_string());
+        self.close(worker.record, exit, why, up, worker.asked_at.is_some());
+    }
+
+    /// The same for one that runs no more, whether that was seen or not.
+    pub(super) fn close(
+        &mut self,
+        mut record: Record,
+        exit: Exit,
+        why: String,
+        up: std::time::Duration,
+        was_asked: bool,
+    ) {
+        let number = record.slot;
+        let order = self.wanted.get(&number).filter(|it| it.topology == record.topology).map(|it| it.order);
+        let key = record.key();
+        let had_ended = self
+            .shared
+            .reports()
+            .of(&key)
+            .is_some_and(|report| matches!(report.state(), WorkerState::Drained | WorkerState::Finished));
+        let is_final = is_final(order.unwrap_or(Order::Unspecified), exit.code, exit.is_known(), had_ended);
+        let may_lack_counts = exit.code != Some(0) && (exit.is_known() || !had_ended);
+        let log = logs::path_of(&self.shared.folders.logs(), &record.topology, number);
+        let words = logs::last_words(&log, record.log_start);
+        let message =
+            if words.is_empty() || exit.code == Some(0) { why } else { format!("{why}; its last lines:\n{words}") };
+        self.shared.reports().note_exit(&key, message.clone(), may_lack_counts);
+        self.shared.news.notify_one();
+        let slot = self.slots.entry(number).or_default();
+        slot.topology.clone_from(&record.topology);
+        if is_final {
+            tracing::info!("the worker of {} in slot {number} has ended", record.topology);
+            slot.ended = Some(record.topology.clone());
+            record.has_ended = true;
+            if let Err(error) = self.records.save(&record) {
+                tracing::warn!("that the worker in slot {number} has ended cannot be written down: {error}");
+            }
+            return;
+        }
+        self.records.remove(number);
+        if was_asked || order.is_none() {
+            tracing::info!("the worker of {} in slot {number} is gone", record.topology);
+            return;
+        }
+        tracing::warn!("incarnation {} of {} in slot {number} {message}", record.incarnation, record.topology);
+        slot.restarts.note_failure(up, Instant::now(), message, self.shared.options.clock.now_ms());
+    }
+}

@@ -1,0 +1,57 @@
+//! What a supervisor is told at its start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use galerna_coordination::UnixClock;
+
+use crate::launcher::{Launcher, Processes};
+
+/// How a supervisor is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The supervisor's name, unique in its cluster; the machine's name by default.
+    pub id: String,
+    /// The host that others reach it and its workers at.
+    pub advertise: String,
+    /// Where it keeps artifacts, logs, reports and what it has launched. One daemon each.
+    pub data: PathBuf,
+    /// How many workers it runs at most. Their slots are the ports after its own.
+    pub slots: u32,
+    /// How long it counts as alive without a sign of life.
+    pub lease: Duration,
+    /// How long a worker may take from its launch to its first words.
+    pub attach_within: Duration,
+    /// Points of CPU (100 are a core) to announce; what the machine has by default.
+    pub cpu: Option<f64>,
+    /// Mebibytes of memory to announce; what the machine has by default.
+    pub memory_mb: Option<f64>,
+    /// Whether workers run on when it is stopped.
+    pub keep_workers: bool,
+    /// What launches workers.
+    pub launcher: Arc<dyn Launcher>,
+    /// Where the wall clock is read.
+    pub clock: UnixClock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cluster: "default".to_owned(),
+            id: crate::machine::host_name(),
+            advertise: "127.0.0.1".to_owned(),
+            data: PathBuf::from("galerna-supervisor"),
+            slots: 4,
+            lease: Duration::from_secs(10),
+            attach_within: Duration::from_secs(30),
+            cpu: None,
+            memory_mb: None,
+            keep_workers: false,
+            launcher: Arc::new(Processes),
+            clock: UnixClock::system(),
+        }
+    }
+}

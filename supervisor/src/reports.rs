@@ -1,0 +1,285 @@
+//! The last report of every incarnation, in memory and on disk, so that totals outlive workers and
+//! this daemon.
+
+mod fold;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use galerna_protocol::{WorkerReport, WorkerState};
+
+/// So many ended incarnations of one slot are kept apart; older ones are summed up in one.
+const KEPT_APART: usize = 16;
+
+/// One launch of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) topology: String,
+    pub(crate) slot: u32,
+    pub(crate) incarnation: u64,
+}
+
+#[derive(Debug)]
+struct Stored {
+    report: WorkerReport,
+    is_dirty: bool,
+}
+
+/// All reports.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    folder: PathBuf,
+    entries: BTreeMap<Key, Stored>,
+    /// Files of entries that were folded into others.
+    stale: Vec<PathBuf>,
+}
+
+/// What is to be done on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    pub(crate) files: Vec<(PathBuf, WorkerReport)>,
+    /// Removed only after the above are written.
+    pub(crate) stale: Vec<PathBuf>,
+}
+
+impl Reports {
+    /// Reads what an earlier start has left.
+    pub(crate) fn load(folder: PathBuf) -> Self {
+        let mut entries = BTreeMap::new();
+        for path in files_in(&folder) {
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let Some(report) = crate::files::read_json::<WorkerReport>(&path) else { continue };
+            let Some(id) = &report.id else { continue };
+            let key = Key { topology: report.topology_id.clone(), slot: id.slot, incarnation: report.incarnation };
+            entries.insert(key, Stored { report, is_dirty: false });
+        }
+        Self { folder, entries, stale: Vec::new() }
+    }
+
+    /// A worker was launched or adopted.
+    pub(crate) fn begin(&mut self, key: Key, report: WorkerReport) {
+        let (topology, slot) = (key.topology.clone(), key.slot);
+        self.entries.insert(key, Stored { report, is_dirty: true });
+        self.fold_old(&topology, slot);
+    }
+
+    /// Has this report replace the one before. Whether something has changed that others wait for.
+    pub(crate) fn take(&mut self, key: &Key, mut report: WorkerReport) -> bool {
+        let Some(stored) = self.entries.get_mut(key) else { return false };
+        let before = &stored.report;
+        report.topology_id = key.topology.clone();
+        report.id.clone_from(&before.id);
+        report.incarnation = key.incarnation;
+        report.pid = before.pid;
+        if report.address.is_empty() {
+            report.address.clone_from(&before.address);
+        }
+        if report.started_unix_ms == 0 {
+            report.started_unix_ms = before.started_unix_ms;
+        }
+        report.exit.clone_from(&before.exit);
+        report.may_lack_counts = before.may_lack_counts;
+        if before.state() == WorkerState::Gone || report.state() == WorkerState::Gone {
+            // Whether it is gone is for its supervisor to say. Its last words may come after its end.
+            report.state = before.state;
+        }
+        let is_news = (before.state, before.generation, before.settled_generation, &before.failure, &before.executors)
+            != (report.state, report.generation, report.settled_generation, &report.failure, &report.executors);
+        stored.is_dirty |= stored.report != report;
+        stored.report = report;
+        is_news
+    }
+
+    /// A worker has said where it is reached.
+    pub(crate) fn note_address(&mut self, key: &Key, address: &str) {
+        if let Some(stored) = self.entries.get_mut(key) {
+            stored.report.address = address.to_owned();
+            stored.is_dirty = true;
+        }
+    }
+
+    /// A worker is gone.
+    pub(crate) fn note_exit(&mut self, key: &Key, exit: String, may_lack_counts: bool) {
+        if let Some(stored) = self.entries.get_mut(key) {
+            stored.report.set_state(WorkerState::Gone);
+            stored.report.exit = exit;
+            stored.report.may_lack_counts = may_lack_counts;
+            stored.is_dirty = true;
+        }
+    }
+
+    /// The report of one incarnation.
+    pub(crate) fn of(&self, key: &Key) -> Option<&WorkerReport> {
+        self.entries.get(key).map(|stored| &stored.report)
+    }
+
+    /// The report of the worker that lives in a slot.
+    pub(crate) fn living(&self, topology: &str, slot: u32) -> Option<&WorkerReport> {
+        let reports = self.of_slot(topology, slot).rev().map(|(_, stored)| &stored.report);
+        reports.into_iter().find(|report| report.state() != WorkerState::Gone)
+    }
+
+    /// Those that should live, as far as is known here.
+    pub(crate) fn all_living(&self) -> Vec<Key> {
+        let living = self.entries.iter().filter(|(_, stored)| stored.report.state() != WorkerState::Gone);
+        living.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<WorkerReport> {
+        self.entries.values().map(|stored| stored.report.clone()).collect()
+    }
+
+    /// Forgets topologies that are gone, except for workers that still live.
+    pub(crate) fn forget(&mut self, is_there: impl Fn(&str) -> bool) {
+        let mut gone = BTreeSet::new();
+        self.entries.retain(|key, stored| {
+            let stays = is_there(&key.topology) || stored.report.state() != WorkerState::Gone;
+            if !stays {
+                gone.insert(key.clone());
+            }
+            stays
+        });
+        self.stale.extend(gone.iter().map(|key| path_in(&self.folder, key)));
+    }
+
+    /// What has changed since the last call.
+    pub(crate) fn take_writes(&mut self) -> Writes {
+        let mut files = Vec::new();
+        for (key, stored) in &mut self.entries {
+            if std::mem::take(&mut stored.is_dirty) {
+                files.push((path_in(&self.folder, key), stored.report.clone()));
+            }
+        }
+        Writes { files, stale: std::mem::take(&mut self.stale) }
+    }
+
+    fn of_slot(&self, topology: &str, slot: u32) -> impl DoubleEndedIterator<Item = (&Key, &Stored)> {
+        let key = |incarnation| Key { topology: topology.to_owned(), slot, incarnation };
+        self.entries.range(key(0)..=key(u64::MAX))
+    }
+
+    fn fold_old(&mut self, topology: &str, slot: u32) {
+        let gone: Vec<Key> = self
+            .of_slot(topology, slot)
+            .filter(|(_, stored)| stored.report.state() == WorkerState::Gone)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for pair in gone.windows(2).take(gone.len().saturating_sub(KEPT_APART)) {
+            let Some(older) = self.entries.remove(&pair[0]) else { continue };
+            if let Some(newer) = self.entries.get_mut(&pair[1]) {
+                fold::add(&mut newer.report, older.report);
+                newer.is_dirty = true;
+            }
+            self.stale.push(self.path(&pair[0]));
+        }
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        path_in(&self.folder, key)
+    }
+}
+
+impl Writes {
+    /// Does it. What fails is logged: reports are sent all the same.
+    pub(crate) fn carry_out(self) {
+        for (path, report) in self.files {
+            if let Err(error) = crate::files::write_json(&path, &report) {
+                tracing::warn!("{} cannot be written: {error}", path.display());
+            }
+        }
+        for path in self.stale {
+            crate::files::remove(&path);
+            if let Some(folder) = path.parent() {
+                // Only the last one of a topology succeeds.
+                let _ = fs::remove_dir(folder);
+            }
+        }
+    }
+}
+
+fn path_in(folder: &Path, key: &Key) -> PathBuf {
+    folder.join(&key.topology).join(format!("{}-{}.json", key.slot, key.incarnation))
+}
+
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    list(folder).flat_map(|topology| list(&topology).collect::<Vec<_>>()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use galerna_protocol::{TaskReport, WorkerId};
+
+    use super::*;
+
+    fn key(incarnation: u64) -> Key {
+        Key { topology: "t-1".to_owned(), slot: 7, incarnation }
+    }
+
+    fn report(acked: u64) -> WorkerReport {
+        let tasks = vec![TaskReport { task: 1, acked, ..TaskReport::default() }];
+        let state = WorkerState::Running.into();
+        WorkerReport {
+            topology_id: "t-1".to_owned(),
+            id: Some(WorkerId::new("s", 7)),
+            state,
+            tasks,
+            ..Default::default()
+        }
+    }
+
+    fn total(reports: &Reports) -> u64 {
+        reports.all().iter().flat_map(|report| &report.tasks).map(|task| task.acked).sum()
+    }
+
+    #[test]
+    fn counts_of_many_incarnations_survive_a_restart_in_few_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reports = Reports::load(folder.path().to_owned());
+        for incarnation in 1..=50 {
+            reports.begin(key(incarnation), report(0));
+            let counted = WorkerReport { incarnation: 99, ..report(incarnation) };
+            reports.take(&key(incarnation), counted);
+            reports.note_exit(&key(incarnation), "exited with code 1".to_owned(), true);
+            reports.take_writes().carry_out();
+        }
+        assert_eq!(total(&reports), 50 * 51 / 2);
+        let again = Reports::load(folder.path().to_owned());
+        assert_eq!(again.all(), reports.all());
+        assert!(files_in(folder.path()).len() <= KEPT_APART + 1);
+    }
+
+    #[test]
+    fn last_words_count_after_the_end_but_do_not_bring_a_worker_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reports = Reports::load(folder.path().to_owned());
+        reports.begin(key(1), report(0));
+        reports.note_exit(&key(1), "exited with code 0".to_owned(), false);
+        reports.take(&key(1), report(5));
+        assert_eq!(total(&reports), 5);
+        assert_eq!(reports.all()[0].state(), WorkerState::Gone);
+        assert_eq!(reports.all()[0].exit, "exited with code 0");
+        assert!(reports.living("t-1", 7).is_none());
+    }
+
+    #[test]
+    fn reports_of_topologies_that_are_gone_are_forgotten_on_disk_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reports = Reports::load(folder.path().to_owned());
+        reports.begin(key(1), report(1));
+        reports.take_writes().carry_out();
+        reports.forget(|_| false);
+        assert_eq!(reports.all().len(), 1, "it still lives");
+        reports.note_exit(&key(1), String::new(), false);
+        reports.forget(|_| true);
+        assert_eq!(reports.all().len(), 1);
+        reports.forget(|_| false);
+        reports.take_writes().carry_out();
+        assert!(reports.all().is_empty());
+        assert!(files_in(folder.path()).is_empty());
+    }
+}
