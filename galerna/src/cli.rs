@@ -30,6 +30,7 @@ mod submit;
 mod table;
 mod types;
 mod validate;
+mod worker;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -107,6 +108,7 @@ fn perform(
         Command::Errors(args) => errors::run(args, io),
         Command::Supervisors(args) => list::supervisors(&args.cluster, io),
         Command::Completions(args) => completions::run(args, definition, io),
+        Command::Worker(args) => Ok(worker::run(args, registry)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands and their arguments, as data.
 
 mod cluster;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap_complete::Shell;
 use galerna_topology_api::human::HumanDuration;
 
 pub(super) use cluster::{Cluster, Kill, Listing, Logs, Named, Rebalance, Submit, topology_name};
+pub(super) use worker::Worker;
 
 /// Runs topologies of spouts and bolts that YAML files describe
 ///
@@ -77,6 +79,9 @@ pub(super) enum Command {
     Supervisors(Listing),
     /// Print a script that completes this program's arguments in a shell
     Completions(Completions),
+    /// Run as a worker of a cluster: supervisors call this
+    #[command(hide = true)]
+    Worker(Worker),
 }
 
 impl Command {
@@ -94,7 +99,7 @@ impl Command {
             Self::Kill(args) => args.cluster.output,
             Self::Rebalance(args) => args.cluster.output,
             Self::Logs(args) => args.cluster.output,
-            Self::Graph(_) | Self::Schema | Self::New(_) | Self::Completions(_) => Output::Text,
+            Self::Graph(_) | Self::Schema | Self::New(_) | Self::Completions(_) | Self::Worker(_) => Output::Text,
         };
         output == Output::Json
     }

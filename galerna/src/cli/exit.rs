@@ -13,6 +13,8 @@ pub enum Exit {
     Usage,
     /// A second Ctrl-C or SIGTERM stopped a run at once, without draining.
     Interrupted,
+    /// A worker found itself replaced by a newer one.
+    Fenced,
 }
 
 impl Exit {
@@ -24,6 +26,8 @@ impl Exit {
             Self::Usage => 2,
             // What a shell reports for a program that SIGINT ended.
             Self::Interrupted => 130,
+            // Supervisors tell it from a failure by this.
+            Self::Fenced => 4,
         }
     }
 }

@@ -132,6 +132,7 @@ impl Keeper {
             .map_or_else(|_| format!("{host}:0"), |port| std::net::SocketAddr::new(host, port).to_string());
         let options = [
             ("--supervisor", own.to_string()),
+            ("--id", self.shared.options.id.clone()),
             ("--topology", topology.to_owned()),
             ("--slot", slot.to_string()),
             ("--incarnation", incarnation.to_string()),

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,19 +46,25 @@ pub struct Options {
     pub log: Option<PathBuf>,
 }
 
-/// What supervisors make of a worker that was replaced.
-const FENCED: u8 = 4;
+/// How a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// It was replaced.
+    Fenced,
+    /// It cannot go on; it has logged why.
+    Failed,
+}
+
 /// How long a last report may take.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs a worker until it is told to end, was replaced, or cannot go on. `build` makes the topology
-/// of what was submitted. The exit code is 0, 4 or 1 then.
+/// of what was submitted.
 ///
 /// User code may still block a thread when this returns: the caller should exit the process.
-pub fn run(
-    options: Options,
-    build: impl FnOnce(&TopologySpec) -> Result<Topology, String> + Send + 'static,
-) -> ExitCode {
+pub fn run(options: Options, build: impl FnOnce(&TopologySpec) -> Result<Topology, String> + Send + 'static) -> Ended {
     let log = match options.log.as_deref().map(LogFile::adopt).transpose() {
         Ok(log) => log,
         Err(error) => return failed(&format!("cannot open the log: {error}")),
@@ -76,18 +81,18 @@ pub fn run(
     let leave = runtime.block_on(serve(options, log, build));
     runtime.shutdown_background();
     match leave {
-        Ok(Leave::Told) => ExitCode::SUCCESS,
+        Ok(Leave::Told) => Ended::Told,
         Ok(Leave::Fenced(reason)) => {
             tracing::warn!("this worker was replaced: {reason}");
-            ExitCode::from(FENCED)
+            Ended::Fenced
         }
         Ok(Leave::Failed(reason)) | Err(reason) => failed(&reason),
     }
 }
 
-fn failed(reason: &str) -> ExitCode {
+fn failed(reason: &str) -> Ended {
     tracing::error!("{reason}");
-    ExitCode::FAILURE
+    Ended::Failed
 }
 
 /// A listener at the slot's port, or at any if that is taken.
