@@ -45,18 +45,14 @@ pub fn schedule(view: &ClusterView) -> Plan {
     let mut placements: Vec<Placement<'_>> =
         topologies.into_iter().map(|(id, topology)| Placement::adopt(id, topology, &mut board)).collect();
     board.rank_all();
-    for placement in placements.iter_mut().filter(|placement| !placement.view.is_ending) {
-        if placement.view.assignment.is_none() {
-            place::place_new(placement, &mut board);
-        } else if placement.is_waiting() {
-            place::place_homeless(placement, &mut board);
-        }
-    }
+    place::place_all(&mut placements, &mut board);
     for placement in placements.iter_mut().filter(|placement| placement.view.is_rebalance_wanted) {
         spread::rebalance(placement, &mut board);
     }
+    // What was placed and rebalanced at once may have given slots back.
+    place::place_all(&mut placements, &mut board);
     // With CPU and memory to heed, one topology's spreading can make room for another's.
-    while placements.iter_mut().fold(false, |has_moved, placement| spread::widen(placement, &mut board) || has_moved) {}
+    while spread::widen_all(&mut placements, &mut board) {}
     even::even_out(&mut placements, &mut board);
     let totals = Totals::of(&board);
     let plan = |placement: &Placement<'_>| {

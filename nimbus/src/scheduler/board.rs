@@ -163,7 +163,7 @@ impl<'a> Board<'a> {
     fn rank(&self, at: usize) -> Option<Rank> {
         let supervisor = &self.supervisors[at];
         let is_open = supervisor.view.accepts_new_work && !supervisor.free.is_empty();
-        is_open.then(|| (supervisor.load, Reverse(supervisor.free.len()), at))
+        is_open.then_some((supervisor.load, Reverse(supervisor.free.len()), at))
     }
 
     fn change<R>(&mut self, at: usize, change: impl FnOnce(&mut Supervisor<'a>) -> R) -> R {

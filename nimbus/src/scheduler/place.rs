@@ -7,8 +7,21 @@ use super::balance::{Dealt, deal_in_turn};
 use super::board::{Board, Demand};
 use super::placement::{Executor, Placement, Refusal, Worker};
 
+/// Places all that has no place, as far as there is room.
+pub(super) fn place_all(placements: &mut [Placement<'_>], board: &mut Board<'_>) {
+    let waiting = placements.iter_mut().filter(|placement| !placement.view.is_ending && placement.is_waiting());
+    for placement in waiting {
+        placement.refusal = None;
+        if placement.view.assignment.is_none() {
+            place_new(placement, board);
+        } else {
+            place_homeless(placement, board);
+        }
+    }
+}
+
 /// Gives a topology that runs nowhere its workers: as many as it wants, or as there is room for.
-pub(super) fn place_new(placement: &mut Placement<'_>, board: &mut Board<'_>) {
+fn place_new(placement: &mut Placement<'_>, board: &mut Board<'_>) {
     let executors = placement.components.wanted_executors();
     let mut refusal = if executors.is_empty() { Refusal::Empty } else { Refusal::Slots };
     let room = room_for(placement, board, placement.wanted_workers(executors.len()));
@@ -28,7 +41,7 @@ pub(super) fn place_new(placement: &mut Placement<'_>, board: &mut Board<'_>) {
 
 /// Places the executors whose workers are lost or fail to start. Nothing else is touched: new workers
 /// take the place of lost ones, and what finds no slot joins the workers that are left. All or nothing.
-pub(super) fn place_homeless(placement: &mut Placement<'_>, board: &mut Board<'_>) {
+fn place_homeless(placement: &mut Placement<'_>, board: &mut Board<'_>) {
     let failing = placement.failing.iter().flat_map(|worker| &worker.executors);
     let mut moving: Vec<Executor> = placement.homeless.iter().chain(failing).copied().collect();
     moving.sort_by_key(|executor| executor.tasks.first);

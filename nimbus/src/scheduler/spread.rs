@@ -25,9 +25,18 @@ pub(super) fn rebalance(placement: &mut Placement<'_>, board: &mut Board<'_>) {
     placement.rebalance_refusal = refusal;
 }
 
+/// Widens each topology that can be widened; whether there was one.
+pub(super) fn widen_all(placements: &mut [Placement<'_>], board: &mut Board<'_>) -> bool {
+    let mut has_widened = false;
+    for placement in placements {
+        has_widened |= widen(placement, board);
+    }
+    has_widened
+}
+
 /// Lets a topology that runs on fewer workers than it wants have those that there is room for now.
 /// There are at least as many executors as wanted workers, so each new one takes some from the busiest.
-pub(super) fn widen(placement: &mut Placement<'_>, board: &mut Board<'_>) -> bool {
+fn widen(placement: &mut Placement<'_>, board: &mut Board<'_>) -> bool {
     let count = placement.executor_count();
     let (now, wanted) = (placement.workers.len(), placement.wanted_workers(count));
     if now >= wanted || !placement.is_movable() {
