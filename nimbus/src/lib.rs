@@ -1,3 +1,28 @@
 //! The master of a Galerna cluster: takes topologies, schedules them, sees them through.
+//!
+//! [`Nimbus`] is the daemon; whoever constructs it hands in the store and the listener. It must never
+//! know how tuples flow: it deals with processes, slots and counts.
 
+mod artifact;
+mod blobs;
+#[cfg(feature = "etcd")]
+mod cli;
+mod core;
+mod daemon;
+mod history;
+mod leader;
+mod options;
+mod reconcile;
+mod reports;
+mod rpc;
 pub mod scheduler;
+mod spec;
+mod stats;
+mod steps;
+mod transfer;
+mod view;
+
+#[cfg(feature = "etcd")]
+pub use cli::main;
+pub use daemon::{Nimbus, StartError};
+pub use options::Options;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The daemon `galerna-nimbus`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    galerna_nimbus::main()
+}

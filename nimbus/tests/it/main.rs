@@ -1,1 +1,9 @@
-//! Integration tests of the nimbus.
+//! Integration tests of the nimbus: real sockets, a store in memory, supervisors played by the test.
+
+mod artifacts;
+mod cluster;
+mod elf;
+mod faults;
+mod leaders;
+mod lives;
+mod submissions;

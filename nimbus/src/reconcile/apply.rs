@@ -1,0 +1,164 @@
+//! Writes what was decided, each in one transaction that holds only for the leader and only if
+//! nothing has changed meanwhile. One that does not hold is decided anew in the next round.
+
+use galerna_coordination::keys::{Desired, Status};
+use galerna_coordination::{Condition, Leadership, StoreError, Transaction};
+use tokio::time::Instant;
+
+use super::facts::{planned, written};
+use crate::core::{Core, lock};
+use crate::history::{Ended, EndedComponent};
+use crate::scheduler;
+use crate::stats;
+use crate::steps::Step;
+use crate::view::{Topology, View};
+
+/// How long the workers of a topology that has finished may take to exit.
+const EXIT_WAIT_MS: i64 = 30_000;
+
+pub(super) async fn apply(
+    core: &Core,
+    leadership: &Leadership,
+    view: &View,
+    id: &str,
+    step: &Step,
+) -> Result<(), StoreError> {
+    tracing::info!(topology = id, ?step, "takes a step");
+    if *step == Step::Forget {
+        let transaction = Transaction::new().when(leadership.condition()).delete(core.keys.ended(id));
+        return core.commit(transaction).await.map(|_| ());
+    }
+    let Some(topology) = view.topology(id) else { return remove_rest(core, leadership, view, id).await };
+    let guarded = guarded(core, leadership, view, &topology);
+    let transaction = match step {
+        Step::Finish { failure } => {
+            let desired = Desired {
+                status: Status::Finished,
+                failure: failure.clone(),
+                kill_deadline_unix_ms: core.now_ms().saturating_add(EXIT_WAIT_MS),
+                rebalance_deadline_unix_ms: None,
+                ..(*topology.desired.value).clone()
+            };
+            guarded.put_json(core.keys.desired(id), &desired)?
+        }
+        Step::Release => guarded
+            .delete(core.keys.assignment(id))
+            .put_json(core.keys.ended(id), &ended(core, view, &topology, "FINISHED"))?,
+        Step::Remove => {
+            let removed = guarded
+                .delete(core.keys.assignment(id))
+                .delete(core.keys.spec(id))
+                .delete(core.keys.desired(id))
+                .delete(core.keys.name(&topology.spec.name));
+            match view.history.contains_key(id) {
+                true => removed,
+                false => removed.put_json(core.keys.ended(id), &ended(core, view, &topology, "KILLED"))?,
+            }
+        }
+        Step::ClearHandovers | Step::ClearHandoversFrom(_) => {
+            let Some(known) = view.assignments.get(id) else { return Ok(()) };
+            let next = match step {
+                Step::ClearHandoversFrom(lost) => scheduler::clear_handovers_from(&planned(&known.value), lost),
+                _ => scheduler::clear_handovers(&planned(&known.value)),
+            };
+            guarded.put_json(core.keys.assignment(id), &written(&next, view, Some(&known.value)))?
+        }
+        Step::Forget => return Ok(()),
+    };
+    core.commit(transaction).await.map(|_| ())
+}
+
+/// A transaction that holds while we lead and nobody has changed this topology.
+fn guarded(core: &Core, leadership: &Leadership, view: &View, topology: &Topology) -> Transaction {
+    let key = core.keys.assignment(&topology.id);
+    let assignment = match view.assignments.get(&topology.id) {
+        Some(known) => Condition::Modified(key, known.modified),
+        None => Condition::Absent(key),
+    };
+    Transaction::new()
+        .when(leadership.condition())
+        .when(Condition::Modified(core.keys.desired(&topology.id), topology.desired.modified))
+        .when(assignment)
+}
+
+/// Removes what is left of a topology that somebody has half removed by hand.
+async fn remove_rest(core: &Core, leadership: &Leadership, view: &View, id: &str) -> Result<(), StoreError> {
+    let mut transaction = Transaction::new().when(leadership.condition());
+    for (name, owner) in &view.names {
+        if *owner.value == id {
+            transaction = transaction.delete(core.keys.name(name));
+        }
+    }
+    let transaction =
+        transaction.delete(core.keys.assignment(id)).delete(core.keys.spec(id)).delete(core.keys.desired(id));
+    core.commit(transaction).await.map(|_| ())
+}
+
+fn ended(core: &Core, view: &View, topology: &Topology, status: &str) -> Ended {
+    let reports = lock(&core.reports);
+    let components = stats::component_stats(&topology.spec, &topology.desired.value, reports.of(&topology.id));
+    Ended {
+        name: topology.spec.name.clone(),
+        status: status.to_owned(),
+        submitted_unix_ms: topology.desired.value.submitted_unix_ms,
+        ended_unix_ms: core.now_ms(),
+        failure: topology.desired.value.failure.clone(),
+        are_counts_exact: are_counts_exact(core, view, &reports, &topology.id),
+        components: components.iter().map(EndedComponent::from).collect(),
+    }
+}
+
+/// Whether everything that was counted was reported.
+pub(crate) fn are_counts_exact(core: &Core, view: &View, reports: &crate::reports::Reports, id: &str) -> bool {
+    let now = Instant::now();
+    let workers = view.assignments.get(id).into_iter().flat_map(|assignment| &assignment.value.workers);
+    let have_all_reported = workers
+        .filter_map(|worker| worker.id.as_ref())
+        .all(|worker| reports.has_reported(&worker.supervisor, now, core.freshness()));
+    have_all_reported && !reports.of(id).any(|report| report.may_lack_counts)
+}
+
+/// Writes a new assignment.
+pub(super) async fn assign(
+    core: &Core,
+    leadership: &Leadership,
+    view: &View,
+    id: &str,
+    next: &scheduler::Assignment,
+) -> Result<(), StoreError> {
+    let Some(topology) = view.topology(id) else { return Ok(()) };
+    let known = view.assignments.get(id).map(|known| &*known.value);
+    let next = written(next, view, known);
+    let workers: Vec<String> = next.workers.iter().filter_map(|worker| Some(worker.id.as_ref()?.to_string())).collect();
+    tracing::info!(topology = id, generation = next.generation, ?workers, "assigns");
+    let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.assignment(id), &next)?;
+    core.commit(transaction).await.map(|_| ())
+}
+
+/// Notes that what a rebalance has asked for is done.
+pub(super) async fn end_rebalance(
+    core: &Core,
+    leadership: &Leadership,
+    view: &View,
+    id: &str,
+) -> Result<(), StoreError> {
+    let Some(topology) = view.topology(id) else { return Ok(()) };
+    let desired = Desired { rebalance_deadline_unix_ms: None, ..(*topology.desired.value).clone() };
+    let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.desired(id), &desired)?;
+    core.commit(transaction).await.map(|_| ())
+}
+
+/// Writes the assignment anew if a supervisor of it is reached elsewhere than it says.
+pub(super) async fn refresh_addresses(
+    core: &Core,
+    leadership: &Leadership,
+    view: &View,
+    id: &str,
+) -> Result<(), StoreError> {
+    let Some(known) = view.assignments.get(id) else { return Ok(()) };
+    let mut fresh = written(&planned(&known.value), view, Some(&known.value));
+    let Some(topology) = view.topology(id).filter(|_| fresh.workers != known.value.workers) else { return Ok(()) };
+    fresh.generation += 1;
+    let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.assignment(id), &fresh)?;
+    core.commit(transaction).await.map(|_| ())
+}

@@ -1,0 +1,96 @@
+//! Starts topologies.
+
+use std::collections::BTreeMap;
+
+use galerna_coordination::keys::{Desired, Status as Wanted};
+use galerna_coordination::{Condition, Leadership, Transaction};
+use galerna_protocol::{Artifact, SubmitReply, SubmitRequest, TopologySpec};
+use tonic::{Code, Status};
+
+use crate::artifact::check_platforms;
+use crate::core::{Core, store_status};
+use crate::spec::check_spec;
+
+impl Core {
+    pub(super) async fn submit(&self, leadership: &Leadership, request: SubmitRequest) -> Result<SubmitReply, Status> {
+        let Some(spec) = request.spec else { return Err(Status::invalid_argument("no topology is named")) };
+        let settings = check_spec(&spec).map_err(Status::invalid_argument)?;
+        self.check_is_free(&spec.name)?;
+        let Some(artifact) = &spec.artifact else { return Err(Status::invalid_argument("no artifact is named")) };
+        self.ensure_artifact(artifact).await.map_err(|error| match error.code() {
+            Code::NotFound => Status::failed_precondition(format!("{}; upload it first", error.message())),
+            _ => error,
+        })?;
+        let mut notes = self.check_platform(artifact).await?;
+        notes.extend(self.replicate(artifact).await);
+        if artifact.is_debug {
+            notes.push("this is a debug build, which is slow; build with --release".to_owned());
+        }
+        let desired = Desired {
+            status: if request.is_inactive { Wanted::Inactive } else { Wanted::Active },
+            submitted_unix_ms: self.now_ms(),
+            workers: settings.workers,
+            ..Desired::default()
+        };
+        let topology_id = self.put_topology(leadership, &spec, &desired).await?;
+        tracing::info!(topology = topology_id, "was submitted");
+        Ok(SubmitReply { topology_id, notes })
+    }
+
+    fn check_is_free(&self, name: &str) -> Result<(), Status> {
+        match self.view.borrow().names.contains_key(name) {
+            true => Err(taken(name)),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes about the platform.
+    async fn check_platform(&self, artifact: &Artifact) -> Result<Vec<String>, Status> {
+        let needs = self.needs_of(&artifact.sha256).await?;
+        let supervisors = self.view.borrow().supervisors.clone();
+        let platforms: BTreeMap<_, _> =
+            supervisors.into_iter().map(|(id, one)| (id, one.value.platform.clone())).collect();
+        check_platforms(&artifact.program, &needs, &platforms).map_err(Status::failed_precondition)?;
+        let is_alone = platforms.is_empty();
+        Ok(is_alone.then(|| "no supervisor is there yet; it starts when one is".to_owned()).into_iter().collect())
+    }
+
+    /// All of it at once, or nothing: of two of one name, one wins.
+    async fn put_topology(
+        &self,
+        leadership: &Leadership,
+        spec: &TopologySpec,
+        desired: &Desired,
+    ) -> Result<String, Status> {
+        let internal = |error| store_status(&error);
+        // Revisions only grow, so that no later topology of this name gets the same.
+        let revision = self.view.borrow().revision;
+        let id = format!("{}-{revision}", spec.name);
+        let keys = &self.keys;
+        let transaction = Transaction::new()
+            .when(leadership.condition())
+            .when(Condition::Absent(keys.name(&spec.name)))
+            .when(Condition::Absent(keys.spec(&id)))
+            .when(Condition::Absent(keys.ended(&id)))
+            .put_json(keys.name(&spec.name), &id)
+            .and_then(|transaction| transaction.put_json(keys.spec(&id), spec))
+            .and_then(|transaction| transaction.put_json(keys.desired(&id), desired))
+            .map_err(internal)?;
+        match self.commit(transaction).await.map_err(internal)? {
+            Some(_) => Ok(id),
+            None => {
+                let is_taken = self.store.get(&keys.name(&spec.name)).await.map_err(internal)?.is_some();
+                Err(if is_taken { taken(&spec.name) } else { lost() })
+            }
+        }
+    }
+}
+
+fn taken(name: &str) -> Status {
+    Status::already_exists(format!("a topology named `{name}` is already there; kill it first, or take another name"))
+}
+
+/// What is answered when a transaction does not hold though nothing that it is about has changed.
+pub(super) fn lost() -> Status {
+    Status::unavailable("this nimbus has just stopped leading, or the topology changes at this moment; try again")
+}

@@ -1,0 +1,153 @@
+//! Tells how topologies and supervisors stand.
+
+use galerna_coordination::keys::Desired;
+use galerna_protocol::{
+    ComponentStats, DescribeReply, ErrorsReply, ExecutorSummary, ListReply, SupervisorSummary, SupervisorsReply,
+    TopologySummary, WorkerSummary,
+};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::change::status_name;
+use crate::core::{Core, lock};
+use crate::reconcile::are_counts_exact;
+use crate::reports::Reports;
+use crate::spec::shown;
+use crate::stats;
+use crate::view::{Topology, View};
+
+fn seconds_since(then_unix_ms: i64, now_unix_ms: i64) -> u64 {
+    match then_unix_ms {
+        0 => 0,
+        then => u64::try_from(now_unix_ms.saturating_sub(then)).unwrap_or(0) / 1000,
+    }
+}
+
+impl Core {
+    pub(super) fn list(&self) -> ListReply {
+        let view = self.view.borrow();
+        let mut topologies: Vec<TopologySummary> =
+            view.whole_topologies().map(|topology| self.summary(&view, &topology)).collect();
+        topologies.sort_by(|a, b| a.name.cmp(&b.name));
+        ListReply { topologies }
+    }
+
+    fn summary(&self, view: &View, topology: &Topology) -> TopologySummary {
+        let desired: &Desired = &topology.desired.value;
+        let assignment = view.assignments.get(&topology.id).map(|assignment| &assignment.value);
+        let until = view.history.get(&topology.id).map_or_else(|| self.now_ms(), |ended| ended.value.ended_unix_ms);
+        let components = &topology.spec.components;
+        TopologySummary {
+            name: topology.spec.name.clone(),
+            id: topology.id.clone(),
+            status: status_name(desired, assignment.is_some_and(|one| !one.handovers.is_empty())).to_owned(),
+            tasks: components.iter().map(|component| component.tasks).sum(),
+            executors: components.iter().map(|component| stats::executors(component, desired)).sum(),
+            workers: assignment.map_or(0, |assignment| assignment.workers.len() as u32),
+            uptime_secs: seconds_since(desired.submitted_unix_ms, until),
+        }
+    }
+
+    pub(super) fn describe(&self, name: &str) -> Result<DescribeReply, Status> {
+        let topology = self.named(name)?;
+        let view = self.view.borrow();
+        let reports = lock(&self.reports);
+        let assignment = view.assignments.get(&topology.id);
+        // What has finished keeps its final counts, whoever reported them.
+        let (components, are_exact) = match view.history.get(&topology.id) {
+            Some(ended) => {
+                let components = ended.value.components.iter().map(ComponentStats::from).collect();
+                (components, ended.value.are_counts_exact)
+            }
+            None => (
+                stats::component_stats(&topology.spec, &topology.desired.value, reports.of(&topology.id)),
+                are_counts_exact(self, &view, &reports, &topology.id),
+            ),
+        };
+        let (workers, executors) = self.workers(&view, &reports, &topology);
+        Ok(DescribeReply {
+            summary: Some(self.summary(&view, &topology)),
+            generation: assignment.map_or(0, |assignment| assignment.value.generation),
+            workers,
+            components,
+            are_counts_exact: are_exact,
+            unscheduled: self.unscheduled(&reports, &topology.id),
+            spec: Some(shown(&topology.spec)),
+            failure: topology.desired.value.failure.clone(),
+            executors,
+        })
+    }
+
+    fn workers(
+        &self,
+        view: &View,
+        reports: &Reports,
+        topology: &Topology,
+    ) -> (Vec<WorkerSummary>, Vec<ExecutorSummary>) {
+        let now = self.now_ms();
+        let current = reports.current(&topology.id, Instant::now(), self.freshness());
+        let (mut workers, mut executors) = (Vec::new(), Vec::new());
+        let assigned = view.assignments.get(&topology.id).into_iter().flat_map(|assignment| &assignment.value.workers);
+        for worker in assigned {
+            let Some(id) = &worker.id else { continue };
+            let report = current.get(id).copied().cloned().unwrap_or_default();
+            let began = |task| report.tasks.iter().find(|one| one.task == task).map(|one| one.started_unix_ms);
+            for range in &worker.executors {
+                let component = stats::component_of(&topology.spec, range.first);
+                executors.push(ExecutorSummary {
+                    component: component.map(|component| component.id.clone()).unwrap_or_default(),
+                    tasks: Some(*range),
+                    worker: Some(id.clone()),
+                    uptime_secs: seconds_since(began(range.first).unwrap_or(0), now),
+                });
+            }
+            workers.push(WorkerSummary {
+                id: Some(id.clone()),
+                pid: report.pid,
+                incarnation: report.incarnation,
+                tasks: worker.executors.iter().map(|range| range.count()).sum(),
+                uptime_secs: seconds_since(report.started_unix_ms, now),
+                address: report.address,
+                state: report.state,
+            });
+        }
+        executors.sort_by_key(|executor| executor.tasks);
+        (workers, executors)
+    }
+
+    /// Why something is not scheduled, or does not stay up.
+    fn unscheduled(&self, reports: &Reports, id: &str) -> Vec<String> {
+        let mut reasons: Vec<String> = lock(&self.shortfalls).get(id).cloned().into_iter().collect();
+        for (supervisor, failure) in reports.failures(id) {
+            let (slot, attempts, message) = (failure.slot, failure.attempts, failure.message.trim_end());
+            reasons.push(format!("worker {supervisor}:{slot} does not stay up ({attempts} attempts): {message}"));
+        }
+        reasons
+    }
+
+    pub(super) fn errors(&self, name: &str) -> Result<ErrorsReply, Status> {
+        let topology = self.named(name)?;
+        Ok(ErrorsReply { errors: stats::errors(lock(&self.reports).of(&topology.id)) })
+    }
+
+    pub(super) fn supervisors(&self) -> SupervisorsReply {
+        let view = self.view.borrow();
+        let now = self.now_ms();
+        let used = |supervisor: &str| {
+            let workers = view.assignments.values().flat_map(|assignment| &assignment.value.workers);
+            workers.filter(|worker| worker.id.as_ref().is_some_and(|id| id.supervisor == supervisor)).count() as u32
+        };
+        let supervisors = view.supervisors.iter().map(|(id, registration)| {
+            let registration = &registration.value;
+            SupervisorSummary {
+                id: id.clone(),
+                address: format!("{}:{}", registration.host, registration.port),
+                slots: registration.slots.len() as u32,
+                used: used(id),
+                uptime_secs: seconds_since(registration.started_unix_ms, now),
+                platform: Some(registration.platform.clone()),
+            }
+        });
+        SupervisorsReply { supervisors: supervisors.collect() }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sums what workers have reported into what people ask for.
+
+use std::collections::BTreeMap;
+
+use galerna_coordination::keys::Desired;
+use galerna_protocol::{
+    ComponentSpec, ComponentStats, ErrorReport, HistogramReport, Latency, TopologySpec, WorkerId, WorkerReport,
+};
+use galerna_topology_api::Histogram;
+
+/// The most errors that are told.
+const MOST_ERRORS: usize = 500;
+
+/// How many executors a component has: as submitted, or as changed since.
+pub(crate) fn executors(component: &ComponentSpec, desired: &Desired) -> u32 {
+    let executors = desired.executors.get(&component.id).copied().unwrap_or(component.executors);
+    executors.clamp(1, component.tasks.max(1))
+}
+
+/// The component that a task is of.
+pub(crate) fn component_of(spec: &TopologySpec, task: u32) -> Option<&ComponentSpec> {
+    spec.components.iter().find(|one| task >= one.first_task && task - one.first_task < one.tasks)
+}
+
+/// The counts of each component, summed over workers and their incarnations.
+pub(crate) fn component_stats<'a>(
+    spec: &TopologySpec,
+    desired: &Desired,
+    reports: impl IntoIterator<Item = &'a WorkerReport>,
+) -> Vec<ComponentStats> {
+    let mut stats: Vec<ComponentStats> = spec.components.iter().map(|component| empty(component, desired)).collect();
+    let latencies: Vec<(Histogram, Histogram)> = spec.components.iter().map(|_| Default::default()).collect();
+    for report in reports {
+        for task in &report.tasks {
+            let component = component_of(spec, task.task);
+            let Some(sum) = component.and_then(|one| stats.iter_mut().find(|sum| sum.id == one.id)) else { continue };
+            for (sum, count) in [
+                (&mut sum.emitted, task.emitted),
+                (&mut sum.executed, task.executed),
+                (&mut sum.acked, task.acked),
+                (&mut sum.failed, task.failed),
+                (&mut sum.replayed, task.replayed),
+                (&mut sum.gave_up, task.gave_up),
+                (&mut sum.restarts, task.restarts),
+                (&mut sum.errors, task.errors),
+            ] {
+                *sum = sum.saturating_add(count);
+            }
+        }
+        for latency in &report.latencies {
+            let Some(index) = stats.iter().position(|sum| sum.id == latency.component) else { continue };
+            add(&latencies[index].0, latency.execute.as_ref());
+            add(&latencies[index].1, latency.complete.as_ref());
+        }
+    }
+    for (stats, (execute, complete)) in stats.iter_mut().zip(&latencies) {
+        stats.execute_latency = latency(execute);
+        stats.complete_latency = latency(complete);
+    }
+    stats
+}
+
+fn empty(component: &ComponentSpec, desired: &Desired) -> ComponentStats {
+    ComponentStats {
+        id: component.id.clone(),
+        kind: if component.is_spout { "spout" } else { "bolt" }.to_owned(),
+        tasks: component.tasks,
+        executors: executors(component, desired),
+        ..ComponentStats::default()
+    }
+}
+
+fn add(histogram: &Histogram, report: Option<&HistogramReport>) {
+    let Some(report) = report else { return };
+    for (value, count) in report.values.iter().zip(&report.counts) {
+        histogram.record_many(*value, *count);
+    }
+}
+
+fn latency(nanoseconds: &Histogram) -> Option<Latency> {
+    let micros = |nanos: u64| nanos as f64 / 1000.0;
+    (nanoseconds.count() > 0).then(|| Latency {
+        p50: micros(nanoseconds.quantile(0.5)),
+        p99: micros(nanoseconds.quantile(0.99)),
+        max: micros(nanoseconds.max()),
+    })
+}
+
+/// All errors, the newest first; equal ones of different incarnations are one.
+pub(crate) fn errors<'a>(reports: impl IntoIterator<Item = &'a WorkerReport>) -> Vec<ErrorReport> {
+    let mut merged: BTreeMap<(String, u32, String, Option<WorkerId>), ErrorReport> = BTreeMap::new();
+    for report in reports {
+        for error in &report.errors {
+            let worker = error.worker.clone().or_else(|| report.id.clone());
+            let key = (error.component.clone(), error.task, error.message.clone(), worker.clone());
+            let known = merged.entry(key).or_insert_with(|| ErrorReport { worker, count: 0, ..error.clone() });
+            known.count = known.count.saturating_add(error.count);
+            known.last_unix_ms = known.last_unix_ms.max(error.last_unix_ms);
+        }
+    }
+    let mut errors: Vec<ErrorReport> = merged.into_values().collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.last_unix_ms));
+    errors.truncate(MOST_ERRORS);
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use galerna_protocol::{ComponentLatency, TaskReport};
+
+    use super::*;
+
+    fn spec() -> TopologySpec {
+        let component = |id: &str, first_task, tasks| ComponentSpec {
+            id: id.into(),
+            is_spout: first_task == 1,
+            first_task,
+            tasks,
+            executors: tasks,
+            ..Default::default()
+        };
+        TopologySpec { components: vec![component("words", 1, 2), component("count", 3, 2)], ..Default::default() }
+    }
+
+    #[test]
+    fn counts_and_latencies_are_summed_over_workers_and_incarnations() {
+        let report = |incarnation, task, emitted, micros: u64| WorkerReport {
+            incarnation,
+            tasks: vec![TaskReport { task, emitted, ..Default::default() }],
+            latencies: vec![ComponentLatency {
+                component: "count".into(),
+                execute: Some(HistogramReport { values: vec![micros * 1000], counts: vec![10] }),
+                complete: None,
+            }],
+            ..Default::default()
+        };
+        // The last one is of a task that nobody knows.
+        let reports = [report(1, 1, 5, 100), report(2, 1, 7, 100), report(1, 2, 1, 300), report(1, 9, 100, 300)];
+        let stats = component_stats(&spec(), &Desired::default(), &reports);
+        assert_eq!((stats[0].id.as_str(), stats[0].kind.as_str(), stats[0].emitted), ("words", "spout", 13));
+        assert_eq!((stats[1].emitted, stats[0].execute_latency), (0, None));
+        let latency = stats[1].execute_latency.expect("it was measured");
+        assert!((99.0..101.0).contains(&latency.p50) && (297.0..304.0).contains(&latency.p99), "{latency:?}");
+        assert!(stats[1].complete_latency.is_none());
+    }
+
+    #[test]
+    fn equal_errors_are_one_and_the_newest_comes_first() {
+        let error = |message: &str, count, last_unix_ms| ErrorReport {
+            message: message.into(),
+            count,
+            last_unix_ms,
+            ..Default::default()
+        };
+        let report = |errors| WorkerReport { id: Some(WorkerId::new("a", 1)), errors, ..Default::default() };
+        let reports = [report(vec![error("old", 1, 1), error("both", 2, 2)]), report(vec![error("both", 3, 9)])];
+        let errors = errors(&reports);
+        let shown: Vec<_> = errors.iter().map(|one| (one.message.as_str(), one.count, one.last_unix_ms)).collect();
+        assert_eq!(shown, [("both", 5, 9), ("old", 1, 1)]);
+        assert_eq!(errors[0].worker, Some(WorkerId::new("a", 1)));
+    }
+}
