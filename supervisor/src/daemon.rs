@@ -107,17 +107,28 @@ impl Supervisor {
         self.shared.listens
     }
 
-    /// Waits until it cannot go on: another daemon got its name while the store was away at the start.
+    /// Waits until it cannot go on: another daemon got its name while the store was away at the start, or
+    /// a part of it has ended by a fault of its own.
     ///
     /// # Cancel safety
     /// It may be dropped.
     pub async fn failed(&mut self) -> StartError {
-        loop {
-            match self.registrar.join_next().await {
-                Some(Ok(Some(error))) => return error,
-                Some(_) => {}
-                None => std::future::pending().await,
-            }
+        let ended = |end: Option<Result<(), tokio::task::JoinError>>| {
+            let reason = match end {
+                Some(Err(error)) => error.to_string(),
+                _ => "without a reason".to_owned(),
+            };
+            StartError::Ended(reason)
+        };
+        tokio::select! {
+            biased;
+            end = self.registrar.join_next() => match end {
+                Some(Ok(Some(error))) => error,
+                Some(Err(error)) => StartError::Ended(error.to_string()),
+                _ => StartError::Ended("its registration".to_owned()),
+            },
+            end = self.reporter.join_next() => ended(end),
+            end = self.others.join_next() => ended(end),
         }
     }
 

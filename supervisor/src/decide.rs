@@ -14,6 +14,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) now: Instant,
     /// What the newest assignments want here.
     pub(crate) wanted: Option<Wish<'a>>,
+    /// Whether the store itself has said so since the start; nothing is ended on less.
+    pub(crate) is_certain: bool,
     /// What stands here.
     pub(crate) standing: Standing<'a>,
     /// Not to be launched before this.
@@ -76,7 +78,7 @@ pub(crate) fn next_step(facts: &Facts<'_>) -> Step {
         Standing::Preparing { .. } => Step::Abandon,
         Standing::Running { is_killed: true, .. } => Step::Nothing,
         Standing::Running { asked_at: Some(asked), .. } => at_or(facts.now, asked + GRACE, Step::Kill),
-        Standing::Running { topology, .. } if !wants(facts, topology) => Step::Ask,
+        Standing::Running { topology, .. } if !wants(facts, topology) && facts.is_certain => Step::Ask,
         Standing::Running { unattached_since: Some(since), .. } => {
             at_or(facts.now, since + facts.attach_within, Step::Kill)
         }
@@ -167,8 +169,12 @@ mod tests {
             (None, killed, none, None, Step::Nothing),
         ];
         for (at, (wanted, standing, retry_at, ended, step)) in table.into_iter().enumerate() {
-            let facts = Facts { now, wanted, standing, retry_at, ended, attach_within: ATTACH };
+            let facts = Facts { now, wanted, is_certain: true, standing, retry_at, ended, attach_within: ATTACH };
             assert_eq!(next_step(&facts), step, "row {at}: {facts:?}");
+            if step == Step::Ask {
+                let facts = Facts { is_certain: false, ..facts };
+                assert_eq!(next_step(&facts), Step::Nothing, "row {at}: what was known is no reason to end it");
+            }
         }
     }
 

@@ -43,6 +43,9 @@ pub enum StartError {
     /// Its listener.
     #[error("the listener has no address")]
     Listener(#[source] io::Error),
+    /// A part of it has ended, which is a fault of its own.
+    #[error("a part of the supervisor has ended: {0}")]
+    Ended(String),
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),

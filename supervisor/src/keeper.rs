@@ -144,6 +144,7 @@ impl Keeper {
         next_step(&Facts {
             now,
             wanted,
+            is_certain: self.views.borrow().is_live,
             standing: slot.facts(),
             retry_at: slot.restarts.retry_at,
             ended: slot.ended.as_deref(),

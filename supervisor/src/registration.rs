@@ -110,6 +110,7 @@ impl Registrar {
     /// Keeps the key until `stop`, then gives it up. Ends before only if the name was never got.
     pub(crate) async fn keep(mut self, mut lease: Option<Lease>, stop: CancellationToken) -> Option<StartError> {
         let mut was_registered = lease.is_some();
+        let mut is_told = false;
         loop {
             let Some(held) = &mut lease else {
                 tokio::select! {
@@ -118,11 +119,15 @@ impl Registrar {
                     registered = self.register() => match registered {
                         Ok(taken) => {
                             was_registered = true;
+                            is_told = false;
                             lease = Some(taken);
                             continue;
                         }
                         Err(error @ StartError::NameTaken { .. }) if !was_registered => return Some(error),
-                        Err(error) => tracing::warn!("cannot register, trying again: {error}"),
+                        Err(error) if !std::mem::replace(&mut is_told, true) => {
+                            tracing::warn!("cannot register, trying again: {error}");
+                        }
+                        Err(_) => {}
                     },
                 }
                 tokio::select! {

@@ -28,7 +28,7 @@ pub(crate) fn restore(shared: &Shared) -> View {
         .unwrap_or_default()
 }
 
-/// Publishes what the store says until the store ends. While it cannot be reached nothing changes.
+/// Publishes what the store says. While it cannot be reached nothing changes.
 pub(crate) async fn watch_store(
     shared: Arc<Shared>,
     store: Arc<dyn Store>,
@@ -58,6 +58,8 @@ pub(crate) async fn watch_store(
         }
         views.send_replace(Arc::new(view.clone()));
     }
+    // The store has ended: what was known stays known.
+    std::future::pending().await
 }
 
 fn save(shared: &Shared, view: &View) {
