@@ -48,6 +48,12 @@ impl Keeper {
             self.slots.entry(number).or_default().ended = Some(record.topology);
             return;
         }
+        // The record is written before the report; what is not reported would not be missed in the counts.
+        if self.shared.reports().of(&record.key()).is_none() {
+            let pid = record.identity.as_ref().map_or(0, |identity| identity.pid);
+            let report = self.first_report(&record, pid);
+            self.shared.reports().begin(record.key(), report);
+        }
         let Some(process) = self.process_of(&record) else {
             let why = "ended while its supervisor was away".to_owned();
             self.close(record, Exit::default(), why, std::time::Duration::ZERO, false);
@@ -62,10 +68,6 @@ impl Keeper {
         record.identity = Some(process.identity.clone());
         if let Err(error) = self.records.save(&record) {
             tracing::warn!("what runs in slot {number} cannot be written down: {error}");
-        }
-        if self.shared.reports().of(&record.key()).is_none() {
-            let report = self.first_report(&record, pid);
-            self.shared.reports().begin(record.key(), report);
         }
         let wanted = self.wanted.get(&number).filter(|it| it.topology == record.topology);
         let plan = wanted.map_or_else(WorkerPlan::default, |wanted| wanted.plan.clone());

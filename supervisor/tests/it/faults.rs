@@ -73,6 +73,8 @@ async fn a_killed_supervisor_adopts_its_workers_and_notices_those_that_are_gone(
 
     signal(second.pid, Signal::KILL);
     eventually("the worker is gone", || !is_alive(second.pid)).await;
+    // As if it had been killed before the first report was written.
+    let _ = std::fs::remove_file(cluster.data("s").join(format!("reports/t-1/7-{}.json", second.incarnation)));
     let supervisor = cluster.supervisor("s").await;
     let third = cluster.incarnation(second.incarnation, WorkerState::Starting).await;
     let gone = cluster.incarnation(first.incarnation, WorkerState::Gone).await;
