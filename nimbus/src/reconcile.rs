@@ -89,7 +89,7 @@ async fn round(core: &Core, term: &mut Option<Term>) -> Result<(), StoreError> {
     place(core, &leadership, term, &view, is_settled).await
 }
 
-/// Carries out what comes next in the lives of topologies; whether there was anything.
+/// Carries out what comes next in the lives of topologies; whether any was written.
 async fn take_steps(
     core: &Core,
     leadership: &Leadership,
@@ -109,10 +109,11 @@ async fn take_steps(
         let facts = facts::facts(view, &reports, &term.handover_deadlines, is_settled, core);
         next_steps(&facts)
     };
+    let mut has_written = false;
     for (id, step) in &steps {
-        apply::apply(core, leadership, view, id, step).await?;
+        has_written |= apply::apply(core, leadership, view, id, step).await?;
     }
-    Ok(!steps.is_empty())
+    Ok(has_written)
 }
 
 /// Decides which worker runs what, and writes what has changed.

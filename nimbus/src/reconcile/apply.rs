@@ -16,19 +16,23 @@ use crate::view::{Topology, View};
 /// How long the workers of a topology that has finished may take to exit.
 const EXIT_WAIT_MS: i64 = 30_000;
 
+/// Takes a step; whether it was written.
 pub(super) async fn apply(
     core: &Core,
     leadership: &Leadership,
     view: &View,
     id: &str,
     step: &Step,
-) -> Result<(), StoreError> {
-    tracing::info!(topology = id, ?step, "takes a step");
+) -> Result<bool, StoreError> {
+    tracing::info!(topology = id, ?step, "takes the next step");
     if *step == Step::Forget {
         let transaction = Transaction::new().when(leadership.condition()).delete(core.keys.ended(id));
-        return core.commit(transaction).await.map(|_| ());
+        return core.commit(transaction).await.map(|revision| revision.is_some());
     }
-    let Some(topology) = view.topology(id) else { return remove_rest(core, leadership, view, id).await };
+    let Some(topology) = view.topology(id) else {
+        // Half of it is gone, or cannot be read: that alone is no reason to remove the rest.
+        return if *step == Step::Remove { remove_rest(core, leadership, view, id).await } else { Ok(false) };
+    };
     let guarded = guarded(core, leadership, view, &topology);
     let transaction = match step {
         Step::Finish { failure } => {
@@ -56,16 +60,16 @@ pub(super) async fn apply(
             }
         }
         Step::ClearHandovers | Step::ClearHandoversFrom(_) => {
-            let Some(known) = view.assignments.get(id) else { return Ok(()) };
+            let Some(known) = view.assignments.get(id) else { return Ok(false) };
             let next = match step {
                 Step::ClearHandoversFrom(lost) => scheduler::clear_handovers_from(&planned(&known.value), lost),
                 _ => scheduler::clear_handovers(&planned(&known.value)),
             };
             guarded.put_json(core.keys.assignment(id), &written(&next, view, Some(&known.value)))?
         }
-        Step::Forget => return Ok(()),
+        Step::Forget => return Ok(false),
     };
-    core.commit(transaction).await.map(|_| ())
+    core.commit(transaction).await.map(|revision| revision.is_some())
 }
 
 /// A transaction that holds while we lead and nobody has changed this topology.
@@ -82,7 +86,7 @@ fn guarded(core: &Core, leadership: &Leadership, view: &View, topology: &Topolog
 }
 
 /// Removes what is left of a topology that somebody has half removed by hand.
-async fn remove_rest(core: &Core, leadership: &Leadership, view: &View, id: &str) -> Result<(), StoreError> {
+async fn remove_rest(core: &Core, leadership: &Leadership, view: &View, id: &str) -> Result<bool, StoreError> {
     let mut transaction = Transaction::new().when(leadership.condition());
     for (name, owner) in &view.names {
         if *owner.value == id {
@@ -91,7 +95,7 @@ async fn remove_rest(core: &Core, leadership: &Leadership, view: &View, id: &str
     }
     let transaction =
         transaction.delete(core.keys.assignment(id)).delete(core.keys.spec(id)).delete(core.keys.desired(id));
-    core.commit(transaction).await.map(|_| ())
+    core.commit(transaction).await.map(|revision| revision.is_some())
 }
 
 fn ended(core: &Core, view: &View, topology: &Topology, status: &str) -> Ended {

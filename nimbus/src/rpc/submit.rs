@@ -76,7 +76,15 @@ impl Core {
             .and_then(|transaction| transaction.put_json(keys.spec(&id), spec))
             .and_then(|transaction| transaction.put_json(keys.desired(&id), desired))
             .map_err(internal)?;
-        match self.commit(transaction).await.map_err(internal)? {
+        let committed = self.commit(transaction).await.map_err(|error| match store_status(&error) {
+            // It may have been carried out all the same.
+            status if status.code() == Code::Unavailable => Status::unavailable(format!(
+                "{error}; whether `{}` was submitted is not known: look at the list of topologies before trying again",
+                spec.name
+            )),
+            status => status,
+        });
+        match committed? {
             Some(_) => Ok(id),
             None => {
                 let is_taken = self.store.get(&keys.name(&spec.name)).await.map_err(internal)?.is_some();

@@ -67,10 +67,15 @@ impl Cluster {
 
     /// A supervisor with this many slots, which reports to this nimbus.
     pub(crate) async fn supervisor(&self, id: &str, slots: u32, nimbus: &Nimbus) -> Result<Supervisor> {
+        self.supervisor_at(id, 6700, slots, nimbus).await
+    }
+
+    /// One that is reached at this port.
+    pub(crate) async fn supervisor_at(&self, id: &str, port: u16, slots: u32, nimbus: &Nimbus) -> Result<Supervisor> {
         let platform = Platform { os: "linux".into(), architecture: "x86_64".into(), libc: "glibc 2.36".into() };
         let registration = Registration {
             host: "127.0.0.1".into(),
-            port: 6700,
+            port,
             slots: (6701..=6700 + slots).collect(),
             platform,
             session: id.into(),
@@ -135,7 +140,6 @@ impl Supervisor {
     }
 
     /// Leaves: its registration ends at once.
-    #[allow(dead_code, reason = "for tests to come")]
     pub(crate) async fn leave(self) -> Result<()> {
         Ok(self.store.revoke(self.lease).await?)
     }

@@ -6,4 +6,5 @@ mod elf;
 mod faults;
 mod leaders;
 mod lives;
+mod logs;
 mod submissions;
