@@ -179,4 +179,6 @@ pub struct Desired {
     pub rebalance_deadline_unix_ms: Option<i64>,
     /// Finished: why that was no good end, if so.
     pub failure: String,
+    /// Whether a supervisor was lost with what its workers had counted.
+    pub has_lost_counts: bool,
 }

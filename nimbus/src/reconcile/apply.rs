@@ -119,7 +119,8 @@ pub(crate) fn are_counts_exact(core: &Core, view: &View, reports: &crate::report
     let have_all_reported = workers
         .filter_map(|worker| worker.id.as_ref())
         .all(|worker| reports.has_reported(&worker.supervisor, now, core.freshness()));
-    have_all_reported && !reports.of(id).any(|report| report.may_lack_counts)
+    let has_lost_counts = view.topology(id).is_some_and(|topology| topology.desired.value.has_lost_counts);
+    have_all_reported && !has_lost_counts && !reports.of(id).any(|report| report.may_lack_counts)
 }
 
 /// Writes a new assignment.
@@ -135,7 +136,13 @@ pub(super) async fn assign(
     let next = written(next, view, known);
     let workers: Vec<String> = next.workers.iter().filter_map(|worker| Some(worker.id.as_ref()?.to_string())).collect();
     tracing::info!(topology = id, generation = next.generation, ?workers, "assigns");
-    let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.assignment(id), &next)?;
+    let mut transaction = guarded(core, leadership, view, &topology).put_json(core.keys.assignment(id), &next)?;
+    // What a lost supervisor has reported is known to this leader alone, if at all.
+    let mut before = known.into_iter().flat_map(|known| &known.workers).filter_map(|worker| worker.id.as_ref());
+    if !topology.desired.value.has_lost_counts && before.any(|id| !view.supervisors.contains_key(&id.supervisor)) {
+        let desired = Desired { has_lost_counts: true, ..(*topology.desired.value).clone() };
+        transaction = transaction.put_json(core.keys.desired(id), &desired)?;
+    }
     core.commit(transaction).await.map(|_| ())
 }
 
