@@ -9,6 +9,8 @@ mod change;
 mod completions;
 mod components;
 mod describe;
+#[cfg(feature = "dev")]
+mod dev;
 mod errors;
 mod exit;
 mod failure;
@@ -107,6 +109,8 @@ fn perform(
         Command::Logs(args) => logs::run(args, io),
         Command::Errors(args) => errors::run(args, io),
         Command::Supervisors(args) => list::supervisors(&args.cluster, io),
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => dev::run(args, definition.get_name(), io),
         Command::Completions(args) => completions::run(args, definition, io),
         Command::Worker(args) => Ok(worker::run(args, registry)),
     }

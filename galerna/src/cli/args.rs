@@ -1,6 +1,8 @@
 //! The commands and their arguments, as data.
 
 mod cluster;
+#[cfg(feature = "dev")]
+mod dev;
 mod worker;
 
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use clap_complete::Shell;
 use galerna_topology_api::human::HumanDuration;
 
 pub(super) use cluster::{Cluster, Kill, Listing, Logs, Named, Rebalance, Submit, topology_name};
+#[cfg(feature = "dev")]
+pub(super) use dev::Dev;
 pub(super) use worker::Worker;
 
 /// Runs topologies of spouts and bolts that YAML files describe
@@ -77,6 +81,12 @@ pub(super) enum Command {
     Errors(Named),
     /// List the supervisors of a cluster
     Supervisors(Listing),
+    /// Run a cluster on this machine, to try topologies on
+    ///
+    /// Nimbus and supervisors run in this process, workers in processes of their own. Nothing is kept unless --data says
+    /// where. Ctrl-C stops everything.
+    #[cfg(feature = "dev")]
+    Dev(Dev),
     /// Print a script that completes this program's arguments in a shell
     Completions(Completions),
     /// Run as a worker of a cluster: supervisors call this
@@ -99,6 +109,8 @@ impl Command {
             Self::Kill(args) => args.cluster.output,
             Self::Rebalance(args) => args.cluster.output,
             Self::Logs(args) => args.cluster.output,
+            #[cfg(feature = "dev")]
+            Self::Dev(_) => Output::Text,
             Self::Graph(_) | Self::Schema | Self::New(_) | Self::Completions(_) | Self::Worker(_) => Output::Text,
         };
         output == Output::Json

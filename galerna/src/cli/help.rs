@@ -162,6 +162,17 @@ Examples:
 
 With --output json: [{\"id\",\"address\",\"slots\",\"used\",\"uptime_s\"}].",
     ),
+    #[cfg(feature = "dev")]
+    (
+        "dev",
+        "\
+Examples:
+  galerna dev
+  galerna dev --supervisors 3 --slots 2
+  galerna dev --listen 127.0.0.1:7000 --data ./cluster
+
+Submit to it from another terminal: `galerna submit topology.yaml`.",
+    ),
     (
         "completions",
         "\

@@ -22,6 +22,12 @@ impl<'a> Nimbus<'a> {
         Self { addresses: &cluster.nimbus }
     }
 
+    /// The one at this address.
+    #[cfg(feature = "dev")]
+    pub(super) fn at(address: &'a String) -> Self {
+        Self { addresses: std::slice::from_ref(address) }
+    }
+
     /// Calls the first one that is available.
     pub(super) async fn call<T>(&self, call: impl AsyncFn(Client) -> Result<T, Status>) -> Result<T, Status> {
         let mut reasons = Vec::new();

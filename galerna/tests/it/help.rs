@@ -23,6 +23,7 @@ fn help_of_every_command_is_as_written() {
         "logs",
         "errors",
         "supervisors",
+        "dev",
         "completions",
     ] {
         let args = [command, "--help"].into_iter().filter(|arg| !arg.is_empty());

@@ -3,6 +3,8 @@
 
 mod arguments;
 mod cluster;
+#[cfg(all(unix, feature = "dev"))]
+mod dev;
 mod documentation;
 mod help;
 mod local;
