@@ -1,0 +1,7 @@
+//! The supervisor daemon, as the tests start it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    galerna_supervisor::main()
+}

@@ -1,0 +1,27 @@
+//! A cluster of real processes and a real etcd, and what can befall it.
+//!
+//! All of a cluster's daemons listen at a loopback address of its own, on fixed ports, so that
+//! clusters never meet; one runs at a time, because their times are measured.
+
+mod bound;
+mod client;
+mod cluster;
+mod daemon;
+mod development;
+mod fault;
+mod network;
+mod processes;
+mod running;
+mod sequence;
+mod setup;
+mod state;
+
+pub(crate) use bound::{bound, secs, within};
+pub(crate) use client::{Answer, Client};
+pub(crate) use cluster::Cluster;
+pub(crate) use development::Development;
+pub(crate) use fault::{Fault, report};
+pub(crate) use network::why_no_namespaces;
+pub(crate) use sequence::Sequence;
+pub(crate) use setup::{Setup, lease};
+pub(crate) use state::State;

@@ -1,0 +1,73 @@
+//! Submitting the topology of the sequence check.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use galerna_tests::sequence::SequenceLog;
+
+use super::client::Answer;
+use super::cluster::Cluster;
+use super::fault::Fault;
+use super::running::Running;
+
+/// The topology of the sequence check, with settings, still to be submitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequence {
+    name: String,
+    settings: Vec<String>,
+}
+
+impl Sequence {
+    pub(crate) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), settings: vec![format!("name={name}")] }
+    }
+
+    pub(crate) fn workers(workers: usize) -> Self {
+        Self::named("sequence").with("workers", workers)
+    }
+
+    /// Sets what the topology's file leaves open: `workers`, `rate`, `timeout`, `delay`, `pass`.
+    #[allow(clippy::needless_pass_by_value, reason = "settings are written in place")]
+    pub(crate) fn with(mut self, setting: &str, value: impl Display) -> Self {
+        self.settings.push(format!("{setting}={value}"));
+        self
+    }
+
+    /// The name that it is submitted under.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its files stand.
+    fn folder(&self, cluster: &Cluster) -> PathBuf {
+        cluster.folder().join("sequences").join(&self.name)
+    }
+
+    /// The file that describes it.
+    pub(crate) fn file() -> PathBuf {
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/sequence.yaml"))
+    }
+
+    /// Submits it, and tells what the command said.
+    pub(crate) async fn try_submit(&self, cluster: &Cluster) -> Result<Answer> {
+        let folder = self.folder(cluster);
+        fs::create_dir_all(&folder)?;
+        let mut arguments = vec!["submit".to_owned(), Self::file().display().to_string()];
+        for setting in self.settings.iter().cloned().chain([format!("folder={}", folder.display())]) {
+            arguments.extend(["--set".to_owned(), setting]);
+        }
+        cluster.run(arguments).await
+    }
+
+    /// Submits it.
+    pub(crate) async fn submit<'c>(&self, cluster: &'c Cluster) -> Result<Running<'c>> {
+        let submitted = Fault::begins();
+        let answer = self.try_submit(cluster).await?;
+        anyhow::ensure!(answer.code == Some(0), "submit ended with {:?}: {}", answer.code, answer.errors);
+        cluster.no_daemon_has_died().context("after submitting")?;
+        let log = SequenceLog::new(self.folder(cluster));
+        Ok(Running::new(cluster, self.name.clone(), self.folder(cluster), log, submitted))
+    }
+}

@@ -1,0 +1,86 @@
+//! What befalls supervisors.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::harness::{Fault, Sequence, Setup, bound, lease, secs};
+
+#[tokio::test]
+async fn supervisor_and_its_workers_killed_their_tasks_run_elsewhere_and_nothing_is_lost() -> Result<()> {
+    let cluster = Setup::supervisors(2).start().await?;
+    let mut sequence = Sequence::workers(2).submit(&cluster).await?;
+    sequence.flows().await?;
+    let before = sequence.state().await?;
+    let victims = before.workers_on("node-2");
+    ensure!(!victims.is_empty(), "no worker runs on node-2: {before:?}");
+
+    let fault = Fault::begins();
+    cluster.supervisor("node-2")?.kill()?;
+    for worker in &victims {
+        sequence.kill_worker(worker)?;
+    }
+    sequence.flows_again(fault.is_done(), lease() + secs(2)).await?;
+
+    let after = sequence.is_whole(bound(secs(2))).await?;
+    ensure!(after.workers_on("node-2").is_empty(), "still assigned to node-2: {after:?}");
+    for worker in before.workers_on("node-1") {
+        ensure!(after.workers().iter().any(|other| other.pid == worker.pid), "{worker:?} was healthy, and is gone");
+    }
+    cluster.supervisor("node-2")?.restart()?;
+    cluster.knows_supervisors(2, bound(lease())).await?;
+    sequence.ends_with_nothing_lost().await?;
+    cluster.ends_well().await
+}
+
+#[tokio::test]
+async fn supervisor_killed_alone_and_restarted_adopts_its_workers() -> Result<()> {
+    let cluster = Setup::supervisors(1).start().await?;
+    let mut sequence = Sequence::workers(2).submit(&cluster).await?;
+    sequence.flows().await?;
+    let before = sequence.state().await?;
+
+    let fault = Fault::begins();
+    cluster.supervisor("node-1")?.kill()?;
+    cluster.supervisor("node-1")?.restart()?;
+    // The promise is that nobody notices; a second is what the measuring itself may take.
+    sequence.flows_again(fault, secs(1)).await?;
+    let adopted = sequence.is_whole(bound(lease())).await?;
+    ensure!(adopted.launches() == before.launches(), "{:?} became {:?}", before.launches(), adopted.launches());
+
+    // An adopted worker is no child; its end is noticed all the same.
+    let fault = Fault::begins();
+    sequence.kill_worker(adopted.workers().first().context("no worker")?)?;
+    sequence.flows_again(fault, secs(1)).await?;
+    sequence.ends_with_nothing_lost().await?;
+    cluster.ends_well().await
+}
+
+#[tokio::test]
+async fn second_supervisor_of_a_name_is_told_so_and_exits() -> Result<()> {
+    let setup = Setup::supervisors(1);
+    let cluster = setup.start().await?;
+    let second = setup.further_supervisor(&cluster, 1, "node-1")?;
+    let exit = second.ends(bound(secs(3))).await?;
+    ensure!(exit.code() == Some(1), "it ended with {exit}");
+    let log = second.log();
+    let first = format!("{}:7000", cluster.host);
+    ensure!(log.contains("`node-1`") && log.contains("already there") && log.contains(&first), "it says: {log}");
+    cluster.knows_supervisors(1, bound(secs(1))).await?;
+    cluster.ends_well().await
+}
+
+#[tokio::test]
+async fn slot_port_taken_by_another_program_its_worker_listens_elsewhere() -> Result<()> {
+    let cluster = Setup::supervisors(1).slots(2).start().await?;
+    let port = Setup::slot(0, 0);
+    let _other = tokio::net::TcpListener::bind((cluster.host.as_str(), port)).await?;
+    let mut sequence = Sequence::workers(2).submit(&cluster).await?;
+    sequence.flows().await?;
+    let state = sequence.is_whole(bound(secs(1))).await?;
+    let mut addresses: Vec<&str> = state.workers().iter().map(|worker| worker.address.as_str()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let taken = format!("{}:{port}", cluster.host);
+    ensure!(addresses.len() == 2 && !addresses.contains(&taken.as_str()), "workers listen at {addresses:?}");
+    sequence.ends_with_nothing_lost().await?;
+    cluster.ends_well().await
+}
