@@ -31,8 +31,9 @@ pub(crate) struct Facts<'a> {
 pub(crate) struct Wish<'a> {
     pub(crate) topology: &'a str,
     pub(crate) order: Order,
-    /// Whether it is known what to launch.
-    pub(crate) has_spec: bool,
+    /// Whether it can be launched: it is known what, and nobody has said that the assignment is
+    /// outdated.
+    pub(crate) can_launch: bool,
 }
 
 /// What stands in a slot.
@@ -88,7 +89,7 @@ pub(crate) fn next_step(facts: &Facts<'_>) -> Step {
 
 fn step_when_empty(facts: &Facts<'_>) -> Step {
     match facts.wanted {
-        Some(wish) if wish.has_spec && !is_over(facts.wanted) && facts.ended != Some(wish.topology) => {
+        Some(wish) if wish.can_launch && !is_over(facts.wanted) && facts.ended != Some(wish.topology) => {
             facts.retry_at.map_or(Step::Prepare, |at| at_or(facts.now, at, Step::Prepare))
         }
         _ => Step::Nothing,
@@ -125,7 +126,7 @@ mod tests {
     const ATTACH: Duration = Duration::from_secs(30);
 
     fn wish(topology: &str, order: Order) -> Option<Wish<'_>> {
-        Some(Wish { topology, order, has_spec: true })
+        Some(Wish { topology, order, can_launch: true })
     }
 
     fn running<'a>(topology: &'a str, unattached: Option<Instant>, asked: Option<Instant>) -> Standing<'a> {
@@ -138,7 +139,7 @@ mod tests {
         let past = |secs| now - Duration::from_secs(secs);
         let soon = now + Duration::from_secs(1);
         let none = None;
-        let unknown = Some(Wish { topology: "a", order: Order::Run, has_spec: false });
+        let unknown = Some(Wish { topology: "a", order: Order::Run, can_launch: false });
         let killed = Standing::Running { topology: "a", unattached_since: none, asked_at: none, is_killed: true };
         let table = [
             // wanted, standing, retry_at, ended, step

@@ -139,7 +139,7 @@ impl Keeper {
         let wanted = self.wanted.get(&number).map(|wanted| Wish {
             topology: &wanted.topology,
             order: wanted.order,
-            has_spec: can_count && wanted.artifact().is_some(),
+            can_launch: can_count && wanted.artifact().is_some() && slot.fenced_at != Some(wanted.modified),
         });
         next_step(&Facts {
             now,

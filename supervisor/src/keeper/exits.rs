@@ -10,6 +10,9 @@ use crate::launcher::Exit;
 use crate::logs;
 use crate::records::Record;
 
+/// How a worker exits that has learnt that it was replaced.
+const FENCED: i32 = 4;
+
 impl Keeper {
     /// A process is gone: its report is closed, and its slot is free, or done with for good.
     pub(super) fn note_exit(&mut self, number: u32, incarnation: u64, exit: Exit) {
@@ -67,6 +70,11 @@ impl Keeper {
             return;
         }
         tracing::warn!("incarnation {} of {} in slot {number} {message}", record.incarnation, record.topology);
+        if exit.code == Some(FENCED) {
+            // It would be replaced again and again until a newer assignment is seen here as well.
+            slot.fenced_at = self.wanted.get(&number).map(|wanted| wanted.modified);
+            return;
+        }
         slot.restarts.note_failure(up, Instant::now(), message, self.shared.options.clock.now_ms());
     }
 }

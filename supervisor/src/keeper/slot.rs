@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use galerna_coordination::Revision;
 use galerna_protocol::WorkerPlan;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -22,6 +23,8 @@ pub(super) struct Slot {
     pub(super) restarts: Restarts,
     /// The topology whose worker has ended here for good.
     pub(super) ended: Option<String>,
+    /// The revision of the assignment that a worker of this slot has learnt to be outdated.
+    pub(super) fenced_at: Option<Revision>,
 }
 
 /// What stands in it.
