@@ -238,8 +238,11 @@ impl Steward {
                 self.lanes.ended(task);
                 self.running.remove(&task);
                 self.tallies.ended(task);
+                self.moves.ended(task);
                 if self.is_leaving(task) {
                     self.announce_release(task)?;
+                } else {
+                    self.start_again(task)?;
                 }
             }
         }

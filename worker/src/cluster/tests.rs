@@ -301,3 +301,32 @@ async fn worker_that_was_replaced_is_fenced_and_leaves() {
     third.finished().await;
     assert_all_seen(&shape);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn move_that_is_called_off_goes_on_where_it_was() {
+    let (shape, [a, b, c]) = (Shape::default(), free_ports());
+    let start = plan(1, vec![worker(a.into(), &[(1, 1), (2, 2)]), worker(b.into(), &[(3, 3), (4, 4)])], vec![]);
+    let mut first = Node::launch(&shape, a, 1, &start).await;
+    let mut second = Node::launch(&shape, b, 1, &start).await;
+    until_acked(&shape, 20_000).await;
+    // The worker that is to take them over never comes.
+    let workers = |moved: &[(u32, u32)], rest: &[(u32, u32)]| {
+        vec![worker(a.into(), &[(1, 1)]), worker(b.into(), rest), worker(c.into(), moved)]
+    };
+    let next = plan(2, workers(&[(2, 2), (4, 4)], &[(3, 3)]), vec![(2, a.into()), (4, b.into())]);
+    first.tell(&next);
+    second.tell(&next);
+    first.until("following", |report| report.generation == 2).await;
+    second.until("following", |report| report.generation == 2).await;
+    let last = WorkerPlan { version: 3, assignment: start.assignment.clone(), ..start };
+    let mut last = last;
+    if let Some(assignment) = &mut last.assignment {
+        assignment.generation = 3;
+    }
+    first.tell(&last);
+    second.tell(&last);
+    first.finished().await;
+    second.finished().await;
+    assert_all_seen(&shape);
+    assert_eq!(shape.failures.load(Ordering::Relaxed), 0);
+}

@@ -75,6 +75,9 @@ impl Steward {
                     lost.insert(task);
                 }
                 targets.insert(task, target);
+            } else if self.moves.is_held(task) && view.leaver(task).is_none() {
+                // Its move was called off: it goes on where it is.
+                targets.insert(task, target);
             }
         }
         // Before the links to those that are gone are closed: what they have not confirmed is sent
@@ -134,6 +137,7 @@ impl Steward {
             {
                 tracing::warn!(task, "ended without draining: it runs at {target} now");
                 running.abort.abort();
+                self.moves.ended(*task);
                 self.lanes.ended(*task);
                 self.tallies.ended(*task);
             }
@@ -166,6 +170,8 @@ impl Steward {
         for (task, target) in targets {
             let way = if target == self.me.id {
                 match self.running.get(&task) {
+                    // It lets go though its move was called off: it is started anew when it has ended.
+                    Some(_) if self.moves.is_letting_go(task) => continue,
                     Some(running) => Way::Local(running.inbox.clone()),
                     // It is to be released here, but this launch of the worker never ran it.
                     None if self.is_leaving(task) => continue,
@@ -182,11 +188,21 @@ impl Steward {
             };
             self.crew.exchange.open(task, way, again.remove(&task).unwrap_or_default());
             self.ways.insert(task, target);
+            self.moves.opened(task);
         }
         for (task, inbox, receiver) in starting {
             self.start(view, task, inbox, receiver)?;
         }
         Ok(())
+    }
+
+    /// A task has let go for a move that was called off meanwhile: it belongs here as before.
+    pub(super) fn start_again(&mut self, task: TaskId) -> Result<(), Leave> {
+        let Some(view) = self.view.clone() else { return Ok(()) };
+        if view.owner(task) != Some(&self.me.id) || self.running.contains_key(&task) {
+            return Ok(());
+        }
+        self.redirect(&view, BTreeMap::from([(task, self.me.id.clone())]), Again::new())
     }
 
     fn start(
