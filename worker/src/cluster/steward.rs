@@ -380,6 +380,8 @@ impl Steward {
                 peer.incarnation = Some(incarnation);
                 peer.inbound.begin_anew();
                 peer.outgoing.begin_anew(incarnation);
+                // What its predecessor said of tasks that move does not bind this one.
+                self.moves.forget(id);
             }
         }
         let lost: BTreeSet<TaskId> =

@@ -68,6 +68,7 @@ impl Steward {
         }
         let (mut lost, mut targets) = (BTreeSet::new(), BTreeMap::new());
         for task in tasks_of(&self.crew.topology) {
+            self.crew.exchange.expect(task, view.owner(task) == Some(&self.me.id));
             let Some(target) = self.place_of(&view, task) else { continue };
             let known = self.ways.get(&task);
             if known != Some(&target) {

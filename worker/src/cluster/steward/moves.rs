@@ -128,6 +128,10 @@ impl Steward {
                 && self.moves.ordered.insert(task, generation) != Some(generation)
             {
                 self.send(task, Control::Release);
+                // A spout needs its acks until it has ended.
+                if !is_spout {
+                    self.crew.exchange.detach(task);
+                }
             }
         }
         Ok(())
