@@ -81,6 +81,11 @@ impl Steward {
                 targets.insert(task, target);
             }
         }
+        // From here on nothing more goes the old way: it would be missing from what is sent again, and
+        // from the credit.
+        for door in lost.iter().filter_map(|task| self.crew.exchange.door(*task)) {
+            door.hold(|| {});
+        }
         // Before the links to those that are gone are closed: what they have not confirmed is sent
         // elsewhere.
         let again = self.unconfirmed_by_task(&lost);
