@@ -221,6 +221,18 @@ impl Exchange {
         door.expect(is_expected).into_iter().for_each(|message| self.refuse(message));
     }
 
+    /// Tells all tasks again what is known of the edges from this worker's tasks.
+    pub(crate) fn tell_marks(&self) {
+        self.doors.values().for_each(|door| door.tell_marks());
+    }
+
+    /// A task has left this worker: what it said of its edges is no longer this worker's to tell.
+    pub(crate) fn forget_marks_of(&self, task: TaskId) {
+        for door in self.doors.values() {
+            door.lock().marks.remove(&task);
+        }
+    }
+
     /// A task of this worker is told to end: what comes over links from now on is not for it.
     pub(crate) fn detach(&self, task: TaskId) {
         let Some(door) = self.door(task) else { return };

@@ -193,7 +193,7 @@ impl Reading {
         };
         let mut turns = 0;
         loop {
-            let confirmed = match self.take(packet) {
+            let confirmed = match self.take(packet).await {
                 Ok(confirmed) => confirmed,
                 Err(refusal) => return Some(Ok(self.refused(refusal))),
             };
@@ -202,7 +202,7 @@ impl Reading {
                 Some(Ok(Some(packet))) if turns < PACKETS_A_TURN => packet,
                 Some(Ok(Some(packet))) => {
                     // The turn is over, but what was taken off the stream must not be lost.
-                    let confirmed = self.take(packet).unwrap_or(confirmed);
+                    let confirmed = self.take(packet).await.unwrap_or(confirmed);
                     return Some(Ok(LinkAnswer { welcome: None, confirmed }));
                 }
                 Some(Ok(None) | Err(_)) => {
@@ -237,8 +237,15 @@ impl Reading {
         LinkAnswer { welcome: Some(welcome), confirmed: 0 }
     }
 
-    fn take(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
-        let LinkPacket { first, frames, is_piece, .. } = packet;
+    async fn take(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
+        let LinkPacket { hello, first, frames, is_piece } = packet;
+        if let Some(plan) = hello.and_then(|hello| hello.plan) {
+            // What follows was sent by this plan: it is followed here first.
+            let (done, is_done) = oneshot::channel();
+            self.events.send(Event::Told { plan, done });
+            let _ = is_done.await;
+            return self.inbound.take_in(self.connection, first, &[], &self.events);
+        }
         if is_piece || !self.piece.is_empty() {
             let size: usize = frames.iter().map(Bytes::len).sum();
             if self.piece.len() + size > LONGEST_FRAME {

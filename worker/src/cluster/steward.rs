@@ -47,6 +47,8 @@ pub(super) type Greeting = Result<(Arc<Inbound>, LinkWelcome), LinkWelcome>;
 pub(super) enum Event {
     /// The supervisor, or a peer, knows a plan.
     Plan(WorkerPlan),
+    /// A peer follows a plan, and says so before anything that it sends by it.
+    Told { plan: WorkerPlan, done: oneshot::Sender<()> },
     /// A peer wants to link.
     Hello { hello: Box<LinkHello>, reply: oneshot::Sender<Greeting> },
     /// A peer answered as this launch.
@@ -197,6 +199,10 @@ impl Steward {
     fn hear(&mut self, event: Event) -> Result<(), Leave> {
         match event {
             Event::Plan(plan) => self.follow(plan)?,
+            Event::Told { plan, done } => {
+                self.follow(plan)?;
+                let _ = done.send(());
+            }
             Event::Hello { hello, reply } => {
                 let answer = self.greet(&hello)?;
                 let _ = reply.send(answer);
@@ -239,6 +245,7 @@ impl Steward {
                 self.running.remove(&task);
                 self.tallies.ended(task);
                 self.moves.ended(task);
+                self.crew.exchange.forget_marks_of(task);
                 if self.is_leaving(task) {
                     self.announce_release(task)?;
                 } else {

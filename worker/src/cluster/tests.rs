@@ -330,3 +330,19 @@ async fn move_that_is_called_off_goes_on_where_it_was() {
     assert_all_seen(&shape);
     assert_eq!(shape.failures.load(Ordering::Relaxed), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plan_that_one_worker_follows_reaches_those_that_it_sends_to() {
+    let (shape, [a, b]) = (Shape::default(), free_ports());
+    let start = plan(1, vec![worker(a.into(), &[(1, 1), (2, 2)]), worker(b.into(), &[(3, 3), (4, 4)])], vec![]);
+    let mut first = Node::launch(&shape, a, 1, &start).await;
+    let mut second = Node::launch(&shape, b, 1, &start).await;
+    until_acked(&shape, 20_000).await;
+    let next = plan(2, vec![worker(a.into(), &[(1, 1), (2, 2), (3, 3)]), worker(b.into(), &[(4, 4)])], vec![]);
+    // The supervisor of the other is away.
+    first.tell(&next);
+    second.until("following", |report| report.generation == 2).await;
+    first.finished().await;
+    second.finished().await;
+    assert_all_seen(&shape);
+}

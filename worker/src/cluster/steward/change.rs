@@ -38,6 +38,7 @@ impl Steward {
         }
         self.view = Some(view);
         if is_new {
+            self.peers.values().for_each(|peer| peer.outgoing.announce_plan());
             self.apply()?;
         }
         self.obey(order);
@@ -94,6 +95,8 @@ impl Steward {
         self.redirect(&view, targets, again)?;
         self.drop_peers(&view);
         self.note_lost(&lost);
+        // Who heard of the loss of a task only now has dropped what the next launch has said already.
+        self.crew.exchange.tell_marks();
         self.go_on_moving()
     }
 
@@ -144,6 +147,7 @@ impl Steward {
                 tracing::warn!(task, "ended without draining: it runs at {target} now");
                 running.abort.abort();
                 self.moves.ended(*task);
+                self.crew.exchange.forget_marks_of(*task);
                 self.lanes.ended(*task);
                 self.tallies.ended(*task);
             }
