@@ -9,8 +9,9 @@ use galerna_topology_api::TaskId;
 use tokio::sync::mpsc;
 
 use super::{Leave, Running, Steward};
-use crate::cluster::view::View;
+use crate::cluster::view::{View, receivers_of};
 use crate::crew::{Inbox, Launch, component_of, sources_of, spout_tasks_of, tasks_of};
+use crate::edges::Marker;
 use crate::exchange::Way;
 use crate::link::{Frame, Link};
 use crate::message::{Control, Message};
@@ -212,7 +213,17 @@ impl Steward {
         if view.owner(task) != Some(&self.me.id) || self.running.contains_key(&task) {
             return Ok(());
         }
+        self.open_edges_of(task);
         self.redirect(&view, BTreeMap::from([(task, self.me.id.clone())]), Again::new())
+    }
+
+    /// A task that was released is about to start here: what its predecessor said of its edges is void.
+    pub(super) fn open_edges_of(&self, task: TaskId) {
+        for receiver in receivers_of(&self.crew.topology, &BTreeSet::from([task])).into_keys() {
+            if let Some(door) = self.crew.exchange.door(receiver) {
+                door.send(Message::Marker { from: task, marker: Marker::Open });
+            }
+        }
     }
 
     fn start(

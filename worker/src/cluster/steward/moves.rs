@@ -181,6 +181,9 @@ impl Steward {
             && view.leaver(task).is_some()
             && let Some(owner) = view.owner(task)
         {
+            if *owner == self.me.id && !self.running.contains_key(&task) {
+                self.open_edges_of(task);
+            }
             self.redirect(&view, BTreeMap::from([(task, owner.clone())]), BTreeMap::new())?;
         }
         self.go_on_moving()
