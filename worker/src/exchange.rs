@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::Batch;
 use tokio::sync::mpsc;
 
 use crate::acks::{AckKind, AckOutbox};
@@ -261,7 +262,8 @@ impl Exchange {
     fn message_again(&self, frame: Frame) -> Option<Message> {
         Some(match frame {
             Frame::Data { batch, weight } => {
-                let credit = self.credit_of(batch.source.task, batch.target)?;
+                // What an earlier launch has sent counts against no credit any more.
+                let credit = self.credit_of(&batch).unwrap_or_default();
                 credit.take(weight);
                 Message::Data(Delivery { batch, weight, credit: CreditReturn::Local(credit) })
             }
@@ -274,7 +276,7 @@ impl Exchange {
     /// A frame that was sent before is sent again to a launch that has not heard of it.
     pub(crate) fn take_again(&self, frame: &Frame) {
         if let Frame::Data { batch, weight } = frame
-            && let Some(credit) = self.credit_of(batch.source.task, batch.target)
+            && let Some(credit) = self.credit_of(batch)
         {
             credit.take(*weight);
         }
@@ -284,8 +286,11 @@ impl Exchange {
         self.credits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn credit_of(&self, from: TaskId, to: TaskId) -> Option<Arc<Credit>> {
-        self.credits().get(&(from, to)).map(|(_, credit)| credit.clone())
+    /// The credit that a batch counts against.
+    fn credit_of(&self, batch: &Batch) -> Option<Arc<Credit>> {
+        let credits = self.credits();
+        let (launch, credit) = credits.get(&(batch.source.task, batch.target))?;
+        (*launch == batch.source.incarnation).then(|| credit.clone())
     }
 
     /// A full credit for what a launch of the task `from` sends to `to`.
@@ -335,10 +340,31 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use galerna_topology_api::Fields;
-    use galerna_topology_api::engine::{Anchor, Batch, Root, TupleSource};
+    use galerna_topology_api::engine::{Anchor, Root, TupleSource};
 
     use super::*;
     use crate::link::QueueLink;
+
+    #[test]
+    fn what_an_earlier_launch_sent_is_sent_again_without_credit() {
+        let (from, to) = (1, 3);
+        let exchange = Exchange::new([from, to]);
+        let credit = exchange.new_credit(from, 2, to);
+        let source = TupleSource {
+            component: "numbers".into(),
+            task: from,
+            incarnation: 1,
+            stream_index: 0,
+            stream: "default".into(),
+            fields: Fields::new(["n"]),
+        };
+        let frame = Frame::Data { batch: Batch::new(Arc::new(source), to), weight: 1 << 20 };
+        exchange.take_again(&frame);
+        let (inbox, mut received) = mpsc::unbounded_channel();
+        exchange.open(to, Way::Local(inbox), vec![frame]);
+        assert!(matches!(received.try_recv(), Ok(Message::Data(_))));
+        assert!(credit.try_take(1), "nobody would give back what the earlier launch has taken");
+    }
 
     #[test]
     fn tuples_for_a_task_that_is_gone_fail_and_give_their_credit_back() {
