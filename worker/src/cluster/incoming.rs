@@ -76,11 +76,15 @@ impl Inbound {
         self.changed.notify_waiters();
     }
 
-    /// Lets a new connection deliver, in place of any other: its number and what has arrived so far.
-    fn connect(&self) -> (u64, u64) {
+    /// Lets a new connection deliver, in place of any other: its number and what has arrived so far. It
+    /// is for the launch of the peer that was seen last, so nobody but the steward may call this.
+    pub(super) fn connect(&self) -> (u64, u64) {
         let mut state = self.lock();
         state.connection += 1;
-        (state.connection, state.last)
+        let connected = (state.connection, state.last);
+        drop(state);
+        self.changed.notify_waiters();
+        connected
     }
 
     /// Why a connection may deliver nothing more, if so.
@@ -122,6 +126,17 @@ impl Inbound {
     }
 }
 
+/// A connection that was let in.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) inbound: Arc<Inbound>,
+    /// Its number.
+    pub(super) connection: u64,
+    /// The number of the last frame that has arrived.
+    pub(super) last: u64,
+    pub(super) welcome: LinkWelcome,
+}
+
 /// Accepts links.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -143,15 +158,13 @@ impl link_server::Link for Incoming {
         let (reply, answer) = oneshot::channel();
         self.events.send(Event::Hello { hello: Box::new(hello), reply });
         let accepted = answer.await.map_err(|_| Status::unavailable("the worker is about to end"))?;
-        let (inbound, mut welcome) = match accepted {
+        let Accepted { inbound, connection, last, welcome } = match accepted {
             Ok(accepted) => accepted,
             Err(welcome) => {
                 let answer = LinkAnswer { welcome: Some(welcome), confirmed: 0 };
                 return Ok(Response::new(Box::pin(stream::iter([Ok(answer)]))));
             }
         };
-        let (connection, last) = inbound.connect();
-        welcome.refusal = None;
         let first = stream::iter([Ok(LinkAnswer { welcome: Some(welcome), confirmed: last })]);
         let reading = Reading {
             packets,

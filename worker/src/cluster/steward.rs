@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::incoming::Inbound;
+use super::incoming::{Accepted, Inbound};
 use super::lanes::Lanes;
 use super::outgoing::{Outgoing, Place};
 use super::report::Tallies;
@@ -40,7 +40,7 @@ const SOON: Duration = Duration::from_millis(5);
 const EXIT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a peer that wants to link is told; with it, if it may, where its frames go.
-pub(super) type Greeting = Result<(Arc<Inbound>, LinkWelcome), LinkWelcome>;
+pub(super) type Greeting = Result<Accepted, LinkWelcome>;
 
 /// What the steward hears of.
 #[derive(Debug)]
@@ -320,7 +320,9 @@ impl Steward {
     /// Decides about a peer that wants to link.
     fn greet(&mut self, hello: &LinkHello) -> Result<Greeting, Leave> {
         let theirs = hello.plan.as_ref().map_or(0, |plan| plan.version);
+        // The first plan comes from the supervisor: a peer that is cut off may know an old one.
         if let Some(plan) = hello.plan.clone()
+            && self.view.is_some()
             && hello.topology_id == self.me.topology
         {
             self.follow(plan)?;
@@ -338,7 +340,9 @@ impl Steward {
         self.peer_seen(&id, hello.incarnation);
         let Some(peer) = self.peers.get(&id) else { return Ok(Err(welcome)) };
         peer.outgoing.note_address(&hello.address);
-        Ok(Ok((peer.inbound.clone(), welcome)))
+        let inbound = peer.inbound.clone();
+        let (connection, last) = inbound.connect();
+        Ok(Ok(Accepted { inbound, connection, last, welcome }))
     }
 
     fn refusal(&self, hello: &LinkHello, id: &WorkerId) -> Option<LinkRefusal> {
