@@ -12,6 +12,8 @@ pub(crate) enum Marker {
     Flush(u32),
     /// Nothing follows at all.
     End(Ending),
+    /// More may follow: what was said before is void.
+    Open,
 }
 
 /// Why an edge ended.
@@ -59,6 +61,9 @@ impl InEdges {
 
     /// A statement came on an edge.
     pub(crate) fn marker(&mut self, from: TaskId, marker: Marker) {
+        if marker == Marker::Open {
+            return self.reopen(from);
+        }
         let Some(edge) = self.edges.get_mut(&from) else { return };
         if !edge.is_flushed {
             edge.is_flushed = true;

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::Batch;
 use tokio::sync::mpsc;
 
+use crate::acks::{AckKind, AckOutbox};
 use crate::credit::Credit;
 use crate::edges::Marker;
 use crate::link::{Frame, Link};
@@ -45,12 +47,14 @@ struct Inner {
     marks: BTreeMap<TaskId, Marker>,
     /// What came over links before the task was here.
     early: VecDeque<Message>,
+    /// Whether the task belongs here, though it may not be here yet.
+    is_expected: bool,
 }
 
 impl Door {
     fn new(task: TaskId) -> Self {
-        let way = Way::Held(VecDeque::new());
-        Self { task, inner: Mutex::new(Inner { way, inbox: None, marks: BTreeMap::new(), early: VecDeque::new() }) }
+        let (way, marks, early) = (Way::Held(VecDeque::new()), BTreeMap::new(), VecDeque::new());
+        Self { task, inner: Mutex::new(Inner { way, inbox: None, marks, early, is_expected: true }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -72,8 +76,9 @@ impl Door {
         inner.way.send(self.task, message);
     }
 
-    /// Takes in what came over a link; it waits if the task is not here yet.
-    fn deliver(&self, message: Message) {
+    /// Takes in what came over a link; it waits if the task is not here yet. Answers what is for a
+    /// task that is here no more.
+    fn deliver(&self, message: Message) -> Option<Message> {
         let mut inner = self.lock();
         match (&inner.inbox, &message) {
             (Some(inbox), _) => {
@@ -81,8 +86,22 @@ impl Door {
             }
             // They are for a launch of the spout that is gone.
             (_, Message::Acks(_)) => {}
-            _ => inner.early.push_back(message),
+            _ if inner.is_expected => inner.early.push_back(message),
+            _ => return Some(message),
         }
+        None
+    }
+
+    /// Notes whether the task belongs here. Answers what came for it and will find it elsewhere.
+    fn expect(&self, is_expected: bool) -> VecDeque<Message> {
+        let mut inner = self.lock();
+        inner.is_expected = is_expected;
+        if is_expected { VecDeque::new() } else { std::mem::take(&mut inner.early) }
+    }
+
+    /// The task's inbox is closed to what comes over links from now on: its end stands in it.
+    fn detach(&self) {
+        self.lock().inbox = None;
     }
 
     /// Holds back what is sent from now on; `then` runs before anything else can be sent.
@@ -106,10 +125,7 @@ impl Door {
                 }
                 Some(inbox.clone())
             }
-            Way::Link(_) | Way::Held(_) => {
-                inner.early.clear();
-                None
-            }
+            Way::Link(_) | Way::Held(_) => None,
         };
         let before = std::mem::replace(&mut inner.way, way);
         again.into_iter().for_each(|message| inner.way.send(self.task, message));
@@ -200,11 +216,54 @@ impl Exchange {
         self.locality.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes whether a task belongs to this worker, so that what comes for it waits until it is here.
+    pub(crate) fn expect(&self, task: TaskId, is_expected: bool) {
+        let Some(door) = self.door(task) else { return };
+        door.expect(is_expected).into_iter().for_each(|message| self.refuse(message));
+    }
+
+    /// Tells all tasks again what is known of the edges from this worker's tasks.
+    pub(crate) fn tell_marks(&self) {
+        self.doors.values().for_each(|door| door.tell_marks());
+    }
+
+    /// A task has left this worker: what it said of its edges is no longer this worker's to tell.
+    pub(crate) fn forget_marks_of(&self, task: TaskId) {
+        for door in self.doors.values() {
+            door.lock().marks.remove(&task);
+        }
+    }
+
+    /// A task of this worker is told to end: what comes over links from now on is not for it.
+    pub(crate) fn detach(&self, task: TaskId) {
+        let Some(door) = self.door(task) else { return };
+        door.detach();
+        self.locality.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tuples came for a task that is not here, from a worker that knew no better: they fail, and
+    /// their sender gets its credit back.
+    fn refuse(&self, message: Message) {
+        let Message::Data(Delivery { batch, weight, credit }) = message else { return };
+        credit.give_back(weight);
+        let mut fails = AckOutbox::default();
+        let more = batch.more_anchors.iter().map(|(_, anchor)| anchor);
+        for anchor in batch.anchors.iter().chain(more).filter(|anchor| !anchor.is_none()) {
+            fails.say(anchor.root, AckKind::Fail);
+        }
+        for batch in fails.drain() {
+            if let Some(spout) = self.door(batch.spout) {
+                spout.send(Message::Acks(batch));
+            }
+        }
+    }
+
     /// A frame that one of this worker's tasks has sent, as the message that it was made of.
     fn message_again(&self, frame: Frame) -> Option<Message> {
         Some(match frame {
             Frame::Data { batch, weight } => {
-                let credit = self.credit_of(batch.source.task, batch.target)?;
+                // What an earlier launch has sent counts against no credit any more.
+                let credit = self.credit_of(&batch).unwrap_or_default();
                 credit.take(weight);
                 Message::Data(Delivery { batch, weight, credit: CreditReturn::Local(credit) })
             }
@@ -217,7 +276,7 @@ impl Exchange {
     /// A frame that was sent before is sent again to a launch that has not heard of it.
     pub(crate) fn take_again(&self, frame: &Frame) {
         if let Frame::Data { batch, weight } = frame
-            && let Some(credit) = self.credit_of(batch.source.task, batch.target)
+            && let Some(credit) = self.credit_of(batch)
         {
             credit.take(*weight);
         }
@@ -227,8 +286,11 @@ impl Exchange {
         self.credits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn credit_of(&self, from: TaskId, to: TaskId) -> Option<Arc<Credit>> {
-        self.credits().get(&(from, to)).map(|(_, credit)| credit.clone())
+    /// The credit that a batch counts against.
+    fn credit_of(&self, batch: &Batch) -> Option<Arc<Credit>> {
+        let credits = self.credits();
+        let (launch, credit) = credits.get(&(batch.source.task, batch.target))?;
+        (*launch == batch.source.incarnation).then(|| credit.clone())
     }
 
     /// A full credit for what a launch of the task `from` sends to `to`.
@@ -269,8 +331,83 @@ impl Exchange {
             // They concern the worker as a whole.
             Frame::Hold { .. } | Frame::Released { .. } => return,
         };
-        if let Some(door) = self.door(to) {
-            door.deliver(message);
+        if let Some(refused) = self.door(to).and_then(|door| door.deliver(message)) {
+            self.refuse(refused);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use galerna_topology_api::Fields;
+    use galerna_topology_api::engine::{Anchor, Root, TupleSource};
+
+    use super::*;
+    use crate::link::QueueLink;
+
+    #[test]
+    fn what_an_earlier_launch_sent_is_sent_again_without_credit() {
+        let (from, to) = (1, 3);
+        let exchange = Exchange::new([from, to]);
+        let credit = exchange.new_credit(from, 2, to);
+        let source = TupleSource {
+            component: "numbers".into(),
+            task: from,
+            incarnation: 1,
+            stream_index: 0,
+            stream: "default".into(),
+            fields: Fields::new(["n"]),
+        };
+        let frame = Frame::Data { batch: Batch::new(Arc::new(source), to), weight: 1 << 20 };
+        exchange.take_again(&frame);
+        let (inbox, mut received) = mpsc::unbounded_channel();
+        exchange.open(to, Way::Local(inbox), vec![frame]);
+        assert!(matches!(received.try_recv(), Ok(Message::Data(_))));
+        assert!(credit.try_take(1), "nobody would give back what the earlier launch has taken");
+    }
+
+    #[test]
+    fn tuples_for_a_task_that_is_gone_fail_and_give_their_credit_back() {
+        let (spout, bolt) = (1, 3);
+        let exchange = Exchange::new([spout, bolt]);
+        let (inbox, mut acks) = mpsc::unbounded_channel();
+        exchange.open(spout, Way::Local(inbox), Vec::new());
+        let (link, mut back) = QueueLink::new();
+        let back_link: Arc<dyn Link> = Arc::new(link);
+        let source = TupleSource {
+            component: "numbers".into(),
+            task: spout,
+            incarnation: 7,
+            stream_index: 0,
+            stream: "default".into(),
+            fields: Fields::new(["n"]),
+        };
+        let root = Root { spout, incarnation: 7, slot: 4, generation: 2 };
+        let data = || {
+            let mut batch = Batch::new(Arc::new(source.clone()), bolt);
+            batch.rows = 1;
+            batch.values.push(5.into());
+            batch.anchors.push(Anchor { root, edge: 9 });
+            Frame::Data { batch, weight: 6 }
+        };
+        let is_refused = |back: &mut mpsc::UnboundedReceiver<Frame>, acks: &mut mpsc::UnboundedReceiver<Message>| {
+            let credit = back.try_recv();
+            let fail = acks.try_recv();
+            assert_eq!(credit.is_ok(), fail.is_ok());
+            if let Ok(credit) = credit {
+                assert!(matches!(credit, Frame::Credit { from: 1, launch: 7, to: 3, weight: 6 }), "{credit:?}");
+            }
+            if let Ok(fail) = &fail {
+                let Message::Acks(fail) = fail else { panic!("{fail:?}") };
+                assert_eq!((fail.incarnation, fail.deltas[0].slot, fail.deltas[0].kind), (7, 4, AckKind::Fail));
+            }
+            fail.is_ok()
+        };
+        exchange.deliver(data(), &back_link);
+        assert!(!is_refused(&mut back, &mut acks), "it may still come");
+        exchange.expect(bolt, false);
+        assert!(is_refused(&mut back, &mut acks));
+        exchange.deliver(data(), &back_link);
+        assert!(is_refused(&mut back, &mut acks));
     }
 }

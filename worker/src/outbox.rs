@@ -273,7 +273,7 @@ impl Outbox {
     /// Tells every receiving task something about its edge. Everything must have left before.
     pub(crate) fn send_marker(&mut self, marker: Marker) {
         debug_assert!(self.is_empty(), "a marker must not overtake tuples");
-        self.has_emitted = false;
+        self.has_emitted &= marker == Marker::Open;
         for peer in &self.peers {
             peer.sink.send(Message::Marker { from: self.task, marker });
         }

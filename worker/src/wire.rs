@@ -58,6 +58,7 @@ pub(crate) const WIRE_VERSION: u32 = 1;
 const FLUSH: u8 = 0;
 const END_FINISHED: u8 = 1;
 const END_STOPPED: u8 = 2;
+const OPEN: u8 = 3;
 
 const IS_FINAL: u8 = 1;
 const HAS_ANCHORS: u8 = 2;
@@ -90,6 +91,7 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
                 }
                 Marker::End(Ending::Finished) => bytes.push(END_FINISHED),
                 Marker::End(Ending::Stopped) => bytes.push(END_STOPPED),
+                Marker::Open => bytes.push(OPEN),
             }
         }
         Frame::Acks(AckBatch { spout, incarnation, deltas }) => {
@@ -166,6 +168,7 @@ pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireE
                 FLUSH => Marker::Flush(reader.number()?),
                 END_FINISHED => Marker::End(Ending::Finished),
                 END_STOPPED => Marker::End(Ending::Stopped),
+                OPEN => Marker::Open,
                 found => return Err(WireError::Unknown { what: "marker", found: found.into() }),
             };
             Frame::Marker { from, to, marker }

@@ -76,11 +76,15 @@ impl Inbound {
         self.changed.notify_waiters();
     }
 
-    /// Lets a new connection deliver, in place of any other: its number and what has arrived so far.
-    fn connect(&self) -> (u64, u64) {
+    /// Lets a new connection deliver, in place of any other: its number and what has arrived so far. It
+    /// is for the launch of the peer that was seen last, so nobody but the steward may call this.
+    pub(super) fn connect(&self) -> (u64, u64) {
         let mut state = self.lock();
         state.connection += 1;
-        (state.connection, state.last)
+        let connected = (state.connection, state.last);
+        drop(state);
+        self.changed.notify_waiters();
+        connected
     }
 
     /// Why a connection may deliver nothing more, if so.
@@ -122,6 +126,17 @@ impl Inbound {
     }
 }
 
+/// A connection that was let in.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) inbound: Arc<Inbound>,
+    /// Its number.
+    pub(super) connection: u64,
+    /// The number of the last frame that has arrived.
+    pub(super) last: u64,
+    pub(super) welcome: LinkWelcome,
+}
+
 /// Accepts links.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -143,15 +158,13 @@ impl link_server::Link for Incoming {
         let (reply, answer) = oneshot::channel();
         self.events.send(Event::Hello { hello: Box::new(hello), reply });
         let accepted = answer.await.map_err(|_| Status::unavailable("the worker is about to end"))?;
-        let (inbound, mut welcome) = match accepted {
+        let Accepted { inbound, connection, last, welcome } = match accepted {
             Ok(accepted) => accepted,
             Err(welcome) => {
                 let answer = LinkAnswer { welcome: Some(welcome), confirmed: 0 };
                 return Ok(Response::new(Box::pin(stream::iter([Ok(answer)]))));
             }
         };
-        let (connection, last) = inbound.connect();
-        welcome.refusal = None;
         let first = stream::iter([Ok(LinkAnswer { welcome: Some(welcome), confirmed: last })]);
         let reading = Reading {
             packets,
@@ -193,7 +206,7 @@ impl Reading {
         };
         let mut turns = 0;
         loop {
-            let confirmed = match self.take(packet) {
+            let confirmed = match self.take(packet).await {
                 Ok(confirmed) => confirmed,
                 Err(refusal) => return Some(Ok(self.refused(refusal))),
             };
@@ -202,7 +215,7 @@ impl Reading {
                 Some(Ok(Some(packet))) if turns < PACKETS_A_TURN => packet,
                 Some(Ok(Some(packet))) => {
                     // The turn is over, but what was taken off the stream must not be lost.
-                    let confirmed = self.take(packet).unwrap_or(confirmed);
+                    let confirmed = self.take(packet).await.unwrap_or(confirmed);
                     return Some(Ok(LinkAnswer { welcome: None, confirmed }));
                 }
                 Some(Ok(None) | Err(_)) => {
@@ -237,8 +250,15 @@ impl Reading {
         LinkAnswer { welcome: Some(welcome), confirmed: 0 }
     }
 
-    fn take(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
-        let LinkPacket { first, frames, is_piece, .. } = packet;
+    async fn take(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
+        let LinkPacket { hello, first, frames, is_piece } = packet;
+        if let Some(plan) = hello.and_then(|hello| hello.plan) {
+            // What follows was sent by this plan: it is followed here first.
+            let (done, is_done) = oneshot::channel();
+            self.events.send(Event::Told { plan, done });
+            let _ = is_done.await;
+            return self.inbound.take_in(self.connection, first, &[], &self.events);
+        }
         if is_piece || !self.piece.is_empty() {
             let size: usize = frames.iter().map(Bytes::len).sum();
             if self.piece.len() + size > LONGEST_FRAME {

@@ -51,6 +51,8 @@ struct State {
     queue: VecDeque<Entry>,
     /// How many of the queue the connection in use has taken.
     taken: usize,
+    /// Whether there is a plan that the connection in use has not told.
+    has_news: bool,
     /// Where the peer was last heard of.
     address: Option<String>,
     is_closed: bool,
@@ -98,6 +100,9 @@ impl Outgoing {
         state.incarnation = Some(incarnation);
         state.first = 1;
         state.taken = 0;
+        drop(state);
+        // A connection to its predecessor may stand, with nothing to send.
+        self.wake.notify_one();
     }
 
     /// Where the peer says that it is reached.
@@ -105,6 +110,13 @@ impl Outgoing {
         if !address.is_empty() {
             self.lock().address = Some(address.to_owned());
         }
+    }
+
+    /// There is a newer plan: the peer hears of it before anything that is sent from now on, so that it
+    /// understands what comes as it was meant.
+    pub(super) fn announce_plan(&self) {
+        self.lock().has_news = true;
+        self.wake.notify_one();
     }
 
     /// Ends the link.
@@ -123,19 +135,31 @@ impl Outgoing {
         state.queue.iter().filter(for_them).map(|entry| entry.bytes.clone()).collect()
     }
 
-    /// Forgets what has arrived.
-    fn confirm(&self, number: u64) {
+    /// Forgets what has arrived at a launch of the peer, if it is still the one that the numbers are for;
+    /// answers whether it is.
+    fn confirm(&self, launch: u64, number: u64) -> bool {
         let mut state = self.lock();
+        if state.incarnation != Some(launch) {
+            return false;
+        }
         let count = ((number + 1).saturating_sub(state.first) as usize).min(state.queue.len());
         state.queue.drain(..count);
         state.first += count as u64;
         state.taken = state.taken.saturating_sub(count);
+        true
     }
 
-    /// The next frames to send: several, or a long one in pieces.
-    fn next_packets(&self) -> Option<Vec<LinkPacket>> {
+    /// What to send next: a new plan, several frames, or a long one in pieces. Nothing if the peer is
+    /// no longer the launch that the connection leads to.
+    fn next_packets(&self, bound: u64, hello: &impl Fn() -> LinkHello) -> Option<Vec<LinkPacket>> {
         let mut state = self.lock();
         let state = &mut *state;
+        if state.incarnation != Some(bound) {
+            return None;
+        }
+        if std::mem::take(&mut state.has_news) {
+            return Some(vec![LinkPacket { hello: Some(hello()), ..LinkPacket::default() }]);
+        }
         let first = state.first + state.taken as u64;
         let (mut frames, mut size) = (Vec::new(), 0);
         while let Some(entry) = state.queue.get(state.taken) {
@@ -159,7 +183,7 @@ impl Outgoing {
         let mut asks_supervisor = false;
         while !self.lock().is_closed {
             let began = tokio::time::Instant::now();
-            let outcome = self.connect_once(hello(), &place, asks_supervisor, &events).await;
+            let outcome = self.connect_once(&hello, &place, asks_supervisor, &events).await;
             if self.lock().is_closed {
                 return;
             }
@@ -178,7 +202,7 @@ impl Outgoing {
 
     async fn connect_once(
         &self,
-        hello: LinkHello,
+        hello: &impl Fn() -> LinkHello,
         place: &Place,
         asks_supervisor: bool,
         events: &Events,
@@ -196,7 +220,8 @@ impl Outgoing {
         let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut client = LinkClient::new(channel);
         let (packets, receiver) = mpsc::channel(PACKETS_AHEAD);
-        let first = LinkPacket { hello: Some(hello), ..LinkPacket::default() };
+        self.lock().has_news = false;
+        let first = LinkPacket { hello: Some(hello()), ..LinkPacket::default() };
         let _ = packets.send(first).await;
         let opened = timeout(HANDSHAKE_TIMEOUT, async {
             let mut answers = client.open(ReceiverStream::new(receiver)).await?.into_inner();
@@ -204,12 +229,13 @@ impl Outgoing {
             Ok::<_, Status>((answers, answer))
         });
         let (answers, answer) = opened.await.map_err(|_| Status::deadline_exceeded("no answer to the handshake"))??;
-        self.shake_hands(answer, events).await?;
+        let bound = self.shake_hands(answer, events).await?;
         self.note_address(&address);
-        self.exchange_packets(answers, &packets, events).await
+        self.exchange_packets(bound, answers, &packets, hello, events).await
     }
 
-    async fn shake_hands(&self, answer: LinkAnswer, events: &Events) -> Result<(), Status> {
+    /// Answers which launch of the peer the connection leads to.
+    async fn shake_hands(&self, answer: LinkAnswer, events: &Events) -> Result<u64, Status> {
         let welcome = answer.welcome.ok_or_else(|| Status::internal("an answer without a welcome"))?;
         if let Some(plan) = welcome.plan {
             events.send(Event::Plan(plan));
@@ -226,27 +252,25 @@ impl Outgoing {
             events.send(Event::PeerSeen { peer: self.peer.clone(), incarnation: welcome.incarnation, done });
             let _ = is_done.await;
         }
-        let mut state = self.lock();
-        if state.incarnation != Some(welcome.incarnation) {
+        if !self.confirm(welcome.incarnation, answer.confirmed) {
             return Err(Status::aborted("the peer was launched anew"));
         }
-        state.taken = 0;
-        drop(state);
-        self.confirm(answer.confirmed);
-        Ok(())
+        self.lock().taken = 0;
+        Ok(welcome.incarnation)
     }
 
     async fn exchange_packets(
         &self,
+        bound: u64,
         mut answers: Streaming<LinkAnswer>,
         packets: &mpsc::Sender<LinkPacket>,
+        hello: &impl Fn() -> LinkHello,
         events: &Events,
     ) -> Result<(), Status> {
-        let bound = self.lock().incarnation;
         let mut ready: VecDeque<LinkPacket> = VecDeque::new();
         loop {
             if ready.is_empty()
-                && let Some(next) = self.next_packets()
+                && let Some(next) = self.next_packets(bound, hello)
             {
                 ready.extend(next);
             }
@@ -260,10 +284,9 @@ impl Outgoing {
                         }
                         return Err(Status::failed_precondition(refusal.message));
                     }
-                    if self.lock().incarnation != bound {
+                    if !self.confirm(bound, answer.confirmed) {
                         return Err(Status::aborted("the peer was launched anew"));
                     }
-                    self.confirm(answer.confirmed);
                 }
                 permit = packets.reserve(), if !ready.is_empty() => match (permit, ready.pop_front()) {
                     (Ok(permit), Some(packet)) => permit.send(packet),
@@ -271,7 +294,7 @@ impl Outgoing {
                 },
                 () = self.wake.notified(), if ready.is_empty() => {
                     let state = self.lock();
-                    if state.is_closed || state.incarnation != bound {
+                    if state.is_closed || state.incarnation != Some(bound) {
                         return Ok(());
                     }
                 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::incoming::Inbound;
+use super::incoming::{Accepted, Inbound};
 use super::lanes::Lanes;
 use super::outgoing::{Outgoing, Place};
 use super::report::Tallies;
@@ -40,13 +40,15 @@ const SOON: Duration = Duration::from_millis(5);
 const EXIT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a peer that wants to link is told; with it, if it may, where its frames go.
-pub(super) type Greeting = Result<(Arc<Inbound>, LinkWelcome), LinkWelcome>;
+pub(super) type Greeting = Result<Accepted, LinkWelcome>;
 
 /// What the steward hears of.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The supervisor, or a peer, knows a plan.
     Plan(WorkerPlan),
+    /// A peer follows a plan, and says so before anything that it sends by it.
+    Told { plan: WorkerPlan, done: oneshot::Sender<()> },
     /// A peer wants to link.
     Hello { hello: Box<LinkHello>, reply: oneshot::Sender<Greeting> },
     /// A peer answered as this launch.
@@ -197,6 +199,10 @@ impl Steward {
     fn hear(&mut self, event: Event) -> Result<(), Leave> {
         match event {
             Event::Plan(plan) => self.follow(plan)?,
+            Event::Told { plan, done } => {
+                self.follow(plan)?;
+                let _ = done.send(());
+            }
             Event::Hello { hello, reply } => {
                 let answer = self.greet(&hello)?;
                 let _ = reply.send(answer);
@@ -238,8 +244,12 @@ impl Steward {
                 self.lanes.ended(task);
                 self.running.remove(&task);
                 self.tallies.ended(task);
+                self.moves.ended(task);
+                self.crew.exchange.forget_marks_of(task);
                 if self.is_leaving(task) {
                     self.announce_release(task)?;
+                } else {
+                    self.start_again(task)?;
                 }
             }
         }
@@ -310,7 +320,9 @@ impl Steward {
     /// Decides about a peer that wants to link.
     fn greet(&mut self, hello: &LinkHello) -> Result<Greeting, Leave> {
         let theirs = hello.plan.as_ref().map_or(0, |plan| plan.version);
+        // The first plan comes from the supervisor: a peer that is cut off may know an old one.
         if let Some(plan) = hello.plan.clone()
+            && self.view.is_some()
             && hello.topology_id == self.me.topology
         {
             self.follow(plan)?;
@@ -328,7 +340,9 @@ impl Steward {
         self.peer_seen(&id, hello.incarnation);
         let Some(peer) = self.peers.get(&id) else { return Ok(Err(welcome)) };
         peer.outgoing.note_address(&hello.address);
-        Ok(Ok((peer.inbound.clone(), welcome)))
+        let inbound = peer.inbound.clone();
+        let (connection, last) = inbound.connect();
+        Ok(Ok(Accepted { inbound, connection, last, welcome }))
     }
 
     fn refusal(&self, hello: &LinkHello, id: &WorkerId) -> Option<LinkRefusal> {
@@ -377,6 +391,8 @@ impl Steward {
                 peer.incarnation = Some(incarnation);
                 peer.inbound.begin_anew();
                 peer.outgoing.begin_anew(incarnation);
+                // What its predecessor said of tasks that move does not bind this one.
+                self.moves.forget(id);
             }
         }
         let lost: BTreeSet<TaskId> =

@@ -77,10 +77,14 @@ impl Bolt for Pass {
     }
 }
 
-struct Note(Seen);
+struct Note(Seen, Arc<AtomicU64>);
 impl Bolt for Note {
     async fn execute(&mut self, tuple: &Tuple<'_>, _: &mut Emitter<'_>) -> BoltResult {
         *self.0.lock().expect("not poisoned").entry(tuple.i64("n")?).or_default() += 1;
+        Ok(())
+    }
+    async fn finish(&mut self, _: &mut Emitter<'_>) -> BoltResult {
+        self.1.store(self.0.lock().expect("not poisoned").values().sum(), Ordering::Relaxed);
         Ok(())
     }
 }
@@ -91,13 +95,16 @@ struct Shape {
     seen: Seen,
     failures: Arc<AtomicU64>,
     acked: Arc<AtomicU64>,
+    /// How many the last bolt had seen when it said its last words.
+    total: Arc<AtomicU64>,
 }
 
 const COUNT: i64 = 200_000;
 
 impl Shape {
     fn topology(&self) -> Topology {
-        let (failures, acked, seen) = (self.failures.clone(), self.acked.clone(), self.seen.clone());
+        let (failures, acked) = (self.failures.clone(), self.acked.clone());
+        let (seen, total) = (self.seen.clone(), self.total.clone());
         let mut builder = TopologyBuilder::new("numbers");
         builder.config("topology.message.timeout.secs", 60);
         builder.spout("numbers", move || Numbers {
@@ -109,7 +116,7 @@ impl Shape {
             acked: acked.clone(),
         });
         builder.bolt("pass", || Pass).parallelism(2).fields("numbers", ["n"]);
-        builder.bolt("note", move || Note(seen.clone())).global("pass");
+        builder.bolt("note", move || Note(seen.clone(), total.clone())).global("pass");
         builder.build().expect("valid")
     }
 
@@ -300,4 +307,72 @@ async fn worker_that_was_replaced_is_fenced_and_leaves() {
     first.finished().await;
     third.finished().await;
     assert_all_seen(&shape);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn move_that_is_called_off_goes_on_where_it_was() {
+    let (shape, [a, b, c]) = (Shape::default(), free_ports());
+    let start = plan(1, vec![worker(a.into(), &[(1, 1), (2, 2)]), worker(b.into(), &[(3, 3), (4, 4)])], vec![]);
+    let mut first = Node::launch(&shape, a, 1, &start).await;
+    let mut second = Node::launch(&shape, b, 1, &start).await;
+    until_acked(&shape, 20_000).await;
+    // The worker that is to take them over never comes.
+    let workers = |moved: &[(u32, u32)], rest: &[(u32, u32)]| {
+        vec![worker(a.into(), &[(1, 1)]), worker(b.into(), rest), worker(c.into(), moved)]
+    };
+    let next = plan(2, workers(&[(2, 2), (4, 4)], &[(3, 3)]), vec![(2, a.into()), (4, b.into())]);
+    first.tell(&next);
+    second.tell(&next);
+    first.until("following", |report| report.generation == 2).await;
+    second.until("following", |report| report.generation == 2).await;
+    let last = WorkerPlan { version: 3, assignment: start.assignment.clone(), ..start };
+    let mut last = last;
+    if let Some(assignment) = &mut last.assignment {
+        assignment.generation = 3;
+    }
+    first.tell(&last);
+    second.tell(&last);
+    first.finished().await;
+    second.finished().await;
+    assert_all_seen(&shape);
+    assert_eq!(shape.failures.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plan_that_one_worker_follows_reaches_those_that_it_sends_to() {
+    let (shape, [a, b]) = (Shape::default(), free_ports());
+    let start = plan(1, vec![worker(a.into(), &[(1, 1), (2, 2)]), worker(b.into(), &[(3, 3), (4, 4)])], vec![]);
+    let mut first = Node::launch(&shape, a, 1, &start).await;
+    let mut second = Node::launch(&shape, b, 1, &start).await;
+    until_acked(&shape, 20_000).await;
+    let next = plan(2, vec![worker(a.into(), &[(1, 1), (2, 2), (3, 3)]), worker(b.into(), &[(4, 4)])], vec![]);
+    // The supervisor of the other is away.
+    first.tell(&next);
+    second.until("following", |report| report.generation == 2).await;
+    first.finished().await;
+    second.finished().await;
+    assert_all_seen(&shape);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bolts_behind_one_that_goes_on_say_their_last_words_again() {
+    let (shape, [a, b]) = (Shape::default(), free_ports());
+    let plan = plan(1, vec![worker(a.into(), &[(1, 1)]), worker(b.into(), &[(2, 2), (3, 3), (4, 4)])], vec![]);
+    let mut first = Node::launch(&shape, a, 1, &plan).await;
+    let mut second = Node::launch(&shape, b, 1, &plan).await;
+    first.finished().await;
+    second.finished().await;
+    assert_eq!(shape.total.load(Ordering::Relaxed), COUNT as u64);
+    drop(first);
+    // This spout remembers nothing: it emits everything again.
+    let mut first = Node::launch(&shape, a, 2, &plan).await;
+    until_acked(&shape, 2 * COUNT as u64).await;
+    first.finished().await;
+    let said_again = async {
+        while shape.total.load(Ordering::Relaxed) < 2 * COUNT as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), said_again).await.expect("last words after all that came");
+    second.finished().await;
 }

@@ -63,8 +63,9 @@ impl View {
 /// The spouts, by their tasks, from which a lost task is reached: tuples of theirs may be lost.
 pub(super) fn spouts_upstream(topology: &Topology, lost: &BTreeSet<TaskId>) -> BTreeSet<TaskId> {
     let components = topology.components();
+    // Tuples go through bolts; those of other tasks of a lost spout's component do not pass it.
     let holds_lost = |component: &galerna_topology_api::Component| {
-        lost.range(component.tasks.start..component.tasks.end).next().is_some()
+        !component.is_spout() && lost.range(component.tasks.start..component.tasks.end).next().is_some()
     };
     let mut reached: BTreeSet<&str> =
         components.iter().filter(|component| holds_lost(component)).map(|component| component.id.as_str()).collect();
@@ -100,4 +101,43 @@ pub(super) fn receivers_of(topology: &Topology, from: &BTreeSet<TaskId>) -> BTre
         }
     }
     receivers
+}
+
+#[cfg(test)]
+mod tests {
+    use galerna_topology_api::*;
+
+    use super::*;
+
+    struct Nothing;
+    impl Spout for Nothing {
+        type MessageId = ();
+        fn output(&self) -> Streams {
+            Streams::default_fields(["n"])
+        }
+        async fn next(&mut self, _: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
+            Ok(Next::Exhausted)
+        }
+    }
+
+    struct Sink;
+    impl Bolt for Sink {
+        async fn execute(&mut self, _: &Tuple<'_>, _: &mut Emitter<'_>) -> BoltResult {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn loss_concerns_the_spouts_whose_tuples_reach_it() {
+        let mut builder = TopologyBuilder::new("graph");
+        builder.spout("a", || Nothing).parallelism(2);
+        builder.spout("b", || Nothing);
+        builder.bolt("from_a", || Sink).shuffle("a");
+        builder.bolt("from_b", || Sink).shuffle("b");
+        let topology = builder.build().expect("valid");
+        let upstream = |lost: &[TaskId]| spouts_upstream(&topology, &lost.iter().copied().collect());
+        assert_eq!(upstream(&[4]), BTreeSet::from([1, 2]));
+        assert_eq!(upstream(&[5]), BTreeSet::from([3]));
+        assert_eq!(upstream(&[1]), BTreeSet::new(), "its tuples do not pass through spouts");
+    }
 }

@@ -140,6 +140,9 @@ impl BoltTask {
                 None if self.is_parked => {
                     self.is_parked = false;
                     self.core.run.tell(RunEvent::Resumed(self.core.task));
+                    // Those behind it go on as well: they have last words to say again.
+                    self.core.leave().await;
+                    self.core.outbox.send_marker(Marker::Open);
                 }
                 _ => {}
             }

@@ -104,6 +104,7 @@ fn acks_markers_and_credits_survive_the_wire() {
         Frame::Acks(AckBatch { spout: 1, incarnation: 2, deltas: vec![delta] }),
         Frame::Marker { from: 1, to: 2, marker: Marker::Flush(9) },
         Frame::Marker { from: 1, to: 2, marker: Marker::End(Ending::Stopped) },
+        Frame::Marker { from: 1, to: 2, marker: Marker::Open },
         Frame::Credit { from: 1, launch: 65_537, to: 2, weight: 70_000 },
         Frame::Hold { task: 3, generation: 9 },
         Frame::Released { task: 3, generation: 1 << 40 },

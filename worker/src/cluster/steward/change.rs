@@ -9,8 +9,9 @@ use galerna_topology_api::TaskId;
 use tokio::sync::mpsc;
 
 use super::{Leave, Running, Steward};
-use crate::cluster::view::View;
+use crate::cluster::view::{View, receivers_of};
 use crate::crew::{Inbox, Launch, component_of, sources_of, spout_tasks_of, tasks_of};
+use crate::edges::Marker;
 use crate::exchange::Way;
 use crate::link::{Frame, Link};
 use crate::message::{Control, Message};
@@ -38,6 +39,7 @@ impl Steward {
         }
         self.view = Some(view);
         if is_new {
+            self.peers.values().for_each(|peer| peer.outgoing.announce_plan());
             self.apply()?;
         }
         self.obey(order);
@@ -68,6 +70,7 @@ impl Steward {
         }
         let (mut lost, mut targets) = (BTreeSet::new(), BTreeMap::new());
         for task in tasks_of(&self.crew.topology) {
+            self.crew.exchange.expect(task, view.owner(task) == Some(&self.me.id));
             let Some(target) = self.place_of(&view, task) else { continue };
             let known = self.ways.get(&task);
             if known != Some(&target) {
@@ -75,7 +78,15 @@ impl Steward {
                     lost.insert(task);
                 }
                 targets.insert(task, target);
+            } else if self.moves.is_held(task) && view.leaver(task).is_none() {
+                // Its move was called off: it goes on where it is.
+                targets.insert(task, target);
             }
+        }
+        // From here on nothing more goes the old way: it would be missing from what is sent again, and
+        // from the credit.
+        for door in lost.iter().filter_map(|task| self.crew.exchange.door(*task)) {
+            door.hold(|| {});
         }
         // Before the links to those that are gone are closed: what they have not confirmed is sent
         // elsewhere.
@@ -85,6 +96,8 @@ impl Steward {
         self.redirect(&view, targets, again)?;
         self.drop_peers(&view);
         self.note_lost(&lost);
+        // Who heard of the loss of a task only now has dropped what the next launch has said already.
+        self.crew.exchange.tell_marks();
         self.go_on_moving()
     }
 
@@ -134,6 +147,8 @@ impl Steward {
             {
                 tracing::warn!(task, "ended without draining: it runs at {target} now");
                 running.abort.abort();
+                self.moves.ended(*task);
+                self.crew.exchange.forget_marks_of(*task);
                 self.lanes.ended(*task);
                 self.tallies.ended(*task);
             }
@@ -166,6 +181,8 @@ impl Steward {
         for (task, target) in targets {
             let way = if target == self.me.id {
                 match self.running.get(&task) {
+                    // It lets go though its move was called off: it is started anew when it has ended.
+                    Some(_) if self.moves.is_letting_go(task) => continue,
                     Some(running) => Way::Local(running.inbox.clone()),
                     // It is to be released here, but this launch of the worker never ran it.
                     None if self.is_leaving(task) => continue,
@@ -182,11 +199,31 @@ impl Steward {
             };
             self.crew.exchange.open(task, way, again.remove(&task).unwrap_or_default());
             self.ways.insert(task, target);
+            self.moves.opened(task);
         }
         for (task, inbox, receiver) in starting {
             self.start(view, task, inbox, receiver)?;
         }
         Ok(())
+    }
+
+    /// A task has let go for a move that was called off meanwhile: it belongs here as before.
+    pub(super) fn start_again(&mut self, task: TaskId) -> Result<(), Leave> {
+        let Some(view) = self.view.clone() else { return Ok(()) };
+        if view.owner(task) != Some(&self.me.id) || self.running.contains_key(&task) {
+            return Ok(());
+        }
+        self.open_edges_of(task);
+        self.redirect(&view, BTreeMap::from([(task, self.me.id.clone())]), Again::new())
+    }
+
+    /// A task that was released is about to start here: what its predecessor said of its edges is void.
+    pub(super) fn open_edges_of(&self, task: TaskId) {
+        for receiver in receivers_of(&self.crew.topology, &BTreeSet::from([task])).into_keys() {
+            if let Some(door) = self.crew.exchange.door(receiver) {
+                door.send(Message::Marker { from: task, marker: Marker::Open });
+            }
+        }
     }
 
     fn start(

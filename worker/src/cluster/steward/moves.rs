@@ -46,6 +46,26 @@ impl Moves {
         self.released.get(&task) == Some(&generation)
     }
 
+    /// Whether a task of this worker was told to let go: it ends, whatever is planned since.
+    pub(super) fn is_letting_go(&self, task: TaskId) -> bool {
+        self.ordered.contains_key(&task)
+    }
+
+    /// A task of this worker has ended.
+    pub(super) fn ended(&mut self, task: TaskId) {
+        self.ordered.remove(&task);
+    }
+
+    /// A task's door was opened.
+    pub(super) fn opened(&mut self, task: TaskId) {
+        self.held_here.remove(&task);
+    }
+
+    /// Whether what this worker has for a task is held back.
+    pub(super) fn is_held(&self, task: TaskId) -> bool {
+        self.held_here.contains_key(&task)
+    }
+
     /// A worker is gone.
     pub(super) fn forget(&mut self, worker: &WorkerId) {
         for (_, holders) in self.holders.values_mut() {
@@ -108,6 +128,10 @@ impl Steward {
                 && self.moves.ordered.insert(task, generation) != Some(generation)
             {
                 self.send(task, Control::Release);
+                // A spout needs its acks until it has ended.
+                if !is_spout {
+                    self.crew.exchange.detach(task);
+                }
             }
         }
         Ok(())
@@ -157,6 +181,9 @@ impl Steward {
             && view.leaver(task).is_some()
             && let Some(owner) = view.owner(task)
         {
+            if *owner == self.me.id && !self.running.contains_key(&task) {
+                self.open_edges_of(task);
+            }
             self.redirect(&view, BTreeMap::from([(task, owner.clone())]), BTreeMap::new())?;
         }
         self.go_on_moving()
