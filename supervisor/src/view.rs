@@ -52,7 +52,7 @@ pub(crate) struct Wanted {
     pub(crate) order: Order,
     pub(crate) spec: Option<Arc<TopologySpec>>,
     pub(crate) plan: WorkerPlan,
-    modified: Revision,
+    pub(crate) modified: Revision,
 }
 
 impl Wanted {
