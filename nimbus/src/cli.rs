@@ -1,7 +1,6 @@
 //! The daemon as a program: its command line, its logs, its signals, its exit code.
 
 mod arguments;
-mod signals;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -11,12 +10,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use galerna_coordination::EtcdStore;
+use galerna_protocol::Signals;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use crate::daemon::Nimbus;
 use arguments::{Arguments, Settings};
-use signals::Signals;
 
 /// What a shell reports for a program that SIGINT ended.
 const INTERRUPTED: u8 = 130;
