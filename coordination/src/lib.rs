@@ -3,11 +3,16 @@
 //!
 //! Two implementations answer alike: [`MemoryStore`] for tests and `galerna dev`, and etcd behind
 //! the feature of that name. Workers know nothing of it.
+//!
+//! Behind the feature `daemon` is what the daemons share as programs.
 
 pub mod clock;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 mod election;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod host;
 mod json;
 pub mod keys;
 mod limits;
@@ -20,6 +25,7 @@ pub use clock::UnixClock;
 pub use election::{Election, Leadership, Standing};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdOptions, EtcdOptionsError, EtcdStore};
+pub use host::host_name;
 pub use json::{get_json, list_json};
 pub use limits::{LONGEST_TRANSACTION, MOST_OPERATIONS};
 pub use memory::MemoryStore;

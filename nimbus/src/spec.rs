@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use galerna_coordination::LONGEST_TRANSACTION;
+use galerna_coordination::{LONGEST_TRANSACTION, keys};
 use galerna_protocol::{ComponentSpec, TopologySpec};
 use serde_json::Value;
 
@@ -60,10 +60,7 @@ impl Settings {
 /// # Errors
 /// What names are like.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    let mut letters = name.chars();
-    let begins_well = letters.next().is_some_and(|first| first.is_ascii_alphanumeric());
-    let is_good = begins_well && letters.all(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | '.' | '-'));
-    if is_good && name.len() <= LONGEST_NAME {
+    if keys::is_name(name) && name.len() <= LONGEST_NAME {
         return Ok(());
     }
     let shown: String = name.chars().take(LONGEST_NAME).collect();

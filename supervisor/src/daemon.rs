@@ -151,7 +151,7 @@ impl Supervisor {
 }
 
 fn check(options: &Options, listens: SocketAddr) -> Result<(), StartError> {
-    if !crate::files::is_safe_name(&options.id) {
+    if !galerna_coordination::keys::is_name(&options.id) {
         return Err(StartError::BadName(options.id.clone()));
     }
     let most = u32::from(u16::MAX - listens.port());
