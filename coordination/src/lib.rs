@@ -9,6 +9,7 @@
 pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod daemon;
+mod data_lock;
 mod election;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -22,6 +23,7 @@ mod store;
 pub mod testing;
 
 pub use clock::UnixClock;
+pub use data_lock::DataLock;
 pub use election::{Election, Leadership, Standing};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdOptions, EtcdOptionsError, EtcdStore};
