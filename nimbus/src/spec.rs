@@ -176,13 +176,14 @@ fn mask(value: &mut Value) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use galerna_protocol::{Artifact, InputSpec, StreamSpec};
 
     use super::*;
 
-    fn spec() -> TopologySpec {
-        let component = |id: &str, first_task, tasks| ComponentSpec {
+    /// A component with an executor for each task; the one with the first task is a spout.
+    pub(crate) fn component(id: &str, first_task: u32, tasks: u32) -> ComponentSpec {
+        ComponentSpec {
             id: id.into(),
             is_spout: first_task == 1,
             first_task,
@@ -190,7 +191,10 @@ mod tests {
             executors: tasks,
             streams: vec![StreamSpec { id: "default".into(), ..Default::default() }],
             ..Default::default()
-        };
+        }
+    }
+
+    fn spec() -> TopologySpec {
         let mut count = component("count", 3, 4);
         count.inputs = vec![InputSpec { from: "words".into(), stream: "default".into(), grouping: "shuffle".into() }];
         TopologySpec {
