@@ -59,10 +59,11 @@ pub struct Election {
 impl Election {
     /// Begins to campaign for `keys.leader()`. Must be called on a tokio runtime.
     pub fn start(store: Arc<dyn Store>, keys: &Keys, candidate: Leader, ttl: Duration) -> Self {
-        let (standing_sender, standing) = watch::channel(Standing::default());
-        let (alive_sender, alive_until) = watch::channel(Instant::now());
+        let (told_standing, standing) = watch::channel(Standing::default());
+        let (told_alive_until, alive_until) = watch::channel(Instant::now());
         let (resign, resigned) = oneshot::channel();
-        let campaign = Campaign::new(store, keys.leader(), candidate, ttl, standing_sender, alive_sender);
+        let key = keys.leader();
+        let campaign = Campaign { store, key, candidate, ttl, standing: told_standing, alive_until: told_alive_until };
         let mut task = JoinSet::new();
         task.spawn(campaign.run(resigned));
         Self { standing, alive_until, resign, task }

@@ -16,6 +16,13 @@ use std::collections::BTreeMap;
 use galerna_protocol::Platform;
 use serde::{Deserialize, Serialize};
 
+/// Whether clusters and daemons may be called that: it can stand in a key, and be the name of a folder.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= 200
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|one| one.is_ascii_alphanumeric() || "_.-".contains(one))
+}
+
 /// Makes the keys of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
@@ -181,4 +188,19 @@ pub struct Desired {
     pub failure: String,
     /// Whether a supervisor was lost with what its workers had counted.
     pub has_lost_counts: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_out_of_a_folder_are_not_taken() {
+        for good in ["word-count-17", "a.b_C-1"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "../x", "a/b", "a\\b", "-a", "a b", "é", &"a".repeat(201)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
 }

@@ -3,11 +3,17 @@
 //!
 //! Two implementations answer alike: [`MemoryStore`] for tests and `galerna dev`, and etcd behind
 //! the feature of that name. Workers know nothing of it.
+//!
+//! Behind the feature `daemon` is what the daemons share as programs.
 
 pub mod clock;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+mod data_lock;
 mod election;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod host;
 mod json;
 pub mod keys;
 mod limits;
@@ -17,9 +23,11 @@ mod store;
 pub mod testing;
 
 pub use clock::UnixClock;
+pub use data_lock::DataLock;
 pub use election::{Election, Leadership, Standing};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdOptions, EtcdOptionsError, EtcdStore};
+pub use host::host_name;
 pub use json::{get_json, list_json};
 pub use limits::{LONGEST_TRANSACTION, MOST_OPERATIONS};
 pub use memory::MemoryStore;

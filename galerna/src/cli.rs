@@ -27,7 +27,6 @@ mod nimbus;
 mod numbers;
 mod reader;
 mod schema;
-mod signals;
 mod submit;
 mod table;
 mod types;

@@ -1,69 +1,84 @@
-//! The daemon as a program: its command line, its logs, its signals, its exit code.
+//! The daemon as a program: its options, how it starts, and how a signal ends it.
 
-mod arguments;
-mod signals;
-
-use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context;
 use clap::Parser;
-use galerna_coordination::EtcdStore;
-use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
+use galerna_coordination::daemon::{self, CommonOptions, ListenAddress};
+use galerna_protocol::Signals;
+use galerna_topology_api::human::ByteSize;
 
 use crate::daemon::Nimbus;
-use arguments::{Arguments, Settings};
-use signals::Signals;
+use crate::options::Options;
 
-/// What a shell reports for a program that SIGINT ended.
-const INTERRUPTED: u8 = 130;
-const USAGE: u8 = 2;
-
-/// Runs the daemon until a signal ends it.
-pub fn main() -> ExitCode {
-    let settings = match Arguments::parse().settled() {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error, USAGE),
-    };
-    start_logs();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::Error::from(error).context("cannot start a runtime"), 1),
-    };
-    let end = runtime.block_on(run(settings));
-    // Something may still be reading a large file.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    end.unwrap_or_else(|error| fail(&error, 1))
+/// Takes topologies, schedules them onto the supervisors of a Galerna cluster, and sees them through.
+///
+/// Each option may also stand in the environment or, under its long name, in the file that --config names;
+/// the command line comes first, the file last.
+#[derive(Debug, Parser)]
+#[command(name = "galerna-nimbus", version)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(long, value_name = "HOST:PORT", env = "GALERNA_LISTEN", default_value = "127.0.0.1:6627")]
+    listen: ListenAddress,
+    /// Where to keep artifacts.
+    #[arg(long, value_name = "DIR", env = "GALERNA_DATA", default_value = "galerna-nimbus")]
+    data: PathBuf,
+    /// The name of this nimbus in its cluster [default: its address].
+    #[arg(long, value_name = "NAME", env = "GALERNA_ID")]
+    id: Option<String>,
+    /// The longest program that is taken, such as 500MiB.
+    #[arg(long, value_name = "SIZE", env = "GALERNA_ARTIFACT_LIMIT", default_value = "1GiB")]
+    artifact_limit: ByteSize,
+    #[command(flatten)]
+    common: CommonOptions,
 }
 
-async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let Settings { options, etcd, listen } = settings;
-    let store = EtcdStore::new(etcd)?;
-    let listener = TcpListener::bind(&listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let nimbus = Nimbus::start(options, Arc::new(store), listener).await?;
-    signals.next().await;
-    tracing::info!("stopping; a second signal ends it at once");
-    tokio::select! {
-        biased;
-        () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
-        () = nimbus.stop() => Ok(ExitCode::SUCCESS),
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            cluster: self.common.cluster(),
+            id: self.id.clone().unwrap_or_default(),
+            advertise: self.common.advertise(&self.listen),
+            data: self.data.clone(),
+            lease: self.common.lease(),
+            artifact_limit: self.artifact_limit.0,
+            ..Options::default()
+        }
     }
 }
 
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    // Nobody to tell that stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
-    ExitCode::from(code)
+/// Runs the daemon until a signal ends it.
+pub fn main() -> ExitCode {
+    daemon::main(run)
 }
 
-fn start_logs() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let has_colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-    let logs = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_target(false);
-    // Whoever calls this function may have set up logs of its own.
-    let _ = logs.with_writer(std::io::stderr).with_ansi(has_colours).try_init();
+async fn run(arguments: Arguments, mut signals: Signals) -> anyhow::Result<ExitCode> {
+    let (store, listener) = arguments.common.open(&arguments.listen).await?;
+    let nimbus = Nimbus::start(arguments.options(), Arc::new(store), listener).await?;
+    signals.next().await;
+    Ok(daemon::stopped(nimbus.stop(), &mut signals).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once(&"galerna-nimbus").chain(arguments))
+    }
+
+    #[test]
+    fn options_are_what_was_said_and_otherwise_the_usual_ones() {
+        let usual = parsed(&[]).expect("nothing is needed").options();
+        let expected = Options { advertise: "127.0.0.1".to_owned(), ..Options::default() };
+        assert_eq!(format!("{usual:?}"), format!("{expected:?}"));
+        let said = ["--id", "n1", "--data", "there", "--artifact-limit", "2MiB", "--cluster", "red", "--lease", "2"];
+        let said = parsed(&said).expect("they are right").options();
+        assert_eq!((said.id.as_str(), said.artifact_limit), ("n1", 2 * 1024 * 1024));
+        assert_eq!((said.cluster.as_str(), said.lease.as_secs(), said.data), ("red", 2, "there".into()));
+        let told = parsed(&["--artifact-limit", "much"]).expect_err("it is wrong").to_string();
+        assert!(told.contains("'much'"), "{told}");
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use galerna_coordination::keys::{Keys, Leader, Member};
-use galerna_coordination::{Election, Lease, Store, StoreError, Transaction};
+use galerna_coordination::{DataLock, Election, Lease, Store, StoreError, Transaction};
 use galerna_protocol::nimbus_server::NimbusServer;
 use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
 use tokio::net::TcpListener;
@@ -37,6 +37,9 @@ pub enum StartError {
     /// Its folder cannot be used.
     #[error("the data folder cannot be used")]
     Data(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another nimbus uses its folder.
+    #[error("another nimbus is running on the data folder {0}; give this one another --data")]
+    DataTaken(String),
     /// Its listener cannot be used.
     #[error("the listener cannot be used")]
     Listener(#[source] io::Error),
@@ -53,6 +56,8 @@ pub struct Nimbus {
     server: JoinSet<()>,
     /// Has the membership given back.
     stopping: CancellationToken,
+    /// The last to go: until then the folder is in use.
+    _lock: DataLock,
 }
 
 impl Nimbus {
@@ -60,9 +65,14 @@ impl Nimbus {
     /// so to whoever asks.
     ///
     /// # Errors
-    /// When its folder or the listener cannot be used.
+    /// When its folder or the listener cannot be used, or another nimbus uses that folder.
     pub async fn start(options: Options, store: Arc<dyn Store>, listener: TcpListener) -> Result<Self, StartError> {
         let local_address = listener.local_addr().map_err(StartError::Listener)?;
+        let lock = match DataLock::take(&options.data).await {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Err(StartError::DataTaken(options.data.display().to_string())),
+            Err(error) => return Err(StartError::Data(Box::new(error))),
+        };
         let artifacts = options.data.join("artifacts");
         let blobs = FolderStore::open(artifacts, options.artifact_limit, Default::default())
             .map_err(|error| StartError::Data(Box::new(error)))?;
@@ -113,7 +123,7 @@ impl Nimbus {
             }
         });
         tracing::info!(id = core.id, address = core.address, cluster = core.options.cluster, "nimbus has started");
-        Ok(Self { core, local_address, tasks, server, stopping })
+        Ok(Self { core, local_address, tasks, server, stopping, _lock: lock })
     }
 
     /// Where it listens.

@@ -15,6 +15,8 @@ pub(crate) struct Ended {
     pub(crate) status: String,
     pub(crate) submitted_unix_ms: i64,
     pub(crate) ended_unix_ms: i64,
+    /// Of its last assignment.
+    pub(crate) generation: u64,
     /// Why that was no good end, if so.
     pub(crate) failure: String,
     pub(crate) are_counts_exact: bool,

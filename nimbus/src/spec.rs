@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use galerna_coordination::LONGEST_TRANSACTION;
+use galerna_coordination::{LONGEST_TRANSACTION, keys};
 use galerna_protocol::{ComponentSpec, TopologySpec};
 use serde_json::Value;
 
@@ -60,10 +60,7 @@ impl Settings {
 /// # Errors
 /// What names are like.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    let mut letters = name.chars();
-    let begins_well = letters.next().is_some_and(|first| first.is_ascii_alphanumeric());
-    let is_good = begins_well && letters.all(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | '.' | '-'));
-    if is_good && name.len() <= LONGEST_NAME {
+    if keys::is_name(name) && name.len() <= LONGEST_NAME {
         return Ok(());
     }
     let shown: String = name.chars().take(LONGEST_NAME).collect();
@@ -179,13 +176,14 @@ fn mask(value: &mut Value) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use galerna_protocol::{Artifact, InputSpec, StreamSpec};
 
     use super::*;
 
-    fn spec() -> TopologySpec {
-        let component = |id: &str, first_task, tasks| ComponentSpec {
+    /// A component with an executor for each task; the one with the first task is a spout.
+    pub(crate) fn component(id: &str, first_task: u32, tasks: u32) -> ComponentSpec {
+        ComponentSpec {
             id: id.into(),
             is_spout: first_task == 1,
             first_task,
@@ -193,7 +191,10 @@ mod tests {
             executors: tasks,
             streams: vec![StreamSpec { id: "default".into(), ..Default::default() }],
             ..Default::default()
-        };
+        }
+    }
+
+    fn spec() -> TopologySpec {
         let mut count = component("count", 3, 4);
         count.inputs = vec![InputSpec { from: "words".into(), stream: "default".into(), grouping: "shuffle".into() }];
         TopologySpec {

@@ -109,16 +109,9 @@ mod tests {
     use galerna_protocol::{ComponentLatency, TaskReport};
 
     use super::*;
+    use crate::spec::tests::component;
 
     fn spec() -> TopologySpec {
-        let component = |id: &str, first_task, tasks| ComponentSpec {
-            id: id.into(),
-            is_spout: first_task == 1,
-            first_task,
-            tasks,
-            executors: tasks,
-            ..Default::default()
-        };
         TopologySpec { components: vec![component("words", 1, 2), component("count", 3, 2)], ..Default::default() }
     }
 

@@ -1,53 +1,70 @@
-//! The daemon as a program: its command line, its logs, its signals, its exit code.
+//! The daemon as a program: its options, how it starts, and how a signal ends it.
 
-mod arguments;
-mod signals;
-
-use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context;
 use clap::Parser;
-use galerna_coordination::EtcdStore;
-use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
+use clap::builder::FalseyValueParser;
+use galerna_coordination::daemon::{self, CommonOptions, ListenAddress};
+use galerna_coordination::host_name;
+use galerna_protocol::Signals;
 
 use crate::daemon::Supervisor;
-use arguments::{Arguments, Settings};
-use signals::Signals;
+use crate::options::Options;
 
-/// What a shell reports for a program that SIGINT ended.
-const INTERRUPTED: u8 = 130;
-const USAGE: u8 = 2;
+/// Runs the workers that a Galerna cluster assigns to this machine.
+///
+/// Each option may also stand in the environment or, under its long name, in the file that --config names;
+/// the command line comes first, the file last.
+#[derive(Debug, Parser)]
+#[command(name = "galerna-supervisor", version)]
+struct Arguments {
+    /// Where to listen; the slots are the ports after this one.
+    #[arg(long, value_name = "HOST:PORT", env = "GALERNA_LISTEN", default_value = "127.0.0.1:6628")]
+    listen: ListenAddress,
+    /// Where to keep artifacts, logs and reports.
+    #[arg(long, value_name = "DIR", env = "GALERNA_DATA", default_value = "galerna-supervisor")]
+    data: PathBuf,
+    /// How many workers to run at most.
+    #[arg(long, value_name = "N", env = "GALERNA_SLOTS", default_value = "4")]
+    slots: u32,
+    /// The name of this supervisor in its cluster [default: the machine's name].
+    #[arg(long, value_name = "NAME", env = "GALERNA_ID")]
+    id: Option<String>,
+    /// Let workers run on when this daemon is stopped.
+    #[arg(long, env = "GALERNA_KEEP_WORKERS", value_parser = FalseyValueParser::new())]
+    keep_workers: bool,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            cluster: self.common.cluster(),
+            id: self.id.clone().unwrap_or_else(host_name),
+            advertise: self.common.advertise(&self.listen),
+            data: self.data.clone(),
+            slots: self.slots,
+            lease: self.common.lease(),
+            keep_workers: self.keep_workers,
+            ..Options::default()
+        }
+    }
+}
 
 /// Runs the daemon until a signal ends it.
 pub fn main() -> ExitCode {
-    let settings = match Arguments::parse().settled() {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error, USAGE),
-    };
-    start_logs();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::Error::from(error).context("cannot start a runtime"), 1),
-    };
-    let end = runtime.block_on(run(settings));
-    // Something may still be reading a large file.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    end.unwrap_or_else(|error| fail(&error, 1))
+    daemon::main(run)
 }
 
-async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let Settings { options, etcd, listen } = settings;
-    let store = EtcdStore::new(etcd)?;
-    let listener = TcpListener::bind(&listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+async fn run(arguments: Arguments, mut signals: Signals) -> anyhow::Result<ExitCode> {
+    let (store, listener) = arguments.common.open(&arguments.listen).await?;
     let mut supervisor = tokio::select! {
         biased;
         () = signals.next() => return Ok(ExitCode::SUCCESS),
-        started = Supervisor::start(options, Arc::new(store), listener) => started?,
+        started = Supervisor::start(arguments.options(), Arc::new(store), listener) => started?,
     };
     tracing::info!("supervisor {} serves on {}", supervisor.id(), supervisor.address());
     tokio::select! {
@@ -55,24 +72,25 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         () = signals.next() => {}
         error = supervisor.failed() => return Err(error.into()),
     }
-    tracing::info!("stopping; a second signal ends it at once");
-    tokio::select! {
-        biased;
-        () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
-        () = supervisor.stop() => Ok(ExitCode::SUCCESS),
+    Ok(daemon::stopped(supervisor.stop(), &mut signals).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Options {
+        let arguments = std::iter::once(&"galerna-supervisor").chain(arguments);
+        Arguments::try_parse_from(arguments).expect("they are right").options()
     }
-}
 
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    // Nobody to tell that stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
-    ExitCode::from(code)
-}
-
-fn start_logs() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let has_colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-    let logs = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_target(false);
-    // Whoever calls this function may have set up logs of its own.
-    let _ = logs.with_writer(std::io::stderr).with_ansi(has_colours).try_init();
+    #[test]
+    fn options_are_what_was_said_and_otherwise_the_usual_ones() {
+        assert_eq!(format!("{:?}", options(&[])), format!("{:?}", Options::default()));
+        let said =
+            ["--id", "s1", "--data", "there", "--slots", "7", "--keep-workers", "--cluster", "red", "--lease", "2"];
+        let said = options(&said);
+        assert_eq!((said.id.as_str(), said.slots, said.keep_workers), ("s1", 7, true));
+        assert_eq!((said.cluster.as_str(), said.lease.as_secs(), said.data), ("red", 2, "there".into()));
+    }
 }

@@ -1,12 +1,11 @@
 //! A supervisor from its start to its end.
 
-use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_coordination::keys::Keys;
-use galerna_coordination::{Store, StoreError};
+use galerna_coordination::{DataLock, Store, StoreError};
 use galerna_protocol::supervisor_server::SupervisorServer;
 use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,8 +25,6 @@ use crate::service::Service;
 use crate::shared::{Folders, Shared};
 use crate::view::{restore, watch_store};
 
-/// How long an earlier daemon on the same folder may take to be gone.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// How long open streams may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -151,7 +148,7 @@ impl Supervisor {
 }
 
 fn check(options: &Options, listens: SocketAddr) -> Result<(), StartError> {
-    if !crate::files::is_safe_name(&options.id) {
+    if !galerna_coordination::keys::is_name(&options.id) {
         return Err(StartError::BadName(options.id.clone()));
     }
     let most = u32::from(u16::MAX - listens.port());
@@ -166,23 +163,13 @@ async fn open(mut options: Options, listens: SocketAddr) -> Result<Shared, Start
     let folder_error = |source| StartError::Folder { path: options.data.display().to_string(), source };
     // Workers run elsewhere, so the path must not depend on where this runs.
     let data = std::path::absolute(&options.data).map_err(folder_error)?;
-    std::fs::create_dir_all(&data).map_err(folder_error)?;
+    let Some(lock) = DataLock::take(&data).await.map_err(folder_error)? else {
+        return Err(StartError::FolderTaken(data.display().to_string()));
+    };
     let folders = Folders::new(data);
-    let file = File::options().create(true).truncate(false).write(true).open(folders.lock()).map_err(folder_error)?;
-    let until = tokio::time::Instant::now() + LOCK_WAIT;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::Error(error)) => return Err(folder_error(error)),
-            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() >= until => {
-                return Err(StartError::FolderTaken(folders.data().display().to_string()));
-            }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
     let artifacts = Artifacts::new(folders.artifacts()).map_err(folder_error)?;
     options.data = folders.data().to_owned();
-    Ok(Shared::new(options, folders, listens, artifacts, file))
+    Ok(Shared::new(options, folders, listens, artifacts, lock))
 }
 
 async fn serve(service: Service, listener: TcpListener, stop: CancellationToken) {

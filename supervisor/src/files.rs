@@ -1,4 +1,4 @@
-//! Small files that are replaced as a whole, and names that are safe in paths.
+//! Small files that are replaced as a whole.
 
 use std::fs;
 use std::io::{self, Write};
@@ -39,27 +39,5 @@ pub(crate) fn remove(path: &Path) {
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!("{} cannot be removed: {error}", path.display());
-    }
-}
-
-/// Whether a topology's id can be the name of a folder.
-pub(crate) fn is_safe_name(name: &str) -> bool {
-    name.len() <= 200
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_lead_out_of_a_folder_are_not_safe() {
-        for good in ["word-count-17", "a.b_C-1"] {
-            assert!(is_safe_name(good), "{good}");
-        }
-        for bad in ["", ".", "..", "../x", "a/b", "a\\b", "-a", "a b", "é", &"a".repeat(201)] {
-            assert!(!is_safe_name(bad), "{bad}");
-        }
     }
 }

@@ -78,15 +78,6 @@ pub(crate) fn platform() -> Platform {
     Platform { os: std::env::consts::OS.to_owned(), architecture, libc: libc() }
 }
 
-/// The name of this machine.
-pub(crate) fn host_name() -> String {
-    #[cfg(unix)]
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    #[cfg(not(unix))]
-    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
-    if name.is_empty() { "localhost".to_owned() } else { name }
-}
-
 /// `glibc 2.36`, `musl`; empty if that cannot be found out.
 fn libc() -> String {
     if cfg!(not(target_os = "linux")) {

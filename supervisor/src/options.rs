@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_coordination::UnixClock;
+use galerna_coordination::{UnixClock, host_name};
 
 use crate::launcher::{Launcher, Processes};
 
@@ -41,7 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cluster: "default".to_owned(),
-            id: crate::machine::host_name(),
+            id: host_name(),
             advertise: "127.0.0.1".to_owned(),
             data: PathBuf::from("galerna-supervisor"),
             slots: 4,

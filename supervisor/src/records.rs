@@ -58,7 +58,7 @@ impl Records {
             let path = file.path();
             if path.extension().is_some_and(|extension| extension == "json")
                 && let Some(record) = crate::files::read_json::<Record>(&path)
-                && crate::files::is_safe_name(&record.topology)
+                && galerna_coordination::keys::is_name(&record.topology)
             {
                 found.insert(record.slot, record);
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use galerna_coordination::Revision;
+use galerna_coordination::{DataLock, Revision};
 use galerna_protocol::{LaunchFailure, SupervisorReport, WorkerReport};
 use tokio::sync::{Notify, watch};
 
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     session: AtomicI64,
     /// The store's revision at the newest registration; 0 before the first.
     pub(crate) registered: watch::Sender<Revision>,
-    _lock: std::fs::File,
+    _lock: DataLock,
 }
 
 impl Shared {
@@ -39,7 +39,7 @@ impl Shared {
         folders: Folders,
         listens: SocketAddr,
         artifacts: Artifacts,
-        lock: std::fs::File,
+        lock: DataLock,
     ) -> Self {
         let reports = Reports::load(folders.reports());
         Self {
@@ -108,10 +108,6 @@ impl Folders {
 
     pub(crate) fn data(&self) -> &Path {
         &self.0
-    }
-
-    pub(crate) fn lock(&self) -> PathBuf {
-        self.0.join("lock")
     }
 
     pub(crate) fn artifacts(&self) -> PathBuf {

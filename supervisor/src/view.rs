@@ -247,7 +247,7 @@ fn place_of<'a>(keys: &Keys, key: &'a str) -> Option<Place<'a>> {
         }
     };
     // It becomes the name of folders.
-    crate::files::is_safe_name(id).then_some(place)
+    galerna_coordination::keys::is_name(id).then_some(place)
 }
 
 fn read<T: DeserializeOwned>(entry: &Entry) -> Option<T> {

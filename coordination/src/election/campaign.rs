@@ -16,12 +16,12 @@ use crate::store::{Change, Condition, Entry, Event, Lease, Revision, Store, Stor
 const RETRY: Duration = Duration::from_millis(300);
 
 pub(super) struct Campaign {
-    store: Arc<dyn Store>,
-    key: String,
-    candidate: Leader,
-    ttl: Duration,
-    standing: watch::Sender<Standing>,
-    alive_until: watch::Sender<Instant>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) key: String,
+    pub(super) candidate: Leader,
+    pub(super) ttl: Duration,
+    pub(super) standing: watch::Sender<Standing>,
+    pub(super) alive_until: watch::Sender<Instant>,
 }
 
 /// How far the watch of the key has come.
@@ -34,17 +34,6 @@ struct Told {
 }
 
 impl Campaign {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        key: String,
-        candidate: Leader,
-        ttl: Duration,
-        standing: watch::Sender<Standing>,
-        alive_until: watch::Sender<Instant>,
-    ) -> Self {
-        Self { store, key, candidate, ttl, standing, alive_until }
-    }
-
     pub(super) async fn run(self, mut resigned: oneshot::Receiver<()>) {
         let mut lease = None;
         tokio::select! {

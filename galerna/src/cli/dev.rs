@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use galerna_coordination::MemoryStore;
-use galerna_protocol::SupervisorsRequest;
+use galerna_protocol::{Signals, SupervisorsRequest};
 use galerna_supervisor::Supervisor;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -21,7 +21,6 @@ use super::failure::Failure;
 use super::io::Io;
 use super::nimbus::{Client, Nimbus};
 use super::numbers::plural;
-use super::signals::Signals;
 
 /// How long all parts may take to know each other.
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -40,7 +39,7 @@ pub(super) fn run(args: &Dev, program: &str, io: &mut Io<'_>) -> Result<Exit, Fa
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::start(&error))?;
     let ended = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
+        let mut signals = Signals::listen().map_err(|error| Failure::start(&error))?;
         let mut cluster = Cluster::new(args);
         let ended = tokio::select! {
             biased;

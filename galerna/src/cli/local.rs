@@ -5,6 +5,7 @@ mod status_line;
 mod summary;
 
 use galerna_flux::Registry;
+use galerna_protocol::Signals;
 use galerna_topology_api::Topology;
 use galerna_worker::{LocalOptions, LocalRun, RunStatus, RunSummary};
 
@@ -12,7 +13,7 @@ use super::args::{Local, Output};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
-use super::{reader, signals};
+use super::reader;
 use drive::Outcome;
 
 pub(super) fn run(args: &Local, registry: &Registry, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -34,7 +35,7 @@ pub(super) fn run(args: &Local, registry: &Registry, io: &mut Io<'_>) -> Result<
 }
 
 async fn start_and_drive(topology: Topology, args: &Local, io: &mut Io<'_>) -> Result<Outcome, Failure> {
-    let mut signals = signals::Signals::listen()?;
+    let mut signals = Signals::listen().map_err(|error| Failure::start(&error))?;
     let is_only_printing = reader::is_only_printing(&topology);
     let options = LocalOptions { workers: args.workers.map(Into::into), ..LocalOptions::default() };
     let mut run = LocalRun::start(topology, options).map_err(|error| Failure::start(&error))?;

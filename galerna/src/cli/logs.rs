@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use galerna_protocol::{LogChunk, LogsRequest};
+use galerna_protocol::{LogChunk, LogsRequest, Signals};
 use serde_json::json;
 use tokio::time::interval;
 use tonic::Streaming;
@@ -14,7 +14,6 @@ use super::failure::Failure;
 use super::io::Io;
 use super::nimbus::{Client, Nimbus, block_on};
 use super::reader;
-use super::signals::Signals;
 
 /// How often is looked whether anybody still reads.
 const LOOK: Duration = Duration::from_millis(500);
@@ -24,7 +23,7 @@ const LONGEST_LINE: usize = 1024 * 1024;
 pub(super) fn run(args: &Logs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let request = LogsRequest { name: args.name.clone(), follow: args.follow, last_lines: args.lines };
     block_on(async {
-        let mut signals = Signals::listen()?;
+        let mut signals = Signals::listen().map_err(|error| Failure::start(&error))?;
         let logs = async |mut client: Client| client.logs(request.clone()).await;
         let nimbus = Nimbus::of(&args.cluster);
         let mut lines = Lines { output: args.cluster.output, unfinished: BTreeMap::new() };

@@ -106,6 +106,7 @@ fn ended(core: &Core, view: &View, topology: &Topology, status: &str) -> Ended {
         status: status.to_owned(),
         submitted_unix_ms: topology.desired.value.submitted_unix_ms,
         ended_unix_ms: core.now_ms(),
+        generation: view.assignments.get(&topology.id).map_or(0, |last| last.value.generation),
         failure: topology.desired.value.failure.clone(),
         are_counts_exact: are_counts_exact(core, view, &reports, &topology.id),
         components: components.iter().map(EndedComponent::from).collect(),

@@ -53,8 +53,10 @@ impl Core {
         let view = self.view.borrow();
         let reports = lock(&self.reports);
         let assignment = view.assignments.get(&topology.id);
+        let ended = view.history.get(&topology.id);
+        let generation = assignment.map(|assignment| assignment.value.generation);
         // What has finished keeps its final counts, whoever reported them.
-        let (components, are_exact) = match view.history.get(&topology.id) {
+        let (components, are_exact) = match ended {
             Some(ended) => {
                 let components = ended.value.components.iter().map(ComponentStats::from).collect();
                 (components, ended.value.are_counts_exact)
@@ -67,7 +69,7 @@ impl Core {
         let (workers, executors) = self.workers(&view, &reports, &topology);
         Ok(DescribeReply {
             summary: Some(self.summary(&view, &topology)),
-            generation: assignment.map_or(0, |assignment| assignment.value.generation),
+            generation: generation.or(ended.map(|ended| ended.value.generation)).unwrap_or_default(),
             workers,
             components,
             are_counts_exact: are_exact,

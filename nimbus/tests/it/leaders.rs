@@ -74,3 +74,14 @@ async fn tasks_of_a_lost_supervisor_run_elsewhere() -> Result<()> {
     assert_eq!(moved.workers.iter().map(|worker| worker.executors.len()).sum::<usize>(), 4);
     Ok(())
 }
+
+#[tokio::test]
+async fn second_nimbus_on_a_folder_is_told_and_does_not_start() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let first = cluster.nimbus("n1", &cluster.store).await?;
+    let refusal = cluster.nimbus("n1", &cluster.store).await.err().context("the folder is taken")?.to_string();
+    assert!(refusal.contains("another nimbus is running on the data folder"), "{refusal}");
+    first.stop().await;
+    cluster.nimbus("n1", &cluster.store).await?;
+    Ok(())
+}

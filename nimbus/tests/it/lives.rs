@@ -92,7 +92,7 @@ async fn finished_topology_keeps_its_final_counts_until_it_is_killed() -> Result
     // Nobody reports it any more.
     supervisor.die();
     let described = describe(&client, "words").await?;
-    assert_eq!(described.components[0].emitted, 13);
+    assert_eq!((described.generation, described.components[0].emitted), (assignment.generation, 13));
     assert!(described.are_counts_exact);
     assert_eq!(described.failure, "gave up 1 tuple");
     client.kill(KillRequest { name: "words".into(), wait_secs: None }).await?;

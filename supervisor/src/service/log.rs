@@ -15,7 +15,7 @@ const EACH: Duration = Duration::from_millis(100);
 /// Opens a log.
 pub(super) fn read(service: &Service, request: ReadLogRequest) -> Result<Response<Answers<LogChunk>>, Status> {
     let ReadLogRequest { topology_id, slot, follow, last_lines } = request;
-    if !crate::files::is_safe_name(&topology_id) {
+    if !galerna_coordination::keys::is_name(&topology_id) {
         return Err(Status::invalid_argument(format!("`{topology_id:.200}` is no topology's id")));
     }
     let path = path_of(&service.shared.folders.logs(), &topology_id, slot);

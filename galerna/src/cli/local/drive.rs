@@ -3,13 +3,13 @@
 use std::future::pending;
 use std::time::Duration;
 
+use galerna_protocol::Signals;
 use galerna_worker::{LocalRun, RunSummary};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::status_line::StatusLine;
 use crate::cli::io::Io;
 use crate::cli::reader;
-use crate::cli::signals::Signals;
 
 /// How long a run that is stopped at once may take to say so.
 const LAST_WAIT: Duration = Duration::from_millis(500);

@@ -1,10 +1,11 @@
-//! Ctrl-C and SIGTERM: both ask a run to stop.
+//! Ctrl-C and SIGTERM: both ask a process to stop.
 
-use crate::cli::failure::Failure;
+use std::io;
 
 /// Listens from its creation on; a signal no longer ends the process.
 #[cfg(unix)]
-pub(super) struct Signals {
+#[derive(Debug)]
+pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -12,17 +13,19 @@ pub(super) struct Signals {
 #[cfg(unix)]
 impl Signals {
     /// Starts to listen. Must be called within a runtime.
-    pub(super) fn listen() -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|error| Failure::start(&error));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// The next request to stop.
     ///
     /// # Cancel safety
     /// It may be dropped at any time; no signal is lost.
-    pub(super) async fn next(&mut self) {
+    pub async fn next(&mut self) {
         tokio::select! {
             biased;
             _ = self.interrupt.recv() => {}
@@ -33,15 +36,24 @@ impl Signals {
 
 /// Listens while it is waited on.
 #[cfg(not(unix))]
-pub(super) struct Signals;
+#[derive(Debug)]
+pub struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    pub(super) fn listen() -> Result<Self, Failure> {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn listen() -> io::Result<Self> {
         Ok(Self)
     }
 
-    pub(super) async fn next(&mut self) {
+    /// The next request to stop.
+    ///
+    /// # Cancel safety
+    /// It may be dropped at any time.
+    pub async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
