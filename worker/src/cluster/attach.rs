@@ -30,7 +30,8 @@ pub(super) struct Tie {
 }
 
 impl Tie {
-    /// Keeps the tie up until the reports end: the last one is sent, and taken, before this returns.
+    /// Keeps the tie up until the reports end: the last one is sent, and taken, before this returns. A
+    /// supervisor that is away just then may come back: how long that is waited for, the caller decides.
     pub(super) async fn hold(mut self) {
         let mut wait = FIRST_WAIT;
         loop {
@@ -39,12 +40,11 @@ impl Tie {
                 Ok(()) => return,
                 Err(status) if status.code() == Code::PermissionDenied => {
                     self.events.send(Event::Fenced(status.message().to_owned()));
+                    if self.reports.has_changed().is_err() {
+                        return;
+                    }
                 }
                 Err(status) => tracing::debug!("the supervisor is away: {}", status.message()),
-            }
-            if self.reports.has_changed().is_err() {
-                // There will be no more, and nobody there to take the last one.
-                return;
             }
             if began.elapsed() > LONGEST_WAIT {
                 wait = FIRST_WAIT;

@@ -252,6 +252,19 @@ impl Outgoing {
             events.send(Event::PeerSeen { peer: self.peer.clone(), incarnation: welcome.incarnation, done });
             let _ = is_done.await;
         }
+        let (first, next) = {
+            let state = self.lock();
+            (state.first, state.first + state.queue.len() as u64)
+        };
+        if answer.confirmed + 1 < first && self.lock().incarnation == Some(welcome.incarnation) {
+            // This worker was left out of an assignment that it has not heard of, and taken in again.
+            let message = format!("{} has forgotten this incarnation", self.peer);
+            events.send(Event::Fenced(message.clone()));
+            return Err(Status::failed_precondition(message));
+        }
+        if answer.confirmed >= next {
+            return Err(Status::aborted("the peer takes this worker for an earlier one"));
+        }
         if !self.confirm(welcome.incarnation, answer.confirmed) {
             return Err(Status::aborted("the peer was launched anew"));
         }
@@ -334,5 +347,29 @@ impl Place {
             // The address that it should have is the best guess.
             _ => Ok(self.address.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use galerna_protocol::LinkWelcome;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn worker_that_its_peer_has_forgotten_ends_instead_of_knocking_for_ever() {
+        let link = Outgoing::new(WorkerId::new("here", 1));
+        let (events, mut heard) = Events::new();
+        let answer = |confirmed| LinkAnswer {
+            welcome: Some(LinkWelcome { incarnation: 7, ..LinkWelcome::default() }),
+            confirmed,
+        };
+        link.begin_anew(7);
+        (0..3).for_each(|_| link.send(Frame::Released { task: 1, generation: 1 }));
+        assert!(link.shake_hands(answer(4), &events).await.is_err(), "three were sent");
+        assert!(matches!(link.shake_hands(answer(2), &events).await, Ok(7)));
+        assert!(heard.try_recv().is_err());
+        assert!(link.shake_hands(answer(0), &events).await.is_err());
+        assert!(matches!(heard.try_recv(), Ok(Event::Fenced(_))));
     }
 }

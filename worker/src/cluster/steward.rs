@@ -359,6 +359,9 @@ impl Steward {
             );
             return refuse(false, message);
         }
+        if self.view.is_none() {
+            return refuse(false, format!("{} has not been told a plan yet", me.id));
+        }
         match self.peers.get(id) {
             None => {
                 let generation = self.view.as_ref().map_or(0, View::generation);
