@@ -17,8 +17,8 @@ const MOST_ERRORS: usize = 100;
 /// What a run's coordinator hears.
 #[derive(Debug)]
 pub(crate) enum RunEvent {
-    /// A task has ended in good order, and its future with it.
-    Ended(TaskId),
+    /// A launch of a task has ended in good order, and its future with it.
+    Ended(TaskId, u32),
     /// A task's input has ended, and the task has said its last words. It waits for orders.
     Parked(TaskId, Ending),
     /// A parked task has got more input.

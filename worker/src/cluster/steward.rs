@@ -111,6 +111,7 @@ struct Peer {
 
 /// A task that runs here.
 struct Running {
+    launch: u32,
     inbox: Inbox,
     started_unix_ms: i64,
     parked: Option<Ending>,
@@ -240,7 +241,10 @@ impl Steward {
                     running.parked = None;
                 }
             }
-            RunEvent::Ended(task) => {
+            // Of a launch that was ended hard meanwhile, it is too late to hear.
+            RunEvent::Ended(task, launch) if self.running.get(&task).is_none_or(|running| running.launch != launch) => {
+            }
+            RunEvent::Ended(task, _) => {
                 self.lanes.ended(task);
                 self.running.remove(&task);
                 self.tallies.ended(task);
@@ -268,7 +272,7 @@ impl Steward {
         while !self.running.is_empty() {
             tokio::select! {
                 biased;
-                Some(event) = tasks.recv() => if let RunEvent::Ended(task) = event {
+                Some(event) = tasks.recv() => if let RunEvent::Ended(task, _) = event {
                     self.running.remove(&task);
                     self.tallies.ended(task);
                 },

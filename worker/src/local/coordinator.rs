@@ -186,7 +186,7 @@ impl Coordinator {
                 biased;
                 Some(event) = self.events.recv() => match event {
                     RunEvent::Failed(failure) => return End::Failed(failure),
-                    RunEvent::Ended(_) => {
+                    RunEvent::Ended(..) => {
                         left -= 1;
                         if left == 0 {
                             return End::AllEnded;

@@ -82,6 +82,6 @@ impl Core {
         if let Err(Panic(message)) = guarded(|| drop(instance)) {
             self.report(&format!("drop: {message}"));
         }
-        self.run.tell(RunEvent::Ended(self.task));
+        self.run.tell(RunEvent::Ended(self.task, self.launch));
     }
 }

@@ -261,7 +261,7 @@ impl Steward {
             .map_err(|error| Leave::Failed(format!("cannot start a thread: {error}")))?;
         self.tallies.started(component.id.clone(), task, ready.stats);
         let started_unix_ms = self.crew.run.wall_clock.now().as_nanos() / 1_000_000;
-        self.running.insert(task, Running { inbox, started_unix_ms, parked: None, abort });
+        self.running.insert(task, Running { launch: launch.number, inbox, started_unix_ms, parked: None, abort });
         Ok(())
     }
 }
