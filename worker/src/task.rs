@@ -88,6 +88,10 @@ impl Core {
 
     /// Ends the run because of this task.
     fn fail_run(&self, code: &'static str, message: &str) -> Fatal {
+        if self.parks {
+            // A worker of a cluster is launched again, and what it said is gathered.
+            self.report(message);
+        }
         let message = format!("`{}` (task {}) {message}", self.component, self.task);
         self.run.tell(RunEvent::Failed(RunFailure { code, message }));
         Fatal

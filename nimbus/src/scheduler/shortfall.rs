@@ -37,7 +37,11 @@ pub(super) fn shortfall(placement: &Placement<'_>, board: &Board<'_>, totals: &T
             let executors = placement.components.wanted_executors().len();
             return Some(explain(placement.wanted_workers(executors), refusal));
         }
-        return Some(format!("{}: {}", what_waits(placement), explain(1, refusal)));
+        if placement.homeless.is_empty() {
+            return Some(what_fails(placement));
+        }
+        let lost = counted(placement.homeless.len(), "executor");
+        return Some(format!("{lost} of lost workers cannot be placed anew: {}", explain(1, refusal)));
     }
     if let Some(refusal) = &placement.rebalance_refusal {
         return Some(format!("is not rebalanced: {}", explain(1, refusal)));
@@ -54,18 +58,12 @@ pub(super) fn shortfall(placement: &Placement<'_>, board: &Board<'_>, totals: &T
     Some(format!("runs on {} of {wanted}: {}", counted(now, "worker"), explain(wanted - now, &refusal)))
 }
 
-/// What of a topology is lost or fails to start, and has to stay so.
-fn what_waits(placement: &Placement<'_>) -> String {
-    if placement.homeless.is_empty() {
-        let places: Vec<&str> = placement.view.avoid.iter().map(String::as_str).collect();
-        return format!(
-            "{} cannot be moved away from {}, where {} failed to start",
-            counted(placement.failing.len(), "worker"),
-            places.join(", "),
-            if placement.failing.len() == 1 { "it" } else { "they" }
-        );
-    }
-    format!("{} of lost workers cannot be placed anew", counted(placement.homeless.len(), "executor"))
+/// Workers that fail to start, and have to stay where they do.
+fn what_fails(placement: &Placement<'_>) -> String {
+    let places: Vec<&str> = placement.view.avoid.iter().map(String::as_str).collect();
+    let (verb, they) = if placement.failing.len() == 1 { ("fails", "it") } else { ("fail", "them") };
+    let workers = counted(placement.failing.len(), "worker");
+    format!("{workers} {verb} to start on {}, and no other supervisor has room for {they}", places.join(", "))
 }
 
 fn explanation(

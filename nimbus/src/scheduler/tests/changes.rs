@@ -220,11 +220,7 @@ fn workers_that_fail_to_start_go_elsewhere_if_there_is_room() {
     assert_eq!(plan.topologies["t"].decision, Decision::Unchanged);
     assert_eq!(
         plan.topologies["t"].shortfall.as_deref(),
-        Some(
-            "2 workers cannot be moved away from a, b, where they failed to start: needs 1 slot, none is free: \
-             2 supervisors with 4 slots run 2 workers, 2 of them failed to start its workers; \
-             add supervisors or slots, or kill a topology"
-        )
+        Some("2 workers fail to start on a, b, and no other supervisor has room for them")
     );
 }
 
