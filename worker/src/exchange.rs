@@ -269,7 +269,7 @@ impl Exchange {
             }
             Frame::Marker { from, marker, .. } => Message::Marker { from, marker },
             Frame::Acks(batch) => Message::Acks(batch),
-            Frame::Credit { .. } | Frame::Hold { .. } | Frame::Released { .. } => return None,
+            Frame::Credit { .. } | Frame::Hold { .. } | Frame::Released { .. } | Frame::Lost { .. } => return None,
         })
     }
 
@@ -329,7 +329,7 @@ impl Exchange {
                 return;
             }
             // They concern the worker as a whole.
-            Frame::Hold { .. } | Frame::Released { .. } => return,
+            Frame::Hold { .. } | Frame::Released { .. } | Frame::Lost { .. } => return,
         };
         if let Some(refused) = self.door(to).and_then(|door| door.deliver(message)) {
             self.refuse(refused);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use galerna_protocol::WorkerId;
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::{Batch, TupleSource};
 use tokio::sync::mpsc;
@@ -32,6 +33,8 @@ pub(crate) enum Frame {
     Hold { task: TaskId, generation: u64 },
     /// The sender runs a task no more that moves.
     Released { task: TaskId, generation: u64 },
+    /// All launches of a worker before this one are lost.
+    Lost { worker: WorkerId, incarnation: u64 },
 }
 
 impl Frame {

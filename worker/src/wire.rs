@@ -8,6 +8,7 @@ mod value;
 
 use std::sync::Arc;
 
+use galerna_protocol::WorkerId;
 use galerna_topology_api::engine::{Anchor, Batch, Root, TupleSource};
 
 use crate::acks::{AckBatch, AckDelta, AckKind};
@@ -50,6 +51,7 @@ const ACKS: u8 = 2;
 const CREDIT: u8 = 3;
 const HOLD: u8 = 4;
 const RELEASED: u8 = 5;
+const LOST: u8 = 6;
 
 /// The number of this encoding. Workers that link run the same executable, so that it differs only
 /// where that was circumvented.
@@ -123,6 +125,12 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
             put(*task, bytes);
             put(*generation, bytes);
         }
+        Frame::Lost { worker, incarnation } => {
+            bytes.push(LOST);
+            value::encode_text(&worker.supervisor, bytes);
+            put(worker.slot, bytes);
+            put(*incarnation, bytes);
+        }
     }
 }
 
@@ -182,6 +190,10 @@ pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireE
         },
         HOLD => Frame::Hold { task: reader.number()?, generation: reader.number()? },
         RELEASED => Frame::Released { task: reader.number()?, generation: reader.number()? },
+        LOST => {
+            let worker = WorkerId::new(value::decode_text(&mut reader)?, reader.number()?);
+            Frame::Lost { worker, incarnation: reader.number()? }
+        }
         found => return Err(WireError::Unknown { what: "frame", found: found.into() }),
     };
     reader.finish()?;

@@ -2550,7 +2550,7 @@ pub mod supervisor_server {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LinkPacket {
-    /// In the first packet alone.
+    /// In the first packet; later again, without frames, when the sender has a newer plan.
     #[prost(message, optional, tag = "1")]
     pub hello: ::core::option::Option<LinkHello>,
     /// The number of the first frame; frames are numbered from 1 for each pair of incarnations.

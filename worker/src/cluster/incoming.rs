@@ -115,7 +115,7 @@ impl Inbound {
             let frame = wire::decode(bytes, &mut state.sources)
                 .map_err(|error| refuse(format!("frame {number} cannot be read: {error}")))?;
             match frame {
-                Frame::Hold { .. } | Frame::Released { .. } => {
+                Frame::Hold { .. } | Frame::Released { .. } | Frame::Lost { .. } => {
                     events.send(Event::Notice { from: self.peer.clone(), frame });
                 }
                 frame => self.exchange.deliver(frame, &self.back),

@@ -4,15 +4,14 @@
 
 mod change;
 mod moves;
+mod peers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use galerna_protocol::{
-    LinkHello, LinkRefusal, LinkWelcome, LocateRequest, Order, WorkerId, WorkerPlan, WorkerReport, WorkerState,
-};
+use galerna_protocol::{LinkHello, LinkWelcome, Order, WorkerId, WorkerPlan, WorkerReport, WorkerState};
 use galerna_topology_api::TaskId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -20,16 +19,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::incoming::{Accepted, Inbound};
 use super::lanes::Lanes;
-use super::outgoing::{Outgoing, Place};
+use super::outgoing::Outgoing;
 use super::report::Tallies;
-use super::view::{View, receivers_of, spouts_upstream};
-use crate::crew::{Crew, Inbox, sources_of};
+use super::view::View;
+use crate::crew::{Crew, Inbox};
 use crate::edges::Ending;
-use crate::link::{Frame, Link};
+use crate::link::Frame;
 use crate::message::{Control, Message};
 use crate::run::RunEvent;
 use crate::watchdog;
-use crate::wire::WIRE_VERSION;
 use moves::Moves;
 
 /// How often a report is made when nothing changes.
@@ -135,6 +133,8 @@ pub(super) struct Steward {
     moves: Moves,
     tallies: Tallies,
     order: Order,
+    /// Up to which launch of a worker losses have been dealt with.
+    losses: BTreeMap<WorkerId, u64>,
     refused: u64,
 }
 
@@ -154,6 +154,7 @@ impl Steward {
             moves: Moves::default(),
             tallies: Tallies::default(),
             order: Order::Run,
+            losses: BTreeMap::new(),
             refused: 0,
         }
     }
@@ -220,6 +221,7 @@ impl Steward {
                 Frame::Released { task, generation } => {
                     self.released(task, generation)?;
                 }
+                Frame::Lost { worker, incarnation } => self.heard_lost(&worker, incarnation),
                 _ => {}
             },
             Event::Fenced(reason) => return Err(Leave::Fenced(reason)),
@@ -287,148 +289,6 @@ impl Steward {
     fn send(&self, task: TaskId, control: Control) {
         if let Some(running) = self.running.get(&task) {
             let _ = running.inbox.send(Message::Control(control));
-        }
-    }
-
-    /// Who it is to a peer.
-    fn hello_to(&self, peer: &WorkerId) -> impl Fn() -> LinkHello + use<> {
-        let (me, peer, plan) = (self.me.clone(), peer.clone(), self.plan.clone());
-        move || LinkHello {
-            topology_id: me.topology.clone(),
-            from: Some(me.id.clone()),
-            incarnation: me.incarnation,
-            to: Some(peer.clone()),
-            artifact: me.artifact.clone(),
-            wire_version: WIRE_VERSION,
-            address: me.address.clone(),
-            plan: Some(plan.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-        }
-    }
-
-    /// Links to a worker, both ways.
-    fn add_peer(&mut self, id: &WorkerId) {
-        let Some(worker) = self.view.as_ref().and_then(|view| view.workers.get(id)) else { return };
-        let place = Place {
-            address: format!("{}:{}", worker.host, id.slot),
-            supervisor: worker.supervisor_address.clone(),
-            request: LocateRequest { topology_id: self.me.topology.clone(), slot: id.slot },
-        };
-        let outgoing = Arc::new(Outgoing::new(id.clone()));
-        let back: Arc<dyn Link> = outgoing.clone();
-        let sources = sources_of(&self.crew.topology);
-        let inbound = Arc::new(Inbound::new(id.clone(), self.crew.exchange.clone(), sources, back));
-        let link = self.links.spawn(outgoing.clone().run(self.hello_to(id), place, self.events.clone()));
-        self.peers.insert(id.clone(), Peer { incarnation: None, outgoing, inbound, link });
-    }
-
-    /// Decides about a peer that wants to link.
-    fn greet(&mut self, hello: &LinkHello) -> Result<Greeting, Leave> {
-        let theirs = hello.plan.as_ref().map_or(0, |plan| plan.version);
-        // The first plan comes from the supervisor: a peer that is cut off may know an old one.
-        if let Some(plan) = hello.plan.clone()
-            && self.view.is_some()
-            && hello.topology_id == self.me.topology
-        {
-            self.follow(plan)?;
-        }
-        let known = self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let plan = (known.version > theirs).then_some(known);
-        let mut welcome = LinkWelcome { incarnation: self.me.incarnation, plan, refusal: None };
-        let id = hello.from.clone().unwrap_or_default();
-        if let Some(refusal) = self.refusal(hello, &id) {
-            self.refused += u64::from(refusal.is_fenced);
-            tracing::warn!(peer = %id, incarnation = hello.incarnation, "link refused: {}", refusal.message);
-            welcome.refusal = Some(refusal);
-            return Ok(Err(welcome));
-        }
-        self.peer_seen(&id, hello.incarnation);
-        let Some(peer) = self.peers.get(&id) else { return Ok(Err(welcome)) };
-        peer.outgoing.note_address(&hello.address);
-        let inbound = peer.inbound.clone();
-        let (connection, last) = inbound.connect();
-        Ok(Ok(Accepted { inbound, connection, last, welcome }))
-    }
-
-    fn refusal(&self, hello: &LinkHello, id: &WorkerId) -> Option<LinkRefusal> {
-        let refuse = |is_fenced, message| Some(LinkRefusal { is_fenced, message });
-        let me = &self.me;
-        if hello.topology_id != me.topology || hello.to.as_ref() != Some(&me.id) {
-            return refuse(false, format!("this is {} of topology {}", me.id, me.topology));
-        }
-        if hello.wire_version != WIRE_VERSION || hello.artifact != me.artifact {
-            let (theirs, ours) = (hello.wire_version, WIRE_VERSION);
-            let message = format!(
-                "all workers run the same program: expected artifact {} with wire version {ours}, found {} with {theirs}",
-                me.artifact, hello.artifact
-            );
-            return refuse(false, message);
-        }
-        if self.view.is_none() {
-            return refuse(false, format!("{} has not been told a plan yet", me.id));
-        }
-        match self.peers.get(id) {
-            None => {
-                let generation = self.view.as_ref().map_or(0, View::generation);
-                let theirs = hello.plan.as_ref().and_then(|plan| plan.assignment.as_ref());
-                let is_behind = theirs.map_or(0, |assignment| assignment.generation) < generation;
-                refuse(is_behind, format!("{id} is not part of generation {generation}"))
-            }
-            Some(peer) if peer.incarnation.is_some_and(|known| hello.incarnation < known) => {
-                let known = peer.incarnation.unwrap_or_default();
-                refuse(true, format!("incarnation {} of {id} was replaced by {known}", hello.incarnation))
-            }
-            Some(_) => None,
-        }
-    }
-
-    /// A peer has shown which launch it is. If an earlier one was known, that one is lost.
-    fn peer_seen(&mut self, id: &WorkerId, incarnation: u64) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        match peer.incarnation {
-            Some(known) if incarnation <= known => return,
-            None => {
-                peer.incarnation = Some(incarnation);
-                peer.outgoing.begin_anew(incarnation);
-                peer.inbound.begin_anew();
-                self.tell_releases_to(id);
-                return;
-            }
-            Some(known) => {
-                tracing::warn!(peer = %id, lost = known, incarnation, "a worker was launched anew");
-                peer.incarnation = Some(incarnation);
-                peer.inbound.begin_anew();
-                peer.outgoing.begin_anew(incarnation);
-                // What its predecessor said of tasks that move does not bind this one.
-                self.moves.forget(id);
-            }
-        }
-        let lost: BTreeSet<TaskId> =
-            self.ways.iter().filter(|(_, worker)| *worker == id).map(|(task, _)| *task).collect();
-        // What is sent again still counts against the credit.
-        let again = self.peers[id].outgoing.unconfirmed(&lost);
-        self.crew.exchange.refill(|task| lost.contains(&task));
-        for frame in self.decoded(&again) {
-            self.crew.exchange.take_again(&frame);
-        }
-        for task in &lost {
-            if let Some(door) = self.crew.exchange.door(*task) {
-                door.tell_marks();
-            }
-        }
-        self.tell_releases_to(id);
-        self.note_lost(&lost);
-    }
-
-    /// Tasks are lost with all that was in them: edges from them are void, and the trees that may have
-    /// passed through them fail.
-    fn note_lost(&self, lost: &BTreeSet<TaskId>) {
-        for (receiver, sources) in receivers_of(&self.crew.topology, lost) {
-            sources.into_iter().for_each(|source| self.send(receiver, Control::Reopen(source)));
-        }
-        for spout in spouts_upstream(&self.crew.topology, lost) {
-            if !lost.contains(&spout) {
-                self.send(spout, Control::FailOpen);
-            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::steward::{Event, Events, Identity, Leave, Steward};
 use crate::clock::WallClock;
 use crate::crew::{Crew, tasks_of};
 use crate::exchange::Exchange;
+use crate::link::Frame;
 use crate::run::RunShared;
 
 /// What sinks have seen.
@@ -375,4 +376,25 @@ async fn bolts_behind_one_that_goes_on_say_their_last_words_again() {
     };
     timeout(Duration::from_secs(10), said_again).await.expect("last words after all that came");
     second.finished().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loss_that_only_others_have_seen_fails_open_trees_once() {
+    let (shape, [a, b]) = (Shape::default(), free_ports());
+    let plan = plan(1, vec![worker(a.into(), &[(1, 1), (2, 2), (3, 3)]), worker(b.into(), &[(4, 4)])], vec![]);
+    let mut first = Node::launch(&shape, a, 1, &plan).await;
+    first.until("emitting", |report| report.tasks.iter().any(|task| task.executed > 0)).await;
+    let lost = Frame::Lost { worker: WorkerId::new("here", b.into()), incarnation: 2 };
+    let notice = || Event::Notice { from: WorkerId::new("here", 9), frame: lost.clone() };
+    first.events.send(notice());
+    let failed = |report: &WorkerReport| report.tasks.iter().map(|task| task.failed).sum::<u64>();
+    first.until("trees failed", |report| failed(report) > 0).await;
+    let mut second = Node::launch(&shape, b, 2, &plan).await;
+    until_acked(&shape, 20_000).await;
+    let before = shape.failures.load(Ordering::Relaxed);
+    first.events.send(notice());
+    first.finished().await;
+    second.finished().await;
+    assert_all_seen(&shape);
+    assert_eq!(shape.failures.load(Ordering::Relaxed), before);
 }

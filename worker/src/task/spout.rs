@@ -294,7 +294,8 @@ impl SpoutTask {
     async fn wait(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<bool, Fatal> {
         self.flush();
         if (self.last == Next::Exhausted || self.is_draining) && self.core.outbox.is_empty() {
-            if !self.is_moving && (!self.has_flushed || self.core.outbox.has_emitted_since_marker()) {
+            // Bolts that hold something back let go of it, whether the input has ended or the spout moves.
+            if !self.has_flushed || self.core.outbox.has_emitted_since_marker() {
                 self.has_flushed = true;
                 let marker = self.core.outbox.next_flush();
                 self.core.outbox.send_marker(marker);

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use galerna_protocol::WorkerId;
 use galerna_topology_api::engine::TupleSource;
 use galerna_topology_api::{Timestamp, Value};
 use proptest::prelude::*;
@@ -108,6 +109,7 @@ fn acks_markers_and_credits_survive_the_wire() {
         Frame::Credit { from: 1, launch: 65_537, to: 2, weight: 70_000 },
         Frame::Hold { task: 3, generation: 9 },
         Frame::Released { task: 3, generation: 1 << 40 },
+        Frame::Lost { worker: WorkerId::new("node-1", 6701), incarnation: 1 << 33 },
     ];
     for frame in frames {
         let mut bytes = Vec::new();

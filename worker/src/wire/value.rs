@@ -63,7 +63,7 @@ pub(super) fn encode(value: &Value, bytes: &mut Vec<u8>) {
     }
 }
 
-fn encode_text(text: &str, bytes: &mut Vec<u8>) {
+pub(super) fn encode_text(text: &str, bytes: &mut Vec<u8>) {
     put(text.len() as u64, bytes);
     bytes.extend_from_slice(text.as_bytes());
 }
@@ -111,7 +111,7 @@ fn decode_nested(reader: &mut Reader<'_>, depth: usize) -> Result<Value, WireErr
     })
 }
 
-fn decode_text(reader: &mut Reader<'_>) -> Result<SmolStr, WireError> {
+pub(super) fn decode_text(reader: &mut Reader<'_>) -> Result<SmolStr, WireError> {
     let len = reader.number()?;
     std::str::from_utf8(reader.bytes(len)?).map(SmolStr::new).map_err(|_| WireError::Text)
 }
