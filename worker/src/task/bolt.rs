@@ -1,5 +1,7 @@
 //! The loop of a bolt task.
 
+mod ending;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -10,19 +12,16 @@ use galerna_topology_api::engine::{
 };
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
-use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
+use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::bolt_host::{Commands, Host, Lent};
 use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
-use crate::edges::{Ending, InEdges, Marker};
+use crate::edges::{InEdges, Marker};
 use crate::message::{Control, Delivery, Message};
 use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
 use crate::stats::add;
-
-/// How long spawned work may take at the end of a run whose messages have no time-out.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Rows of a batch that is sent because it is full, not because its sender has nothing more.
 const LONG_BATCH: usize = 512;
@@ -149,16 +148,6 @@ impl BoltTask {
         }
     }
 
-    /// The task moves, and everything that came before has been executed: has the bolt let go of what
-    /// it holds, and ends. Its successor says what there is to say about the edges.
-    async fn release(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
-        self.event(cell, BoltEvent::Flush).await?;
-        self.settle_held(cell).await?;
-        self.core.leave().await;
-        self.clean_up(cell).await;
-        Ok(())
-    }
-
     /// What is there to do now, or, once all that stands ready was sent, the next thing to come.
     async fn next_work(&mut self) -> Work {
         let at_once = poll_fn(|cx| match self.poll_work(cx) {
@@ -207,29 +196,6 @@ impl BoltTask {
             Work::Dropped => {
                 let (mut host, lent) = Host::new(&mut self.core, &mut self.commands, None);
                 host.fail_dropped(lent.staging);
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives spawned work the time to decide about what the bolt still holds. What is tracked was
-    /// decided before the input could end, so this concerns tuples that nobody replays.
-    async fn settle_held(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
-        let patience = self.core.context.config().message_timeout().unwrap_or(LONGEST_PATIENCE);
-        let deadline = self.core.run.clock.at(self.core.run.clock.now() + patience);
-        while !self.core.staging.held.is_empty() {
-            match timeout_at(deadline, self.next_work()).await {
-                Ok(work) => {
-                    self.handle(cell, work).await?;
-                    if self.order == Some(LastOrder::Exit) {
-                        break;
-                    }
-                }
-                Err(_) => {
-                    let held = self.core.staging.held.len();
-                    self.core.report(&format!("{held} tuples were still held {patience:?} after the input ended"));
-                    break;
-                }
             }
         }
         Ok(())
@@ -427,35 +393,5 @@ impl BoltTask {
         self.core.leave().await;
         let marker = self.core.outbox.next_flush();
         self.core.outbox.send_marker(marker);
-    }
-
-    /// All inputs have ended: says last words and tells the receivers. A bolt that was resumed says
-    /// them again only if more tuples came.
-    async fn say_last_words(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
-        self.settle_held(cell).await?;
-        // Where last words were lost, nobody is told that all is well.
-        let is_whole = self.core.run.failure().is_none_or(|failure| failure.code != "finish_failed");
-        let is_due = self.said_at != Some(self.executed);
-        if ending == Ending::Finished && is_whole && is_due {
-            self.said_at = Some(self.executed);
-            self.core.outbox.is_final = true;
-            if !self.event(cell, BoltEvent::Finish).await? {
-                let message = format!("`{}` (task {}) failed in `finish`", self.core.component, self.core.task);
-                self.core.run.mark_failed("finish_failed", message);
-            }
-            self.settle_held(cell).await?;
-        }
-        self.core.leave().await;
-        self.core.outbox.send_marker(Marker::End(ending));
-        Ok(())
-    }
-
-    async fn clean_up(&mut self, cell: &mut Box<dyn ErasedBolt>) {
-        match caught(cell.cleanup(&self.core.context)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.core.report(&format!("cleanup: {error}")),
-            Err(Panic(message)) => self.core.report(&format!("cleanup: {message}")),
-        }
-        self.core.counts.publish(&self.core.stats);
     }
 }
