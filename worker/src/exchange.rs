@@ -5,173 +5,20 @@
 //! the way: into the inbox of a task of this worker, over a link, or into a queue while the task
 //! moves. So a task can move without those who send to it noticing.
 
-use std::collections::{BTreeMap, VecDeque};
+mod door;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
-use tokio::sync::mpsc;
 
 use crate::acks::{AckKind, AckOutbox};
 use crate::credit::Credit;
-use crate::edges::Marker;
 use crate::link::{Frame, Link};
 use crate::message::{CreditReturn, Delivery, Message};
-
-/// The way to a task.
-#[derive(Debug)]
-pub(crate) enum Way {
-    /// Nowhere yet: messages wait, in order. Bounded as a task's inbox is.
-    Held(VecDeque<Message>),
-    /// Into the inbox of a task of this worker. Unbounded in itself: tuples are bounded by credits,
-    /// acks by open trees, markers by edges.
-    Local(mpsc::UnboundedSender<Message>),
-    /// Over a link to the worker that runs it.
-    Link(Arc<dyn Link>),
-}
-
-/// The way into one task, for the tasks of this worker.
-#[derive(Debug)]
-pub(crate) struct Door {
-    task: TaskId,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    way: Way,
-    /// The task's inbox, if it runs in this worker.
-    inbox: Option<mpsc::UnboundedSender<Message>>,
-    /// What was said last about the edges from this worker's tasks, if nothing followed.
-    marks: BTreeMap<TaskId, Marker>,
-    /// What came over links before the task was here.
-    early: VecDeque<Message>,
-    /// Whether the task belongs here, though it may not be here yet.
-    is_expected: bool,
-}
-
-impl Door {
-    fn new(task: TaskId) -> Self {
-        let (way, marks, early) = (Way::Held(VecDeque::new()), BTreeMap::new(), VecDeque::new());
-        Self { task, inner: Mutex::new(Inner { way, inbox: None, marks, early, is_expected: true }) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends a message. A task that has ended needs none.
-    pub(crate) fn send(&self, message: Message) {
-        let mut inner = self.lock();
-        match &message {
-            Message::Marker { from, marker } => {
-                inner.marks.insert(*from, *marker);
-            }
-            Message::Data(delivery) if !inner.marks.is_empty() => {
-                inner.marks.remove(&delivery.batch.source.task);
-            }
-            _ => {}
-        }
-        inner.way.send(self.task, message);
-    }
-
-    /// Takes in what came over a link; it waits if the task is not here yet. Answers what is for a
-    /// task that is here no more.
-    fn deliver(&self, message: Message) -> Option<Message> {
-        let mut inner = self.lock();
-        match (&inner.inbox, &message) {
-            (Some(inbox), _) => {
-                let _ = inbox.send(message);
-            }
-            // They are for a launch of the spout that is gone.
-            (_, Message::Acks(_)) => {}
-            _ if inner.is_expected => inner.early.push_back(message),
-            _ => return Some(message),
-        }
-        None
-    }
-
-    /// Notes whether the task belongs here. Answers what came for it and will find it elsewhere.
-    fn expect(&self, is_expected: bool) -> VecDeque<Message> {
-        let mut inner = self.lock();
-        inner.is_expected = is_expected;
-        if is_expected { VecDeque::new() } else { std::mem::take(&mut inner.early) }
-    }
-
-    /// The task's inbox is closed to what comes over links from now on: its end stands in it.
-    fn detach(&self) {
-        self.lock().inbox = None;
-    }
-
-    /// Holds back what is sent from now on; `then` runs before anything else can be sent.
-    pub(crate) fn hold(&self, then: impl FnOnce()) {
-        let mut inner = self.lock();
-        if !matches!(inner.way, Way::Held(_)) {
-            inner.way = Way::Held(VecDeque::new());
-        }
-        then();
-    }
-
-    /// Sends another way from now on: first what is in `again`, then what was held back, then what is
-    /// known of the edges, since whoever is there now has not heard of it.
-    fn open(&self, way: Way, again: Vec<Message>) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        inner.inbox = match &way {
-            Way::Local(inbox) => {
-                for message in inner.early.drain(..) {
-                    let _ = inbox.send(message);
-                }
-                Some(inbox.clone())
-            }
-            Way::Link(_) | Way::Held(_) => None,
-        };
-        let before = std::mem::replace(&mut inner.way, way);
-        again.into_iter().for_each(|message| inner.way.send(self.task, message));
-        if let Way::Held(held) = before {
-            held.into_iter().for_each(|message| inner.way.send(self.task, message));
-        }
-        for (from, marker) in &inner.marks {
-            inner.way.send(self.task, Message::Marker { from: *from, marker: *marker });
-        }
-    }
-
-    /// Tells what is known of the edges again: whoever is there now is new.
-    pub(crate) fn tell_marks(&self) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        for (from, marker) in &inner.marks {
-            inner.way.send(self.task, Message::Marker { from: *from, marker: *marker });
-        }
-    }
-
-    /// Whether the task runs in this worker.
-    pub(crate) fn is_local(&self) -> bool {
-        self.lock().inbox.is_some()
-    }
-
-    /// Has what is sent to a task of this worker take a link all the same.
-    pub(crate) fn detour(&self, link: Arc<dyn Link>) {
-        self.lock().way = Way::Link(link);
-    }
-}
-
-impl Way {
-    fn send(&mut self, to: TaskId, message: Message) {
-        match self {
-            Self::Held(held) => held.push_back(message),
-            Self::Local(inbox) => {
-                let _ = inbox.send(message);
-            }
-            Self::Link(link) => {
-                if let Some(frame) = Frame::from_message(to, message) {
-                    link.send(frame);
-                }
-            }
-        }
-    }
-}
+pub(crate) use door::{Door, Way};
 
 type Credits = BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>;
 
@@ -230,7 +77,7 @@ impl Exchange {
     /// A task has left this worker: what it said of its edges is no longer this worker's to tell.
     pub(crate) fn forget_marks_of(&self, task: TaskId) {
         for door in self.doors.values() {
-            door.lock().marks.remove(&task);
+            door.forget_marks_of(task);
         }
     }
 
@@ -341,6 +188,8 @@ impl Exchange {
 mod tests {
     use galerna_topology_api::Fields;
     use galerna_topology_api::engine::{Anchor, Root, TupleSource};
+
+    use tokio::sync::mpsc;
 
     use super::*;
     use crate::link::QueueLink;
