@@ -1,5 +1,5 @@
-//! Measures the engine on four topologies, each beside the ceiling that a bare channel sets; the
-//! scheduler; and how fast a test's cluster starts.
+//! Measures the engine on four topologies, each beside the ceiling that a bare channel sets; two linked
+//! workers beside a bare connection; the scheduler; and how fast a test's cluster starts.
 //!
 //! The shapes are those that Storm's and Flink's harnesses measure: a constant into a null bolt, the
 //! same with an identity bolt between, words counted by key, and lines split into words.
@@ -11,13 +11,15 @@ mod schedule;
 mod shapes;
 #[cfg(feature = "testing")]
 mod start;
+mod two_workers;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use galerna_topology_api::human::HumanDuration;
 
-use measure::Measured;
+use measure::{Measured, Quantiles};
 
 /// A topology to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,6 +32,8 @@ enum Shape {
     WordCount,
     /// A spout emits lines of ten words, a bolt splits them, a bolt counts them by key.
     LinesWordCount,
+    /// As const-null, with the spout and the bolt in worker processes of their own.
+    TwoWorkers,
     /// Starts of a cluster in a test function (needs the feature `testing`).
     ClusterStart,
     /// Plans of the scheduler for large clusters.
@@ -51,6 +55,9 @@ struct Arguments {
     /// How to print the figures
     #[arg(long, default_value = "text")]
     output: Output,
+    /// What this process does for another one that measures
+    #[arg(long, hide = true)]
+    part: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,6 +69,12 @@ enum Output {
 fn main() -> ExitCode {
     let began = tokio::time::Instant::now();
     let arguments = Arguments::parse();
+    if let Some(part) = &arguments.part {
+        return two_workers::play(part, began);
+    }
+    if arguments.shape == Shape::TwoWorkers {
+        return two_workers(arguments.acked, arguments.duration.0, arguments.output);
+    }
     if arguments.shape == Shape::ClusterStart {
         return cluster_start();
     }
@@ -78,6 +91,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn two_workers(acked: bool, duration: Duration, output: Output) -> ExitCode {
+    match two_workers::measure(acked, duration) {
+        Ok(figures) if output == Output::Json => println!("{}", json(&figures)),
+        Ok(figures) => two_workers::print(&figures),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn schedule(output: Output) -> ExitCode {
@@ -122,13 +147,15 @@ fn print_text(measured: &Measured) {
     println!("  emitted            {}", millions(measured.emitted_per_second));
     let share = measured.tuples_per_second / measured.ceiling_tuples_per_second * 100.0;
     println!("  ceiling            {} (reached {share:.0} %)", millions(measured.ceiling_tuples_per_second));
-    for (name, latency) in [("latency", &measured.latency_us), ("complete latency", &measured.complete_latency_us)] {
-        if let Some(latency) = latency {
-            let measure::Quantiles { p50, p99, p999, max } = latency;
-            println!("  {name:<18} p50 {p50:.0} µs, p99 {p99:.0} µs, p99.9 {p999:.0} µs, max {max:.0} µs");
-        }
-    }
+    print_latency("latency", measured.latency_us);
+    print_latency("complete latency", measured.complete_latency_us);
     println!("  cores              {:.2}", measured.cpu_cores);
     println!("  peak memory        {:.1} MB", measured.peak_rss_bytes as f64 / 1e6);
     println!("  start to tuple     {:.1} ms", measured.start_ms);
+}
+
+fn print_latency(name: &str, latency: Option<Quantiles>) {
+    if let Some(Quantiles { p50, p99, p999, max }) = latency {
+        println!("  {name:<18} p50 {p50:.0} µs, p99 {p99:.0} µs, p99.9 {p999:.0} µs, max {max:.0} µs");
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use galerna_topology_api::Histogram;
 use galerna_worker::{LocalOptions, LocalRun, RunStatus};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::Shape;
@@ -38,7 +38,7 @@ pub(crate) struct Measured {
 }
 
 /// A distribution in microseconds.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Quantiles {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -47,7 +47,7 @@ pub(crate) struct Quantiles {
 }
 
 impl Quantiles {
-    fn of(histogram: &Histogram) -> Option<Self> {
+    pub(crate) fn of(histogram: &Histogram) -> Option<Self> {
         let micros = |nanos: u64| nanos as f64 / 1e3;
         (histogram.count() > 0).then(|| Self {
             p50: micros(histogram.quantile(0.5)),
@@ -73,7 +73,7 @@ pub(crate) fn measure(shape: Shape, acked: bool, duration: Duration, began: Inst
         shared.has_ended.store(true, Ordering::Relaxed);
         let summary = run.finished().await;
         ensure!(summary.status == RunStatus::Finished, "the run ended as {:?}: {:?}", summary.status, summary.failure);
-        Ok((rates, peak_memory()))
+        Ok((rates, peak_memory("self")))
     })?;
     let (emitted, sunk) = (shared.emitted_sum.load(Ordering::Relaxed), shared.sunk_sum.load(Ordering::Relaxed));
     ensure!(emitted == sunk, "the sum of what was emitted is {emitted}, of what arrived {sunk}");
@@ -111,7 +111,7 @@ impl Moment {
             at: Instant::now(),
             emitted: shared.emitted.load(Ordering::Relaxed),
             sunk: shared.sunk.load(Ordering::Relaxed),
-            cpu: cpu_seconds(),
+            cpu: cpu_seconds("self"),
         }
     }
 

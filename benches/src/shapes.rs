@@ -86,7 +86,7 @@ pub(crate) fn build(shape: Shape, acked: bool, shared: &Arc<Shared>) -> Result<T
     let sink = shared.clone();
     let count = move || Count { counts: HashMap::new(), sink: Sink::new(sink.clone()) };
     match shape {
-        Shape::ConstNull | Shape::ClusterStart | Shape::Schedule => {
+        Shape::ConstNull | Shape::TwoWorkers | Shape::ClusterStart | Shape::Schedule => {
             let _ = builder.bolt("null", null).local_or_shuffle("spout");
         }
         Shape::ConstIdentityNull => {
@@ -126,6 +126,8 @@ struct Source {
     copies: i64,
     acked: bool,
     n: i64,
+    /// How many of them are published.
+    published: i64,
     sum: i64,
     shared: Arc<Shared>,
 }
@@ -134,24 +136,24 @@ impl Source {
     fn new(texts: Arc<[Value]>, copies: i64, acked: bool, shared: Arc<Shared>) -> Self {
         // A step that is prime to the number of texts visits them all in a mixed order.
         let step = if texts.len() > 1 { 7919 % texts.len() } else { 0 };
-        Self { texts, next: 0, step, copies, acked, n: 0, sum: 0, shared }
+        Self { texts, next: 0, step, copies, acked, n: 0, published: 0, sum: 0, shared }
     }
 
     /// Emits a tuple, unless the measurement is over.
     #[inline]
     fn emit_one(&mut self, out: &mut SpoutEmitter<'_, i64>) -> bool {
-        self.n += 1;
-        let mut number = self.n;
-        if self.n % STAMPED == 0 {
+        let n = self.n + 1;
+        let mut number = n;
+        if n % STAMPED == 0 {
             number = -self.shared.now();
-            if self.n % PUBLISH as i64 == 0 {
-                self.publish(PUBLISH);
+            if n % PUBLISH as i64 == 0 {
+                self.publish();
                 if self.shared.has_ended.load(Ordering::Relaxed) {
-                    self.n -= 1;
                     return false;
                 }
             }
         }
+        self.n = n;
         self.sum = self.sum.wrapping_add(number.wrapping_mul(self.copies));
         let text = self.texts[self.next].clone();
         self.next += self.step;
@@ -166,8 +168,9 @@ impl Source {
         true
     }
 
-    fn publish(&mut self, tuples: u64) {
-        self.shared.emitted.fetch_add(tuples, Ordering::Relaxed);
+    fn publish(&mut self) {
+        self.shared.emitted.fetch_add((self.n - self.published) as u64, Ordering::Relaxed);
+        self.published = self.n;
         self.shared.emitted_sum.fetch_add(std::mem::take(&mut self.sum), Ordering::Relaxed);
     }
 }
@@ -194,7 +197,7 @@ impl Spout for Source {
     }
 
     async fn close(&mut self, _: &TopologyContext) -> Result<()> {
-        self.publish(0);
+        self.publish();
         Ok(())
     }
 }

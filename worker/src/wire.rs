@@ -66,13 +66,42 @@ const IS_FINAL: u8 = 1;
 const HAS_ANCHORS: u8 = 2;
 
 /// Appends a number.
+#[inline]
 fn put(number: impl Into<u64>, bytes: &mut Vec<u8>) {
-    let mut number = number.into();
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
+    let number = number.into();
+    if number < 0x80 {
+        bytes.push(number as u8);
+    } else {
+        put_long(number, bytes);
     }
-    bytes.push(number as u8);
+}
+
+fn put_long(mut number: u64, bytes: &mut Vec<u8>) {
+    let mut groups = [0; 10];
+    let mut count = 0;
+    while number >= 0x80 {
+        groups[count] = number as u8 | 0x80;
+        number >>= 7;
+        count += 1;
+    }
+    groups[count] = number as u8;
+    // To append all, whose number is known, and take some off again beats appending one by one.
+    let len = bytes.len() + count + 1;
+    bytes.extend_from_slice(&groups);
+    bytes.truncate(len);
+}
+
+/// About how many bytes the encoding of a frame has, where values are short.
+pub(crate) fn usual_size(frame: &Frame) -> usize {
+    const FRAME: usize = 32;
+    const VALUE: usize = 12;
+    const ANCHOR: usize = 24;
+    const ACK: usize = 18;
+    match frame {
+        Frame::Data { batch, .. } => FRAME + batch.values.len() * VALUE + batch.anchors.len() * ANCHOR,
+        Frame::Acks(batch) => FRAME + batch.deltas.len() * ACK,
+        _ => FRAME,
+    }
 }
 
 /// Appends the encoding of a frame.
@@ -235,10 +264,16 @@ fn decode_batch(reader: &mut Reader<'_>, sources: &mut Sources) -> Result<Frame,
     let values = batch.rows.checked_mul(arity).ok_or(WireError::Range)?;
     reader.check_room(values)?;
     batch.is_final = flags & IS_FINAL != 0;
-    batch.values = (0..values).map(|_| value::decode(reader)).collect::<Result<_, _>>()?;
+    batch.values.reserve_exact(values);
+    for _ in 0..values {
+        batch.values.push(value::decode(reader)?);
+    }
     if flags & HAS_ANCHORS != 0 {
         reader.check_room(batch.rows)?;
-        batch.anchors = (0..batch.rows).map(|_| decode_anchor(reader)).collect::<Result<_, _>>()?;
+        batch.anchors.reserve_exact(batch.rows);
+        for _ in 0..batch.rows {
+            batch.anchors.push(decode_anchor(reader)?);
+        }
         let more = reader.count(13)?;
         batch.more_anchors =
             (0..more).map(|_| Ok((reader.number()?, decode_anchor(reader)?))).collect::<Result<_, WireError>>()?;

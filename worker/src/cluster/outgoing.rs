@@ -73,7 +73,7 @@ impl Link for Outgoing {
             Frame::Marker { to, .. } => Some(*to),
             _ => None,
         };
-        let mut bytes = Vec::with_capacity(64);
+        let mut bytes = Vec::with_capacity(wire::usual_size(&frame));
         wire::encode(&frame, &mut bytes);
         let mut state = self.lock();
         if !state.is_closed {

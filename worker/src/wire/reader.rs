@@ -11,12 +11,14 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, WireError> {
         let (byte, rest) = self.rest.split_first().ok_or(WireError::Short)?;
         self.rest = rest;
         Ok(*byte)
     }
 
+    #[inline]
     pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], WireError> {
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(WireError::Short)?;
         self.rest = rest;
@@ -24,26 +26,39 @@ impl<'a> Reader<'a> {
     }
 
     /// Eight bytes as they are.
+    #[inline]
     pub(super) fn fixed(&mut self) -> Result<u64, WireError> {
         let (bytes, rest) = self.rest.split_first_chunk::<8>().ok_or(WireError::Short)?;
         self.rest = rest;
         Ok(u64::from_le_bytes(*bytes))
     }
 
+    #[inline]
     pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Result<T, WireError> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
+        let number = match self.rest {
+            [byte @ ..0x80, rest @ ..] => {
+                self.rest = rest;
+                u64::from(*byte)
+            }
+            _ => self.long_number()?,
+        };
+        T::try_from(number).map_err(|_| WireError::Range)
+    }
+
+    fn long_number(&mut self) -> Result<u64, WireError> {
+        let mut number = 0;
+        for (at, byte) in self.rest.iter().take(10).enumerate() {
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
+            if at == 9 && bits > 1 {
                 return Err(WireError::Range);
             }
-            number |= bits << shift;
+            number |= bits << (at * 7);
             if byte & 0x80 == 0 {
-                return T::try_from(number).map_err(|_| WireError::Range);
+                self.rest = &self.rest[at + 1..];
+                return Ok(number);
             }
         }
-        Err(WireError::Range)
+        Err(if self.rest.len() < 10 { WireError::Short } else { WireError::Range })
     }
 
     /// A number of things of at least `least` bytes each, which the rest must be able to hold.

@@ -118,3 +118,16 @@ fn acks_markers_and_credits_survive_the_wire() {
         assert_eq!(format!("{found:?}"), format!("{frame:?}"));
     }
 }
+
+#[test]
+fn numbers_that_end_too_early_or_are_too_large_are_refused() {
+    let credit = |weight: &[u8]| decode(&[&[CREDIT, 1, 1, 2], weight].concat(), &mut sources());
+    let most = [&[0xff; 9][..], &[1]].concat();
+    assert!(matches!(credit(&most), Ok(Frame::Credit { weight: usize::MAX, .. })));
+    for groups in [0, 1, 9] {
+        assert_eq!(credit(&vec![0x80; groups]).err(), Some(WireError::Short), "{groups}");
+    }
+    for end in [&[2][..], &[0x80], &[0x81, 0]] {
+        assert_eq!(credit(&[&[0xff; 9][..], end].concat()).err(), Some(WireError::Range), "{end:?}");
+    }
+}

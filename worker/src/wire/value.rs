@@ -95,20 +95,27 @@ fn decode_nested(reader: &mut Reader<'_>, depth: usize) -> Result<Value, WireErr
             let len = reader.number()?;
             Value::from(reader.bytes(len)?)
         }
-        LIST => {
-            let count = reader.count(1)?;
-            let items: Result<Vec<_>, _> = (0..count).map(|_| decode_nested(reader, depth + 1)).collect();
-            Value::from(items?)
-        }
-        MAP => {
-            let count = reader.count(2)?;
-            let entries: Result<Vec<_>, WireError> =
-                (0..count).map(|_| Ok((decode_text(reader)?, decode_nested(reader, depth + 1)?))).collect();
-            Value::map(entries?)
-        }
+        LIST => decode_list(reader, depth + 1)?,
+        MAP => decode_map(reader, depth + 1)?,
         TIMESTAMP => Value::from(Timestamp::from_nanos(reader.fixed()? as i64)),
         found => return Err(WireError::Unknown { what: "value", found: found.into() }),
     })
+}
+
+// Apart, so that scalars are decoded without the room that these need.
+#[inline(never)]
+fn decode_list(reader: &mut Reader<'_>, depth: usize) -> Result<Value, WireError> {
+    let count = reader.count(1)?;
+    let items: Result<Vec<_>, _> = (0..count).map(|_| decode_nested(reader, depth)).collect();
+    Ok(Value::from(items?))
+}
+
+#[inline(never)]
+fn decode_map(reader: &mut Reader<'_>, depth: usize) -> Result<Value, WireError> {
+    let count = reader.count(2)?;
+    let entries: Result<Vec<_>, WireError> =
+        (0..count).map(|_| Ok((decode_text(reader)?, decode_nested(reader, depth)?))).collect();
+    Ok(Value::map(entries?))
 }
 
 pub(super) fn decode_text(reader: &mut Reader<'_>) -> Result<SmolStr, WireError> {
