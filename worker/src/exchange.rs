@@ -84,8 +84,9 @@ impl Door {
             (Some(inbox), _) => {
                 let _ = inbox.send(message);
             }
-            // They are for a launch of the spout that is gone.
-            (_, Message::Acks(_)) => {}
+            // Whoever sent them had not heard that the spout has moved: they follow it. Those for a launch
+            // that is gone count nowhere.
+            (_, Message::Acks(_)) => inner.way.send(self.task, message),
             _ if inner.is_expected => inner.early.push_back(message),
             _ => return Some(message),
         }
@@ -343,6 +344,7 @@ mod tests {
     use galerna_topology_api::engine::{Anchor, Root, TupleSource};
 
     use super::*;
+    use crate::acks::{AckBatch, AckDelta};
     use crate::link::QueueLink;
 
     #[test]
@@ -364,6 +366,19 @@ mod tests {
         exchange.open(to, Way::Local(inbox), vec![frame]);
         assert!(matches!(received.try_recv(), Ok(Message::Data(_))));
         assert!(credit.try_take(1), "nobody would give back what the earlier launch has taken");
+    }
+
+    #[test]
+    fn acks_for_a_spout_that_has_moved_follow_it() {
+        let (spout, bolt) = (1, 3);
+        let exchange = Exchange::new([spout, bolt]);
+        let (link, mut received) = QueueLink::new();
+        exchange.open(spout, Way::Link(Arc::new(link)), Vec::new());
+        let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
+        let delta = AckDelta { slot: 4, generation: 2, kind: AckKind::Ack, xor: 5 };
+        let batch = AckBatch { spout, incarnation: 7, deltas: vec![delta] };
+        exchange.deliver(Frame::Acks(batch), &back);
+        assert!(matches!(received.try_recv(), Ok(Frame::Acks(batch)) if batch.incarnation == 7));
     }
 
     #[test]
