@@ -192,6 +192,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::acks::{AckBatch, AckDelta};
     use crate::link::QueueLink;
 
     #[test]
@@ -213,6 +214,19 @@ mod tests {
         exchange.open(to, Way::Local(inbox), vec![frame]);
         assert!(matches!(received.try_recv(), Ok(Message::Data(_))));
         assert!(credit.try_take(1), "nobody would give back what the earlier launch has taken");
+    }
+
+    #[test]
+    fn acks_for_a_spout_that_has_moved_follow_it() {
+        let (spout, bolt) = (1, 3);
+        let exchange = Exchange::new([spout, bolt]);
+        let (link, mut received) = QueueLink::new();
+        exchange.open(spout, Way::Link(Arc::new(link)), Vec::new());
+        let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
+        let delta = AckDelta { slot: 4, generation: 2, kind: AckKind::Ack, xor: 5 };
+        let batch = AckBatch { spout, incarnation: 7, deltas: vec![delta] };
+        exchange.deliver(Frame::Acks(batch), &back);
+        assert!(matches!(received.try_recv(), Ok(Frame::Acks(batch)) if batch.incarnation == 7));
     }
 
     #[test]

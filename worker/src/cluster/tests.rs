@@ -398,3 +398,34 @@ async fn loss_that_only_others_have_seen_fails_open_trees_once() {
     assert_all_seen(&shape);
     assert_eq!(shape.failures.load(Ordering::Relaxed), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn move_goes_on_when_the_worker_that_is_to_let_go_was_launched_anew() {
+    let (shape, [a, b, c]) = (Shape::default(), free_ports());
+    let workers = |mine: &[(u32, u32)], theirs: &[(u32, u32)]| {
+        vec![worker(a.into(), mine), worker(b.into(), theirs), worker(c.into(), &[])]
+    };
+    let start = plan(1, workers(&[(1, 1), (2, 2), (3, 3)], &[(4, 4)]), vec![]);
+    let next = plan(2, workers(&[(1, 1), (2, 2), (3, 3), (4, 4)], &[]), vec![(4, b.into())]);
+    let mut first = Node::launch(&shape, a, 1, &start).await;
+    let second = Node::launch(&shape, b, 1, &start).await;
+    until_acked(&shape, 20_000).await;
+    first.tell(&next);
+    first.until("following", |report| report.generation == 2).await;
+    // Once nothing comes any more, the second has heard that the first holds back what it has.
+    let mut before = 0;
+    while shape.acked() > before {
+        before = shape.acked();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(second);
+    // It starts the task by the old plan, and hears of the move from the first.
+    let mut second = Node::launch(&shape, b, 2, &start).await;
+    second.until("following", |report| report.generation == 2).await;
+    let mut third = Node::launch(&shape, c, 1, &next).await;
+    for node in [&mut first, &mut second, &mut third] {
+        node.until("settled", |report| report.settled_generation == 2).await;
+    }
+    first.finished().await;
+    assert_all_seen(&shape);
+}

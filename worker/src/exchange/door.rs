@@ -75,8 +75,9 @@ impl Door {
             (Some(inbox), _) => {
                 let _ = inbox.send(message);
             }
-            // They are for a launch of the spout that is gone.
-            (_, Message::Acks(_)) => {}
+            // Whoever sent them had not heard that the spout has moved: they follow it. Those for a launch
+            // that is gone count nowhere.
+            (_, Message::Acks(_)) => inner.way.send(self.task, message),
             _ if inner.is_expected => inner.early.push_back(message),
             _ => return Some(message),
         }

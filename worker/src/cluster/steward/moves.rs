@@ -172,6 +172,21 @@ impl Steward {
         }
     }
 
+    /// Tells a launch of a peer that has just come what is held back here for the tasks that it is to
+    /// release: what its predecessor has heard of that died with it.
+    pub(super) fn tell_holds_to(&self, id: &WorkerId) {
+        let (Some(view), Some(peer)) = (&self.view, self.peers.get(id)) else { return };
+        let generation = view.generation();
+        for (task, from) in view.moving() {
+            if from == id
+                && self.moves.held_here.get(&task) == Some(&generation)
+                && let Some(door) = self.crew.exchange.door(task)
+            {
+                door.hold(|| peer.outgoing.send(Frame::Hold { task, generation }));
+            }
+        }
+    }
+
     /// A task was released: it goes on at its new place.
     pub(super) fn released(&mut self, task: TaskId, generation: u64) -> Result<(), Leave> {
         let known = self.moves.released.entry(task).or_default();

@@ -143,6 +143,7 @@ impl Steward {
             }
         }
         self.tell_releases_to(id);
+        self.tell_holds_to(id);
         self.note_lost(&lost);
         self.losses.insert(id.clone(), incarnation);
         for peer in self.peers.values() {
