@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use galerna_worker::process;
+use galerna_protocol::TopologySpec;
+use galerna_worker::process::{self, Ended};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout, Command};
@@ -122,18 +123,18 @@ pub(super) fn play(part: &str, began: Instant) -> ExitCode {
     let played = serde_json::from_str(part).context("not a part").and_then(|part| match part {
         Part::Worker { supervisor, slot, acked } => {
             answer_questions(shared.clone())?;
-            Ok(work(supervisor, slot, acked, shared.clone()))
+            work(supervisor, slot, acked, shared.clone())
         }
-        Part::Receiver { address } => bare::receive(&address, &shared).map(|()| ExitCode::SUCCESS),
+        Part::Receiver { address } => bare::receive(&address, &shared),
         Part::Sender { address } => {
             answer_questions(shared.clone())?;
-            bare::send(&address, &shared).map(|()| ExitCode::SUCCESS)
+            bare::send(&address, &shared)
         }
     });
     match played {
-        Ok(code) => {
+        Ok(()) => {
             tell(&shared);
-            code
+            ExitCode::SUCCESS
         }
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -142,7 +143,7 @@ pub(super) fn play(part: &str, began: Instant) -> ExitCode {
     }
 }
 
-fn work(supervisor: String, slot: u32, acked: bool, shared: Arc<Shared>) -> ExitCode {
+fn work(supervisor: String, slot: u32, acked: bool, shared: Arc<Shared>) -> Result<()> {
     let options = process::Options {
         supervisor,
         id: ID.to_owned(),
@@ -153,7 +154,11 @@ fn work(supervisor: String, slot: u32, acked: bool, shared: Arc<Shared>) -> Exit
         advertise: "127.0.0.1".to_owned(),
         log: None,
     };
-    process::run(options, move |_| shapes::build(Shape::TwoWorkers, acked, &shared).map_err(|error| error.to_string()))
+    let build =
+        move |_: &TopologySpec| shapes::build(Shape::TwoWorkers, acked, &shared).map_err(|error| error.to_string());
+    let ended = process::run(options, build);
+    ensure!(ended == Ended::Told, "worker {slot} ended as {ended:?}");
+    Ok(())
 }
 
 /// Answers on a thread of its own, until the process ends.
