@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use galerna_protocol::{LinkHello, LinkWelcome, Order, WorkerId, WorkerPlan, WorkerReport, WorkerState};
+use galerna_protocol::{LinkHello, LinkRefusal, LinkWelcome, Order, WorkerId, WorkerPlan, WorkerReport, WorkerState};
 use galerna_topology_api::TaskId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -136,6 +136,16 @@ pub(super) struct Steward {
     /// Up to which launch of a worker losses have been dealt with.
     losses: BTreeMap<WorkerId, u64>,
     refused: u64,
+}
+
+/// Links may outlive it for a moment: nothing is confirmed any more that nobody would work on.
+impl Drop for Steward {
+    fn drop(&mut self) {
+        for peer in self.peers.values() {
+            let message = format!("{} is about to end", self.me.id);
+            peer.inbound.close(LinkRefusal { is_fenced: false, message });
+        }
+    }
 }
 
 impl Steward {

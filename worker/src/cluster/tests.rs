@@ -1,5 +1,7 @@
 //! Several workers in one process, linked over loopback, told plans as supervisors would tell them.
 
+mod random_plans;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -155,11 +157,15 @@ struct Node {
     events: Events,
     reports: watch::Receiver<WorkerReport>,
     leave: JoinSet<Leave>,
-    _around: JoinSet<()>,
+    around: JoinSet<()>,
 }
 
 impl Node {
     async fn launch(shape: &Shape, port: u16, incarnation: u64, plan: &WorkerPlan) -> Self {
+        Self::launch_of(shape.topology(), port, incarnation, plan).await
+    }
+
+    async fn launch_of(topology: Topology, port: u16, incarnation: u64, plan: &WorkerPlan) -> Self {
         let listener = loop {
             // The port of a launch that was just ended may take a moment to be free.
             match TcpListener::bind(("127.0.0.1", port)).await {
@@ -167,7 +173,6 @@ impl Node {
                 Err(_) => tokio::task::yield_now().await,
             }
         };
-        let topology = shape.topology();
         let (events, receiver) = Events::new();
         let (task_events, task_receiver) = mpsc::unbounded_channel();
         let crew = Crew {
@@ -193,7 +198,13 @@ impl Node {
         let mut leave = JoinSet::new();
         leave.spawn(Steward::new(me, crew, events.clone()).run(receiver, task_receiver, report_sender));
         events.send(Event::Plan(plan.clone()));
-        Self { events, reports, leave, _around: around }
+        Self { events, reports, leave, around }
+    }
+
+    /// Ends at once, as a process that is killed: nothing of it goes on.
+    async fn die(mut self) {
+        self.leave.shutdown().await;
+        self.around.shutdown().await;
     }
 
     fn tell(&self, plan: &WorkerPlan) {
