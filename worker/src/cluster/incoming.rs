@@ -101,10 +101,13 @@ impl Inbound {
         }
         let mut state = self.lock();
         let state = &mut *state;
-        let refuse = |message: String| LinkRefusal { is_fenced: false, message };
         if state.connection != connection {
-            return Err(refuse("there is a newer connection".to_owned()));
+            return Err(LinkRefusal { is_fenced: false, message: "there is a newer connection".to_owned() });
         }
+        let refuse = |message: String| {
+            tracing::error!(peer = %self.peer, "{message}");
+            LinkRefusal { is_fenced: false, message }
+        };
         for (number, bytes) in (first..).zip(frames) {
             if number <= state.last {
                 continue;
@@ -244,7 +247,11 @@ impl Reading {
 
     /// The last answer of a connection that may deliver nothing more.
     fn refused(&mut self, refusal: LinkRefusal) -> LinkAnswer {
-        tracing::warn!(peer = %self.inbound.peer, "link refused: {}", refusal.message);
+        if refusal.is_fenced {
+            tracing::warn!(peer = %self.inbound.peer, "link refused: {}", refusal.message);
+        } else {
+            tracing::debug!(peer = %self.inbound.peer, "link closed: {}", refusal.message);
+        }
         self.has_ended = true;
         let welcome = LinkWelcome { refusal: Some(refusal), ..LinkWelcome::default() };
         LinkAnswer { welcome: Some(welcome), confirmed: 0 }
