@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use galerna_topology_api::engine::{BoxFuture, Done, Staging, TupleSource};
 use galerna_topology_api::{
-    Component, ComponentKind, GroupingContext, Resources, TaskId, Topology, TopologyContext, TopologyInfo,
+    Component, ComponentKind, GroupingContext, Resources, Result, TaskId, Topology, TopologyContext, TopologyInfo,
+    WorkerHook,
 };
 use tokio::sync::mpsc;
 
@@ -15,6 +16,7 @@ use crate::exchange::{Exchange, Way};
 use crate::link::Sources;
 use crate::message::{Message, Sink};
 use crate::outbox::{Consumer, Outbox, Peer, StreamOut};
+use crate::panics::{Panic, guarded};
 use crate::port::{COMMAND_QUEUE, Port};
 use crate::random::Edges;
 use crate::routing::Router;
@@ -72,6 +74,14 @@ pub(crate) fn spout_tasks_of(topology: &Topology) -> impl Iterator<Item = TaskId
 /// The component that a task is an instance of.
 pub(crate) fn component_of(topology: &Topology, task: TaskId) -> Option<&Component> {
     topology.components().iter().find(|component| component.tasks.contains(&task))
+}
+
+/// Starts a worker hook.
+///
+/// # Errors
+/// When it refuses, or panics.
+pub(crate) fn start_hook(hook: &dyn WorkerHook, info: &TopologyInfo, resources: &Resources) -> Result<()> {
+    guarded(|| hook.start(info, resources)).unwrap_or_else(|Panic(message)| Err(message.into()))
 }
 
 /// The bolts that receive a component's stream.

@@ -10,6 +10,7 @@ use galerna_topology_api::{Resources, Topology};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::WallClock;
+use crate::crew::start_hook;
 use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
 use crate::runtimes::Runtimes;
@@ -94,9 +95,7 @@ impl LocalRun {
         let resources: Vec<Arc<Resources>> = (0..workers).map(|_| Arc::default()).collect();
         for hook in topology.worker_hooks() {
             for resources in &resources {
-                guarded(|| hook.start(&info, resources))
-                    .unwrap_or_else(|Panic(message)| Err(message.into()))
-                    .map_err(StartError::Hook)?;
+                start_hook(hook.as_ref(), &info, resources).map_err(StartError::Hook)?;
             }
         }
         let assembly = guarded(|| {

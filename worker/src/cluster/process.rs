@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_protocol::link_server::LinkServer;
-use galerna_protocol::{Server, TopologySpec, WorkerHello, WorkerId, WorkerReport};
+use galerna_protocol::{Server, Signals, TopologySpec, WorkerHello, WorkerId, WorkerReport};
 use galerna_topology_api::{Resources, Topology};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,7 +20,7 @@ use super::incoming::Incoming;
 use super::log_file::LogFile;
 use super::steward::{Event, Events, Identity, Leave, Steward};
 use crate::clock::WallClock;
-use crate::crew::{Crew, tasks_of};
+use crate::crew::{Crew, start_hook, tasks_of};
 use crate::exchange::Exchange;
 use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
@@ -189,9 +189,7 @@ fn crew(topology: Topology, options: &Options, run: RunShared) -> Result<Crew, S
     let info = Arc::new(topology.info(options.topology.as_str()));
     let resources: Arc<Resources> = Arc::default();
     for hook in topology.worker_hooks() {
-        guarded(|| hook.start(&info, &resources))
-            .unwrap_or_else(|Panic(message)| Err(message.into()))
-            .map_err(|error| format!("a worker hook failed: {error}"))?;
+        start_hook(hook.as_ref(), &info, &resources).map_err(|error| format!("a worker hook failed: {error}"))?;
     }
     Ok(Crew {
         exchange: Arc::new(Exchange::new(tasks_of(&topology))),
@@ -216,24 +214,9 @@ async fn keep_log(log: LogFile) {
     }
 }
 
-#[cfg(unix)]
 async fn watch_signals(events: Events) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    // A worker that cannot listen is ended the hard way.
+    let Ok(mut signals) = Signals::listen() else { return };
+    signals.next().await;
     events.send(Event::Stop);
-}
-
-#[cfg(not(unix))]
-async fn watch_signals(events: Events) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        events.send(Event::Stop);
-    }
 }

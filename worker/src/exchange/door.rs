@@ -124,18 +124,12 @@ impl Door {
         if let Way::Held(held) = before {
             held.into_iter().for_each(|message| inner.way.send(self.task, message));
         }
-        for (from, marker) in &inner.marks {
-            inner.way.send(self.task, Message::Marker { from: *from, marker: *marker });
-        }
+        inner.tell_marks(self.task);
     }
 
     /// Tells what is known of the edges again: whoever is there now is new.
     pub(crate) fn tell_marks(&self) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        for (from, marker) in &inner.marks {
-            inner.way.send(self.task, Message::Marker { from: *from, marker: *marker });
-        }
+        self.lock().tell_marks(self.task);
     }
 
     /// A task of this worker has left: its successor says what there is to say about its edges.
@@ -151,6 +145,14 @@ impl Door {
     /// Has what is sent to a task of this worker take a link all the same.
     pub(crate) fn detour(&self, link: Arc<dyn Link>) {
         self.lock().way = Way::Link(link);
+    }
+}
+
+impl Inner {
+    fn tell_marks(&mut self, to: TaskId) {
+        for (from, marker) in &self.marks {
+            self.way.send(to, Message::Marker { from: *from, marker: *marker });
+        }
     }
 }
 

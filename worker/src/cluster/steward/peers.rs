@@ -129,8 +129,7 @@ impl Steward {
                 self.moves.forget(id);
             }
         }
-        let lost: BTreeSet<TaskId> =
-            self.ways.iter().filter(|(_, worker)| *worker == id).map(|(task, _)| *task).collect();
+        let lost = self.tasks_at(id);
         // What is sent again still counts against the credit.
         let again = self.peers[id].outgoing.unconfirmed(&lost);
         self.crew.exchange.refill(|task| lost.contains(&task));
@@ -158,8 +157,12 @@ impl Steward {
             return;
         }
         self.losses.insert(id.clone(), incarnation);
-        let lost = self.ways.iter().filter(|(_, worker)| *worker == id).map(|(task, _)| *task).collect();
-        self.fail_trees_through(&lost);
+        self.fail_trees_through(&self.tasks_at(id));
+    }
+
+    /// The tasks that a worker runs, as far as is known here.
+    fn tasks_at(&self, id: &WorkerId) -> BTreeSet<TaskId> {
+        self.ways.iter().filter(|(_, worker)| *worker == id).map(|(task, _)| *task).collect()
     }
 
     /// Tasks are lost with all that was in them: edges from them are void, and the trees that may have
