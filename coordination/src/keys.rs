@@ -149,8 +149,12 @@ pub struct Registration {
     pub session: String,
     /// When it started.
     pub started_unix_ms: i64,
-    /// Whether it is about to go, and must get no new work.
+    /// Whether it is about to go: it must get no new work, and what it has is moved away.
     pub is_leaving: bool,
+    /// If it is about to go: when it goes, with what is still there.
+    pub leave_by_unix_ms: i64,
+    /// Tells its disks apart: on a new one it knows nothing of what it has run before.
+    pub disk: String,
 }
 
 /// How a topology stands.
@@ -186,7 +190,10 @@ pub struct Desired {
     pub rebalance_deadline_unix_ms: Option<i64>,
     /// Finished: why that was no good end, if so.
     pub failure: String,
-    /// Whether a supervisor was lost with what its workers had counted.
+    /// The supervisors that have ever run it, with the disk that each has counted on: its counts are
+    /// exact while all of them report.
+    pub ran_on: BTreeMap<String, String>,
+    /// Whether what a supervisor had counted is lost.
     pub has_lost_counts: bool,
 }
 

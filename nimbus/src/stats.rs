@@ -123,7 +123,7 @@ mod tests {
             latencies: vec![ComponentLatency {
                 component: "count".into(),
                 execute: Some(HistogramReport { values: vec![micros * 1000], counts: vec![10] }),
-                complete: None,
+                ..Default::default()
             }],
             ..Default::default()
         };

@@ -43,7 +43,7 @@ impl Registrar {
             platform: machine::platform(),
             session: String::new(),
             started_unix_ms: shared.started_unix_ms,
-            is_leaving: false,
+            ..Registration::default()
         };
         let own: Vec<String> = crate::files::read_json(&shared.folders.sessions()).unwrap_or_default();
         shared.set_session(own.last().and_then(|session| session.parse().ok()).unwrap_or_default());

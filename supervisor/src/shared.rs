@@ -83,6 +83,7 @@ impl Shared {
             workers,
             failures: self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             started_unix_ms: self.started_unix_ms,
+            ..SupervisorReport::default()
         }
     }
 

@@ -45,6 +45,7 @@ impl Core {
             executors: components.iter().map(|component| stats::executors(component, desired)).sum(),
             workers: assignment.map_or(0, |assignment| assignment.workers.len() as u32),
             uptime_secs: seconds_since(desired.submitted_unix_ms, until),
+            owner: topology.spec.owner.clone(),
         }
     }
 
@@ -148,6 +149,9 @@ impl Core {
                 used: used(id),
                 uptime_secs: seconds_since(registration.started_unix_ms, now),
                 platform: Some(registration.platform.clone()),
+                is_leaving: registration.is_leaving,
+                cpu: registration.cpu,
+                memory_mb: registration.memory_mb,
             }
         });
         SupervisorsReply { supervisors: supervisors.collect() }

@@ -28,6 +28,9 @@ pub struct TopologySpec {
     pub components: ::prost::alloc::vec::Vec<ComponentSpec>,
     #[prost(message, optional, tag = "5")]
     pub artifact: ::core::option::Option<Artifact>,
+    /// Who applies it, so that what is taken off their list can be found; empty if nobody does.
+    #[prost(string, tag = "6")]
+    pub owner: ::prost::alloc::string::String,
 }
 /// The executable that is every worker of a topology.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -250,7 +253,7 @@ pub struct WorkerReport {
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskReport {
     #[prost(uint32, tag = "1")]
     pub task: u32,
@@ -272,6 +275,42 @@ pub struct TaskReport {
     pub errors: u64,
     #[prost(int64, tag = "10")]
     pub started_unix_ms: i64,
+    /// Each stream that it has emitted on or executed from.
+    #[prost(message, repeated, tag = "11")]
+    pub streams: ::prost::alloc::vec::Vec<StreamReport>,
+    /// Now: a spout's open trees, the tuples that a bolt keeps.
+    #[prost(uint64, tag = "12")]
+    pub pending: u64,
+    /// Now: tuples that have arrived and wait to be executed, and how many may be under way to it.
+    #[prost(uint64, tag = "13")]
+    pub queued: u64,
+    #[prost(uint64, tag = "14")]
+    pub queue_capacity: u64,
+    /// How long it has waited for room at those it sends to.
+    #[prost(uint64, tag = "15")]
+    pub blocked_ns: u64,
+}
+/// The counts of one stream of a task.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamReport {
+    /// Who emits it; empty for the task's own streams.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub stream: ::prost::alloc::string::String,
+    /// Own streams only.
+    #[prost(uint64, tag = "3")]
+    pub emitted: u64,
+    /// Streams of others only.
+    #[prost(uint64, tag = "4")]
+    pub executed: u64,
+    /// Own streams of a spout: trees. Streams of others: tuples.
+    #[prost(uint64, tag = "5")]
+    pub acked: u64,
+    #[prost(uint64, tag = "6")]
+    pub failed: u64,
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -283,6 +322,9 @@ pub struct ComponentLatency {
     pub execute: ::core::option::Option<HistogramReport>,
     #[prost(message, optional, tag = "3")]
     pub complete: ::core::option::Option<HistogramReport>,
+    /// Of a bolt: from the call of `execute` to the ack.
+    #[prost(message, optional, tag = "4")]
+    pub process: ::core::option::Option<HistogramReport>,
 }
 /// A distribution: ascending values in nanoseconds, and how often each was noted.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -340,6 +382,9 @@ pub struct SupervisorReport {
     pub failures: ::prost::alloc::vec::Vec<LaunchFailure>,
     #[prost(int64, tag = "5")]
     pub started_unix_ms: i64,
+    /// Tells the disks of one supervisor apart: what an earlier one had counted is lost with it.
+    #[prost(string, tag = "6")]
+    pub disk: ::prost::alloc::string::String,
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -508,6 +553,8 @@ pub struct TopologySummary {
     pub workers: u32,
     #[prost(uint64, tag = "7")]
     pub uptime_secs: u64,
+    #[prost(string, tag = "8")]
+    pub owner: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DescribeReply {
@@ -613,7 +660,7 @@ pub struct SupervisorsReply {
     #[prost(message, repeated, tag = "1")]
     pub supervisors: ::prost::alloc::vec::Vec<SupervisorSummary>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SupervisorSummary {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -627,6 +674,13 @@ pub struct SupervisorSummary {
     pub uptime_secs: u64,
     #[prost(message, optional, tag = "6")]
     pub platform: ::core::option::Option<Platform>,
+    /// Whether it is about to go, and gets no new work.
+    #[prost(bool, tag = "7")]
+    pub is_leaving: bool,
+    #[prost(double, tag = "8")]
+    pub cpu: f64,
+    #[prost(double, tag = "9")]
+    pub memory_mb: f64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogsRequest {

@@ -81,7 +81,7 @@ mod tests {
             latencies: vec![ComponentLatency {
                 component: "split".to_owned(),
                 execute: Some(HistogramReport { values: values.to_vec(), counts: vec![2; values.len()] }),
-                complete: None,
+                ..ComponentLatency::default()
             }],
             errors: vec![ErrorReport { message: message.to_owned(), count: 3, ..ErrorReport::default() }],
             ..WorkerReport::default()

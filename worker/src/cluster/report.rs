@@ -86,6 +86,7 @@ impl Tallies {
             component,
             execute: Some(recorded(&execute)),
             complete: Some(recorded(&complete)),
+            process: None,
         });
         WorkerReport {
             tasks: tasks.into_values().collect(),

@@ -27,6 +27,7 @@ pub(super) fn of(loaded: &Loaded, artifact: Artifact) -> Result<TopologySpec, Fa
         config,
         components: topology.components().iter().map(component).collect(),
         artifact: Some(artifact),
+        owner: String::new(),
     })
 }
 

@@ -20,6 +20,7 @@ pub(super) fn words() -> TopologySummary {
         executors: 3,
         workers: 2,
         uptime_secs: 185,
+        ..TopologySummary::default()
     }
 }
 
@@ -89,6 +90,7 @@ fn nimbus() -> FakeNimbus {
         used: 1,
         uptime_secs: 90_000,
         platform,
+        ..SupervisorSummary::default()
     };
     let linux = Platform { os: "linux".into(), architecture: "x86_64".into(), libc: "glibc 2.36".into() };
     let chunk = |slot, content: &str| LogChunk {
