@@ -8,6 +8,7 @@ mod blobs;
 #[cfg(feature = "etcd")]
 mod cli;
 mod core;
+mod counts;
 mod daemon;
 mod history;
 mod leader;

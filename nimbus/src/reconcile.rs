@@ -17,7 +17,6 @@ use crate::scheduler::{ClusterView, Decision, Plan, schedule};
 use crate::steps::next_steps;
 use crate::view::View;
 
-pub(crate) use apply::are_counts_exact;
 use patience::Patience;
 
 /// How long the loop sleeps at most.
@@ -112,6 +111,10 @@ async fn take_steps(
     let mut has_written = false;
     for (id, step) in &steps {
         has_written |= apply::apply(core, leadership, view, id, step).await?;
+    }
+    let stepped = |id: &String| steps.iter().any(|(stepped, _)| stepped == id);
+    for id in view.topologies.keys().filter(|id| !view.history.contains_key(*id) && !stepped(id)) {
+        has_written |= apply::note_disks(core, leadership, view, id).await?;
     }
     Ok(has_written)
 }

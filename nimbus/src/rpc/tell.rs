@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::change::status_name;
 use crate::core::{Core, lock};
-use crate::reconcile::are_counts_exact;
+use crate::counts;
 use crate::reports::Reports;
 use crate::spec::shown;
 use crate::stats;
@@ -64,7 +64,7 @@ impl Core {
             }
             None => (
                 stats::component_stats(&topology.spec, &topology.desired.value, reports.of(&topology.id)),
-                are_counts_exact(self, &view, &reports, &topology.id),
+                counts::are_exact(&view, &reports, &topology.id, Instant::now(), self.freshness()),
             ),
         };
         let (workers, executors) = self.workers(&view, &reports, &topology);
