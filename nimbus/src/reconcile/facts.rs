@@ -144,7 +144,7 @@ pub(super) fn written(planned: &scheduler::Assignment, view: &View, known: Optio
     let workers = planned.workers.iter().map(|(id, executors)| {
         let before = known.and_then(|known| known.workers.iter().find(|worker| worker.id.as_ref() == Some(id)));
         let (host, supervisor_address) = match (view.supervisors.get(&id.supervisor), before) {
-            (Some(one), _) => (one.value.host.clone(), format!("{}:{}", one.value.host, one.value.port)),
+            (Some(one), _) => (one.value.host.clone(), one.value.address()),
             (None, Some(before)) => (before.host.clone(), before.supervisor_address.clone()),
             (None, None) => Default::default(),
         };
