@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) reports: Mutex<Reports>,
     /// By topology: what it wants and does not get, and why.
     pub(crate) shortfalls: Mutex<BTreeMap<String, String>>,
+    /// By artifact that is needed and not here: what that means for topologies.
+    pub(crate) lacks: Mutex<BTreeMap<String, String>>,
     /// By artifact: what it needs to run.
     pub(crate) needs: Mutex<BTreeMap<String, Needs>>,
     /// Has the reconcile loop look again.

@@ -11,6 +11,7 @@ mod core;
 mod counts;
 mod daemon;
 mod history;
+mod keeper;
 mod leader;
 mod options;
 mod reconcile;
