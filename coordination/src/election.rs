@@ -44,7 +44,8 @@ pub struct Standing {
     pub leadership: Option<Leadership>,
 }
 
-/// A candidate: leads when nobody else does, and again whenever it has lost that.
+/// A candidate: leads when nobody else does, and again whenever it has lost that. One that only
+/// [observes](Self::observe) follows who leads until it is told to [`stand`](Self::stand).
 ///
 /// Dropping it ends the candidacy as a crash would: the next leader comes when the lease has run out.
 /// [`resign`](Self::resign) makes room at once.
@@ -52,6 +53,7 @@ pub struct Standing {
 pub struct Election {
     standing: watch::Receiver<Standing>,
     alive_until: watch::Receiver<Instant>,
+    stand: watch::Sender<bool>,
     resign: oneshot::Sender<()>,
     task: JoinSet<()>,
 }
@@ -59,14 +61,28 @@ pub struct Election {
 impl Election {
     /// Begins to campaign for `keys.leader()`. Must be called on a tokio runtime.
     pub fn start(store: Arc<dyn Store>, keys: &Keys, candidate: Leader, ttl: Duration) -> Self {
+        let election = Self::observe(store, keys, candidate, ttl);
+        election.stand();
+        election
+    }
+
+    /// Begins to follow who leads, without campaigning. Must be called on a tokio runtime.
+    pub fn observe(store: Arc<dyn Store>, keys: &Keys, candidate: Leader, ttl: Duration) -> Self {
         let (told_standing, standing) = watch::channel(Standing::default());
         let (told_alive_until, alive_until) = watch::channel(Instant::now());
+        let (stand, stands) = watch::channel(false);
         let (resign, resigned) = oneshot::channel();
         let key = keys.leader();
-        let campaign = Campaign { store, key, candidate, ttl, standing: told_standing, alive_until: told_alive_until };
+        let campaign =
+            Campaign { store, key, candidate, ttl, stands, standing: told_standing, alive_until: told_alive_until };
         let mut task = JoinSet::new();
         task.spawn(campaign.run(resigned));
-        Self { standing, alive_until, resign, task }
+        Self { standing, alive_until, stand, resign, task }
+    }
+
+    /// Campaigns from now on.
+    pub fn stand(&self) {
+        self.stand.send_replace(true);
     }
 
     /// Tells who leads, and whether we do.

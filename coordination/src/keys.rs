@@ -157,6 +157,13 @@ pub struct Registration {
     pub disk: String,
 }
 
+impl Registration {
+    /// `host:port` of its RPC.
+    pub fn address(&self) -> String {
+        galerna_protocol::host_port(&self.host, self.port)
+    }
+}
+
 /// How a topology stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

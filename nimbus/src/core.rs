@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use galerna_coordination::keys::Keys;
 use galerna_coordination::{Election, Leadership, Revision, Standing, Store, StoreError, Transaction};
-use galerna_protocol::Channel;
+use galerna_protocol::{Channel, SupervisorReport};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::artifact::Needs;
 use crate::blobs::BlobStore;
+use crate::counts;
 use crate::options::Options;
 use crate::reports::Reports;
 use crate::view::View;
@@ -36,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) reports: Mutex<Reports>,
     /// By topology: what it wants and does not get, and why.
     pub(crate) shortfalls: Mutex<BTreeMap<String, String>>,
+    /// By artifact that is needed and not here: what that means for topologies.
+    pub(crate) lacks: Mutex<BTreeMap<String, String>>,
     /// By artifact: what it needs to run.
     pub(crate) needs: Mutex<BTreeMap<String, Needs>>,
     /// Has the reconcile loop look again.
@@ -70,6 +74,19 @@ impl Core {
         let mut view = self.view.subscribe();
         let seen = tokio::time::timeout(TOLD_BACK, view.wait_for(|view| view.revision >= revision)).await;
         matches!(seen, Ok(Ok(_)))
+    }
+
+    /// Takes what a supervisor reports.
+    pub(crate) fn take_report(&self, report: SupervisorReport) {
+        // Both are held, in the order in which all take them: nothing may be assigned in between.
+        let view = self.view.borrow();
+        let mut reports = lock(&self.reports);
+        let supervisor = report.supervisor.clone();
+        let is_assigned = |topology: &str| {
+            let assignment = view.assignments.get(topology);
+            assignment.is_some_and(|one| counts::supervisors_of(&one.value).any(|id| id == supervisor))
+        };
+        reports.take(report, Instant::now(), is_assigned);
     }
 
     /// How long what was reported counts as fresh.

@@ -24,7 +24,7 @@ use crate::core::Core;
 use crate::options::Options;
 use crate::rpc::Rpc;
 use crate::view::View;
-use crate::{reconcile, transfer};
+use crate::{keeper, reconcile};
 
 /// How long calls under way may take to end when the daemon stops.
 const STOP_WAIT: Duration = Duration::from_secs(2);
@@ -78,12 +78,12 @@ impl Nimbus {
             .map_err(|error| StartError::Data(Box::new(error)))?;
         let host =
             if options.advertise.is_empty() { local_address.ip().to_string() } else { options.advertise.clone() };
-        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
-        let address = format!("{host}:{}", local_address.port());
+        let address = galerna_protocol::host_port(&host, local_address.port());
         let id = if options.id.is_empty() { address.clone() } else { options.id.clone() };
         let keys = Keys::new(&options.cluster);
         let candidate = Leader { id: id.clone(), address: address.clone() };
-        let election = Election::start(Arc::clone(&store), &keys, candidate, options.lease);
+        // It stands when what living topologies need is here.
+        let election = Election::observe(Arc::clone(&store), &keys, candidate, options.lease);
         let stopped = CancellationToken::new();
         let core = Arc::new(Core {
             id,
@@ -96,6 +96,7 @@ impl Nimbus {
             election: Mutex::new(Some(election)),
             reports: Mutex::default(),
             shortfalls: Mutex::new(BTreeMap::new()),
+            lacks: Mutex::default(),
             needs: Mutex::default(),
             wake: Notify::new(),
             stopped: stopped.clone(),
@@ -108,7 +109,7 @@ impl Nimbus {
         tasks.spawn(follow_store(Arc::clone(&core)));
         tasks.spawn(keep_membership(Arc::clone(&core), stopping.clone()));
         tasks.spawn(reconcile::run(Arc::clone(&core)));
-        tasks.spawn(transfer::keep_artifacts(Arc::clone(&core)));
+        tasks.spawn(keeper::run(Arc::clone(&core)));
         tasks.spawn(tell_health(Arc::clone(&core), health));
         let service = NimbusServer::new(Rpc { core: Arc::clone(&core) }).max_decoding_message_size(LONGEST_MESSAGE);
         let router = Server::builder()

@@ -8,8 +8,10 @@ mod blobs;
 #[cfg(feature = "etcd")]
 mod cli;
 mod core;
+mod counts;
 mod daemon;
 mod history;
+mod keeper;
 mod leader;
 mod options;
 mod reconcile;

@@ -4,8 +4,8 @@
 
 mod apply;
 mod facts;
+mod patience;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::scheduler::{ClusterView, Decision, Plan, schedule};
 use crate::steps::next_steps;
 use crate::view::View;
 
-pub(crate) use apply::are_counts_exact;
+use patience::Patience;
 
 /// How long the loop sleeps at most.
 const ROUND: Duration = Duration::from_millis(500);
@@ -28,8 +28,7 @@ struct Term {
     began: Instant,
     /// The last decision, and what it was made from.
     last: Option<(ClusterView, Plan)>,
-    /// By topology and generation: until when handovers may take.
-    handover_deadlines: BTreeMap<(String, u64), i64>,
+    patience: Patience,
 }
 
 /// Runs for as long as the daemon does.
@@ -74,7 +73,7 @@ async fn round(core: &Core, term: &mut Option<Term>) -> Result<(), StoreError> {
             lock(&core.reports).clear();
             let revision = leadership.revision();
             tracing::info!(revision, "this nimbus leads");
-            term.insert(Term { revision, began: Instant::now(), last: None, handover_deadlines: BTreeMap::new() })
+            term.insert(Term { revision, began: Instant::now(), last: None, patience: Patience::default() })
         }
     };
     let view = core.view.borrow().clone();
@@ -103,15 +102,19 @@ async fn take_steps(
         |topology| view.topologies.contains_key(topology),
         now,
     );
-    facts::note_handovers(&mut term.handover_deadlines, view, core.now_ms());
+    term.patience.note(view, core.now_ms());
     let steps = {
         let reports = lock(&core.reports);
-        let facts = facts::facts(view, &reports, &term.handover_deadlines, is_settled, core);
+        let facts = facts::facts(view, &reports, &term.patience, is_settled, core);
         next_steps(&facts)
     };
     let mut has_written = false;
     for (id, step) in &steps {
         has_written |= apply::apply(core, leadership, view, id, step).await?;
+    }
+    let stepped = |id: &String| steps.iter().any(|(stepped, _)| stepped == id);
+    for id in view.topologies.keys().filter(|id| !view.history.contains_key(*id) && !stepped(id)) {
+        has_written |= apply::note_disks(core, leadership, view, id).await?;
     }
     Ok(has_written)
 }

@@ -1,6 +1,6 @@
 //! What supervisors have reported: the newest report of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use galerna_protocol::{LaunchFailure, SupervisorReport, WorkerId, WorkerReport, WorkerState};
@@ -23,11 +23,14 @@ pub(crate) struct Reports {
 struct Received {
     report: SupervisorReport,
     at: Instant,
+    /// The topologies of which nothing runs there any more, nor is to.
+    ended: BTreeSet<String>,
 }
 
 impl Reports {
-    /// Takes a report in place of the one before.
-    pub(crate) fn take(&mut self, report: SupervisorReport, now: Instant) {
+    /// Takes a report in place of the one before. `is_assigned` tells whether a topology is to run there
+    /// at this moment.
+    pub(crate) fn take(&mut self, report: SupervisorReport, now: Instant, is_assigned: impl Fn(&str) -> bool) {
         for failure in report.failures.iter().filter(|failure| failure.attempts >= MOST_ATTEMPTS) {
             let place = (failure.topology_id.clone(), report.supervisor.clone());
             let known = self.avoided.get(&place).map(|(_, last)| *last);
@@ -35,7 +38,20 @@ impl Reports {
                 self.avoided.insert(place, (now + AVOIDED, failure.last_unix_ms));
             }
         }
-        self.received.insert(report.supervisor.clone(), Received { report, at: now });
+        let mut ended = BTreeMap::new();
+        for worker in &report.workers {
+            *ended.entry(worker.topology_id.as_str()).or_insert(true) &= worker.state() == WorkerState::Gone;
+        }
+        let ended = ended.into_iter().filter(|(topology, is_gone)| *is_gone && !is_assigned(topology));
+        let ended = ended.map(|(topology, _)| topology.to_owned()).collect();
+        self.received.insert(report.supervisor.clone(), Received { report, at: now, ended });
+    }
+
+    /// Notes that a topology is to run on a supervisor: what that has said of it was not its last word.
+    pub(crate) fn expect_more(&mut self, topology: &str, supervisor: &str) {
+        if let Some(received) = self.received.get_mut(supervisor) {
+            received.ended.remove(topology);
+        }
     }
 
     /// Forgets everything: it may be out of date.
@@ -96,9 +112,19 @@ impl Reports {
         })
     }
 
-    /// Whether this supervisor has reported within `age`.
-    pub(crate) fn has_reported(&self, supervisor: &str, now: Instant, age: Duration) -> bool {
-        self.received.get(supervisor).is_some_and(|received| now.duration_since(received.at) <= age)
+    /// Whether this supervisor has reported from this disk within `age`.
+    pub(crate) fn has_reported(&self, supervisor: &str, disk: &str, now: Instant, age: Duration) -> bool {
+        self.from_disk(supervisor, disk).is_some_and(|received| now.duration_since(received.at) <= age)
+    }
+
+    /// Whether this supervisor has reported, when it was, that nothing of a topology runs there any more,
+    /// and was not to run it at that time nor since: no later report could say anything else.
+    pub(crate) fn has_said_its_last(&self, supervisor: &str, disk: &str, topology: &str) -> bool {
+        self.from_disk(supervisor, disk).is_some_and(|received| received.ended.contains(topology))
+    }
+
+    fn from_disk(&self, supervisor: &str, disk: &str) -> Option<&Received> {
+        self.received.get(supervisor).filter(|received| received.report.disk == disk)
     }
 }
 
@@ -128,14 +154,14 @@ mod tests {
             |reports: &Reports, now| -> Vec<String> { reports.avoided("words-1", now).map(str::to_owned).collect() };
         let start = Instant::now();
         let mut reports = Reports::default();
-        reports.take(report("a", failure(2, 1)), start);
+        reports.take(report("a", failure(2, 1)), start, |_| true);
         assert!(avoided(&reports, start).is_empty());
-        reports.take(report("a", failure(3, 2)), start);
+        reports.take(report("a", failure(3, 2)), start, |_| true);
         assert_eq!(avoided(&reports, start), ["a"]);
         // The same failure, told again: it does not become newer by that.
-        reports.take(report("a", failure(3, 2)), start + AVOIDED / 2);
+        reports.take(report("a", failure(3, 2)), start + AVOIDED / 2, |_| true);
         assert!(avoided(&reports, start + AVOIDED).is_empty());
-        reports.take(report("a", failure(4, 3)), start + AVOIDED);
+        reports.take(report("a", failure(4, 3)), start + AVOIDED, |_| true);
         assert_eq!(avoided(&reports, start + AVOIDED), ["a"]);
     }
 
@@ -151,7 +177,7 @@ mod tests {
         };
         let (mut reports, start) = (Reports::default(), Instant::now());
         let workers = vec![worker(2, WorkerState::Running), worker(1, WorkerState::Finished)];
-        reports.take(SupervisorReport { supervisor: "a".into(), workers, ..Default::default() }, start);
+        reports.take(SupervisorReport { supervisor: "a".into(), workers, ..Default::default() }, start, |_| true);
         let age = Duration::from_secs(2);
         assert_eq!(reports.current("words-1", start, age)[&id].state(), WorkerState::Running);
         assert!(reports.current("words-1", start + age * 2, age).is_empty());

@@ -19,10 +19,9 @@ use galerna_protocol::{
     LogsRequest, NameRequest, RebalanceRequest, ReportReply, SubmitReply, SubmitRequest, SupervisorReport,
     SupervisorsReply, SupervisorsRequest, UploadArtifactReply,
 };
-use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::core::{Core, lock};
+use crate::core::Core;
 use crate::leader::{Place, forwarded};
 
 /// How long the leader may take to answer a call.
@@ -145,7 +144,7 @@ impl Nimbus for Rpc {
         // Reports are taken while the store is lost, too: counts go on.
         match self.core.place_without_store(&request).await? {
             Place::Here(_) => {
-                lock(&self.core.reports).take(request.into_inner(), Instant::now());
+                self.core.take_report(request.into_inner());
                 self.core.wake.notify_one();
                 Ok(Response::new(ReportReply {}))
             }

@@ -4,6 +4,7 @@
 //! it changes only if
 //! - workers are lost, with their supervisor or slot: their executors alone are placed anew, at once;
 //! - workers fail to start at a supervisor, and there is room elsewhere: likewise;
+//! - a supervisor is leaving: what it runs is handed over to others;
 //! - a rebalance is asked for: tasks are handed over, as few as possible;
 //! - it runs on fewer workers than it wants, and slots are free now: tasks are handed over to new ones;
 //! - a supervisor is clearly less loaded than others: it takes over whole workers, see `even`.
@@ -17,6 +18,7 @@ mod balance;
 mod board;
 mod change;
 mod components;
+mod evacuate;
 mod even;
 mod place;
 mod placement;
@@ -46,11 +48,13 @@ pub fn schedule(view: &ClusterView) -> Plan {
         topologies.into_iter().map(|(id, topology)| Placement::adopt(id, topology, &mut board)).collect();
     board.rank_all();
     place::place_all(&mut placements, &mut board);
+    evacuate::evacuate_all(&mut placements, &mut board);
     for placement in placements.iter_mut().filter(|placement| placement.view.is_rebalance_wanted) {
         spread::rebalance(placement, &mut board);
     }
     // What was placed and rebalanced at once may have given slots back.
     place::place_all(&mut placements, &mut board);
+    evacuate::evacuate_all(&mut placements, &mut board);
     // With CPU and memory to heed, one topology's spreading can make room for another's.
     while spread::widen_all(&mut placements, &mut board) {}
     even::even_out(&mut placements, &mut board);

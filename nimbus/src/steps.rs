@@ -17,6 +17,8 @@ pub(crate) struct TopologyFacts<'a> {
     pub(crate) current: BTreeMap<&'a WorkerId, &'a WorkerReport>,
     /// Until when handovers may take, unless `desired` says.
     pub(crate) handover_deadline_unix_ms: i64,
+    /// Until when they may take in any case, because a supervisor that takes part is about to go.
+    pub(crate) leaving_deadline_unix_ms: i64,
 }
 
 /// What the decisions rest on.
@@ -115,6 +117,7 @@ fn next_of_handovers(
         report.is_some_and(|one| one.state() != WorkerState::Gone && one.settled_generation >= assignment.generation)
     });
     let deadline = facts.desired.rebalance_deadline_unix_ms.unwrap_or(facts.handover_deadline_unix_ms);
+    let deadline = deadline.min(facts.leaving_deadline_unix_ms);
     if is_settled || deadline <= now_unix_ms {
         return Some(Step::ClearHandovers);
     }
@@ -179,7 +182,13 @@ mod tests {
         alive: &[&str],
     ) -> Option<Step> {
         let current = reports.iter().filter_map(|report| Some((report.id.as_ref()?, report))).collect();
-        let topology = TopologyFacts { desired, assignment, current, handover_deadline_unix_ms: NOW + 1 };
+        let topology = TopologyFacts {
+            desired,
+            assignment,
+            current,
+            handover_deadline_unix_ms: NOW + 1,
+            leaving_deadline_unix_ms: i64::MAX,
+        };
         let facts = Facts {
             now_unix_ms: NOW,
             supervisors: alive.iter().copied().collect(),
@@ -263,8 +272,20 @@ mod tests {
         ] {
             assert_eq!(step(&active, Some(&assignment), &reports, alive), expected, "{reports:?}");
         }
-        let late = Desired { rebalance_deadline_unix_ms: Some(NOW), ..active };
+        let late = Desired { rebalance_deadline_unix_ms: Some(NOW), ..active.clone() };
         assert_eq!(step(&late, Some(&assignment), &[], &["a"]), Some(Step::ClearHandovers));
+        // However long it may take, a supervisor that is about to go cannot be waited for.
+        let patient = Desired { rebalance_deadline_unix_ms: Some(NOW + 60_000), ..active };
+        for (leaving_deadline_unix_ms, expected) in [(NOW + 1, None), (NOW, Some(Step::ClearHandovers))] {
+            let facts = TopologyFacts {
+                desired: &patient,
+                assignment: Some(&assignment),
+                current: BTreeMap::new(),
+                handover_deadline_unix_ms: NOW + 60_000,
+                leaving_deadline_unix_ms,
+            };
+            assert_eq!(next_step(&facts, &BTreeSet::from(["a"]), NOW), expected);
+        }
     }
 
     #[test]
@@ -276,6 +297,7 @@ mod tests {
             assignment: None,
             current: BTreeMap::new(),
             handover_deadline_unix_ms: 0,
+            leaving_deadline_unix_ms: 0,
         };
         let facts = Facts {
             now_unix_ms: NOW,

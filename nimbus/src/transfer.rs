@@ -1,11 +1,10 @@
 //! Gets artifacts from where they are to where they must be.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt};
 use galerna_protocol::nimbus_client::NimbusClient;
 use galerna_protocol::supervisor_client::SupervisorClient;
 use galerna_protocol::{Artifact, ArtifactChunk, DownloadArtifactRequest, FetchArtifactRequest, LONGEST_MESSAGE};
@@ -20,8 +19,10 @@ use crate::core::{Core, lock};
 const CHUNK: usize = 256 * 1024;
 /// How long nothing may come before a transfer counts as cut off.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often what is missing is looked for, and what nobody needs swept.
-const ROUND: Duration = Duration::from_secs(3);
+/// How long one who is asked for an artifact may take to answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How many are asked at once.
+const ASKED_AT_ONCE: usize = 8;
 
 /// Whom an artifact is asked of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,26 +78,75 @@ pub(crate) async fn write_chunk(upload: &mut dyn Upload, offset: &mut u64, chunk
     upload.write(chunk.content).await.map_err(|error| blob_status(&error))
 }
 
-impl Core {
-    /// Gets an artifact from there, going on where an earlier attempt ended.
-    pub(crate) async fn fetch(&self, artifact: &Artifact, from: &Source) -> Result<(), Status> {
-        let blob_error = |error: BlobError| blob_status(&error);
-        let offset = match self.blobs.find(&artifact.sha256).await.map_err(blob_error)? {
-            Held::Whole(_) => return Ok(()),
-            Held::Part(bytes) if bytes < artifact.bytes => bytes,
-            Held::Part(_) => 0,
-        };
-        let request = DownloadArtifactRequest { sha256: artifact.sha256.clone(), offset };
-        let mut chunks = match from {
+/// Asks for an artifact, from `offset` on.
+async fn open(artifact: &Artifact, offset: u64, from: &Source) -> Result<Streaming<ArtifactChunk>, Status> {
+    let request = DownloadArtifactRequest { sha256: artifact.sha256.clone(), offset };
+    let answer = async {
+        match from {
             Source::Nimbus(address) => {
                 let client = NimbusClient::new(galerna_protocol::connect(address).await?);
-                client.max_decoding_message_size(LONGEST_MESSAGE).download_artifact(request).await?.into_inner()
+                client.max_decoding_message_size(LONGEST_MESSAGE).download_artifact(request).await
             }
             Source::Supervisor(address) => {
                 let client = SupervisorClient::new(galerna_protocol::connect(address).await?);
-                client.max_decoding_message_size(LONGEST_MESSAGE).download_artifact(request).await?.into_inner()
+                client.max_decoding_message_size(LONGEST_MESSAGE).download_artifact(request).await
             }
-        };
+        }
+    };
+    let answer = tokio::time::timeout(ANSWER_WAIT, answer).await;
+    let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("{from:?} does not answer"))));
+    Ok(answer?.into_inner())
+}
+
+/// Asks several at once, and takes the first that has it. Who has answered, or cannot, is taken off
+/// `sources`; `reason` becomes why, unless it is that they do not have it.
+async fn open_any(
+    artifact: &Artifact,
+    offset: u64,
+    sources: &mut Vec<Source>,
+    reason: &mut Status,
+) -> Option<(Source, Streaming<ArtifactChunk>)> {
+    let asked = sources.clone().into_iter().map(|source| async move {
+        let opened = open(artifact, offset, &source).await;
+        (source, opened)
+    });
+    let mut answers = pin!(stream::iter(asked).buffer_unordered(ASKED_AT_ONCE));
+    while let Some((source, opened)) = answers.next().await {
+        sources.retain(|one| *one != source);
+        match opened {
+            Ok(chunks) => return Some((source, chunks)),
+            Err(error) if matches!(error.code(), Code::NotFound | Code::Unimplemented) => {}
+            Err(error) => *reason = error,
+        }
+    }
+    None
+}
+
+impl Core {
+    /// Gets an artifact from there, going on where an earlier attempt ended.
+    pub(crate) async fn fetch(&self, artifact: &Artifact, from: &Source) -> Result<(), Status> {
+        let Some(offset) = self.next_byte(artifact).await? else { return Ok(()) };
+        let chunks = open(artifact, offset, from).await?;
+        self.take_in(artifact, offset, chunks).await
+    }
+
+    /// Where a download goes on; `None` if all of it is here.
+    async fn next_byte(&self, artifact: &Artifact) -> Result<Option<u64>, Status> {
+        let held = self.blobs.find(&artifact.sha256).await.map_err(|error| blob_status(&error))?;
+        Ok(match held {
+            Held::Whole(_) => None,
+            Held::Part(bytes) if bytes < artifact.bytes => Some(bytes),
+            Held::Part(_) => Some(0),
+        })
+    }
+
+    async fn take_in(
+        &self,
+        artifact: &Artifact,
+        offset: u64,
+        mut chunks: Streaming<ArtifactChunk>,
+    ) -> Result<(), Status> {
+        let blob_error = |error: BlobError| blob_status(&error);
         let Some(mut upload) = self.blobs.upload(artifact, offset).await.map_err(blob_error)? else { return Ok(()) };
         let mut next = offset;
         while let Some(chunk) = next_chunk(&mut chunks).await? {
@@ -108,39 +158,38 @@ impl Core {
     /// Gets an artifact from whoever has it, unless it is here.
     ///
     /// # Errors
-    /// Why nobody gave it, told by the last who was asked and has it.
+    /// `NotFound` if all that live have answered that they do not have it; else why one of those who
+    /// have it, or may have it, does not give it.
     pub(crate) async fn ensure_artifact(&self, artifact: &Artifact) -> Result<(), Status> {
-        let held = self.blobs.find(&artifact.sha256).await.map_err(|error| blob_status(&error))?;
-        if matches!(held, Held::Whole(_)) {
-            return Ok(());
-        }
         let mut reason = Status::not_found(format!("artifact {} is nowhere", artifact.sha256));
-        for source in self.sources() {
-            match self.fetch(artifact, &source).await {
-                Ok(()) => {
-                    tracing::info!(artifact = artifact.sha256, ?source, "has got an artifact");
-                    return Ok(());
-                }
-                Err(error) if matches!(error.code(), Code::NotFound | Code::Unimplemented) => {}
+        let mut sources = self.sources();
+        while let Some(offset) = self.next_byte(artifact).await? {
+            let Some((source, chunks)) = open_any(artifact, offset, &mut sources, &mut reason).await else {
+                return Err(reason);
+            };
+            match self.take_in(artifact, offset, chunks).await {
+                Ok(()) => tracing::info!(artifact = artifact.sha256, ?source, "has got an artifact"),
                 Err(error) => reason = error,
             }
         }
-        Err(reason)
+        Ok(())
     }
 
     /// Other nimbuses, then supervisors.
     fn sources(&self) -> Vec<Source> {
         let view = self.view.borrow();
-        let members = view.members.values().map(|member| &member.value.address).filter(|one| **one != self.address);
-        let supervisors = view.supervisors.values().map(|one| format!("{}:{}", one.value.host, one.value.port));
-        members.cloned().map(Source::Nimbus).chain(supervisors.map(Source::Supervisor)).collect()
+        // An earlier start of this one may still stand there, with another address.
+        let members = view.members.iter().filter(|(id, _)| **id != self.id);
+        let members = members.map(|(_, member)| Source::Nimbus(member.value.address.clone()));
+        let supervisors = view.supervisors.values().map(|one| Source::Supervisor(one.value.address()));
+        members.chain(supervisors).collect()
     }
 
     /// Has every other nimbus fetch an artifact that is here: notes about those that could not.
     pub(crate) async fn replicate(&self, artifact: &Artifact) -> Vec<String> {
         let members: Vec<(String, String)> = {
             let view = self.view.borrow();
-            let others = view.members.iter().filter(|(_, member)| member.value.address != self.address);
+            let others = view.members.iter().filter(|(id, _)| **id != self.id);
             others.map(|(id, member)| (id.clone(), member.value.address.clone())).collect()
         };
         let asked = members.iter().map(|(id, address)| async move {
@@ -185,42 +234,5 @@ impl Core {
         };
         lock(&self.needs).insert(sha256.to_owned(), needs.clone());
         Ok(needs)
-    }
-}
-
-/// Gets what living topologies need and is not here, and sweeps what nobody needs.
-pub(crate) async fn keep_artifacts(core: Arc<Core>) {
-    let mut complaints = BTreeSet::new();
-    loop {
-        // While the store is lost, or before it was reached, nobody knows what is needed.
-        let needed = {
-            let view = core.view.borrow();
-            let artifacts =
-                view.topologies.values().filter_map(|topology| topology.spec.as_ref()?.value.artifact.clone());
-            view.unbroken_since.is_some().then(|| artifacts.collect::<Vec<_>>())
-        };
-        if let Some(needed) = needed {
-            for artifact in &needed {
-                match core.ensure_artifact(artifact).await {
-                    Ok(()) => complaints.remove(&artifact.sha256),
-                    Err(error) if complaints.insert(artifact.sha256.clone()) => {
-                        tracing::warn!(
-                            artifact = artifact.sha256,
-                            error = error.message(),
-                            "an artifact is missing here"
-                        );
-                        true
-                    }
-                    Err(_) => false,
-                };
-            }
-            let needed: BTreeSet<String> = needed.into_iter().map(|artifact| artifact.sha256).collect();
-            complaints.retain(|sha256| needed.contains(sha256));
-            lock(&core.needs).retain(|sha256, _| needed.contains(sha256));
-            if let Err(error) = core.blobs.sweep(&|sha256| needed.contains(sha256)).await {
-                tracing::warn!(%error, "cannot sweep artifacts");
-            }
-        }
-        tokio::time::sleep(ROUND).await;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_coordination::keys::{Desired, Keys, Member, Registration};
+use galerna_coordination::keys::{Desired, Keys, Member, Registration, Status};
 use galerna_coordination::{Change, Entry, Event, Revision};
 use galerna_protocol::{Assignment, TopologySpec};
 use serde::de::DeserializeOwned;
@@ -31,6 +31,8 @@ pub(crate) struct TopologyEntry {
 pub(crate) struct View {
     /// What was told up to here. It grows.
     pub(crate) revision: Revision,
+    /// When a specification last came or went.
+    pub(crate) specs: Revision,
     /// Since when what is here was kept up to date without a break; `None` while it is not.
     pub(crate) unbroken_since: Option<Instant>,
     pub(crate) members: BTreeMap<String, Versioned<Member>>,
@@ -49,12 +51,20 @@ pub(crate) struct Topology {
     pub(crate) desired: Versioned<Desired>,
 }
 
+impl Topology {
+    /// Whether it runs no more, though its name is still taken.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.desired.value.status == Status::Finished
+    }
+}
+
 impl View {
     /// Takes up what the watch has told.
     pub(crate) fn apply(&mut self, keys: &Keys, event: Event, now: Instant) {
         match event {
             Event::Snapshot(listing) => {
-                *self = Self { revision: listing.revision.max(self.revision), ..Self::default() };
+                *self =
+                    Self { revision: listing.revision.max(self.revision), specs: listing.revision, ..Self::default() };
                 for entry in &listing.entries {
                     self.put(keys, entry);
                 }
@@ -110,7 +120,10 @@ impl View {
             let Some((id, part)) = rest.rsplit_once('/') else { return };
             let topology = self.topologies.entry(id.to_owned()).or_default();
             match part {
-                "spec" => topology.spec = read(entry),
+                "spec" => {
+                    topology.spec = read(entry);
+                    self.specs = entry.modified;
+                }
                 "desired" => topology.desired = read(entry),
                 _ => {}
             }

@@ -1,5 +1,6 @@
 //! How a client connects.
 
+use std::fmt;
 use std::time::Duration;
 
 use tonic::Status;
@@ -15,6 +16,19 @@ pub type Channel = InterceptedService<transport::Channel, WithVersion>;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection on which nothing came for this long is asked for a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// How an address is written: `host:port`, an IPv6 address in brackets.
+///
+/// ```
+/// use galerna_protocol::host_port;
+///
+/// assert_eq!(host_port("node-1", 6700), "node-1:6700");
+/// assert_eq!(host_port("::1", 6700), "[::1]:6700");
+/// assert_eq!(host_port("[::1]", 6700), "[::1]:6700");
+/// ```
+pub fn host_port(host: &str, port: impl fmt::Display) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
 
 /// An endpoint at `host:port`, with time-outs and large windows.
 ///

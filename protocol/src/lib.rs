@@ -10,7 +10,7 @@ mod server;
 mod signals;
 mod version;
 
-pub use client::{Channel, connect, endpoint};
+pub use client::{Channel, connect, endpoint, host_port};
 pub use messages::*;
 pub use server::{LONGEST_MESSAGE, Server};
 pub use signals::Signals;

@@ -82,7 +82,7 @@ impl Registrar {
             let Some(entry) = self.store.get(&self.key).await? else { continue };
             let holder: Registration = entry.json().unwrap_or_default();
             if !self.own.contains(&holder.session) {
-                let address = format!("{}:{}", holder.host, holder.port);
+                let address = holder.address();
                 return Err(StartError::NameTaken { id: self.shared.options.id.clone(), address });
             }
             tracing::info!("taking over the registration of an earlier start");

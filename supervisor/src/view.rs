@@ -97,7 +97,7 @@ impl View {
     pub(crate) fn sources(&self, supervisor: &str) -> Vec<Source> {
         let nimbus = self.nimbus_addresses().into_iter().map(Source::Nimbus);
         let others = self.supervisors.iter().filter(|(id, _)| *id != supervisor);
-        nimbus.chain(others.map(|(_, other)| Source::Supervisor(format!("{}:{}", other.host, other.port)))).collect()
+        nimbus.chain(others.map(|(_, other)| Source::Supervisor(other.address()))).collect()
     }
 
     /// `host:port` of each Nimbus, the leader first.

@@ -20,6 +20,8 @@ pub(super) struct Campaign {
     pub(super) key: String,
     pub(super) candidate: Leader,
     pub(super) ttl: Duration,
+    /// Whether it campaigns, and does not only look on.
+    pub(super) stands: watch::Receiver<bool>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) alive_until: watch::Sender<Instant>,
 }
@@ -50,12 +52,21 @@ impl Campaign {
     /// can give it back.
     async fn campaign(&self, lease: &mut Option<Lease>) {
         let mut watch = self.store.watch(&self.key);
+        let mut stands = self.stands.clone();
         let mut told = Told::default();
         let mut complaint = String::new();
         loop {
-            while !told.is_told || self.standing.borrow().leader.is_some() {
-                let Some(event) = watch.events.recv().await else { return };
-                self.take_up(event, &mut told);
+            while !told.is_told || self.standing.borrow().leader.is_some() || !*stands.borrow() {
+                let may_stand = *stands.borrow();
+                tokio::select! {
+                    biased;
+                    event = watch.events.recv() => {
+                        let Some(event) = event else { return };
+                        self.take_up(event, &mut told);
+                    }
+                    // An error means that the candidate was dropped.
+                    changed = stands.changed(), if !may_stand => if changed.is_err() { return },
+                }
             }
             match self.run_for_office(lease).await {
                 Ok(Some(created)) => {

@@ -24,6 +24,7 @@ pub(crate) async fn all_hold(store: Shared, other: Shared) {
     dropped_lease_runs_out_and_kept_one_lives(&store).await;
     what_etcd_refuses_is_refused(&store).await;
     resigned_leader_is_followed_and_can_write_no_more(&store, &other).await;
+    observer_follows_who_leads_and_leads_only_once_it_stands(&store, &other).await;
     crashed_leader_is_followed_when_its_lease_runs_out(&store, &other).await;
 }
 
@@ -176,6 +177,26 @@ async fn resigned_leader_is_followed_and_can_write_no_more(store: &Shared, other
     let own = put("/fenced", "by second").when(second.leadership().unwrap().condition());
     assert!(store.commit(own).await.unwrap().is_some());
     second.resign().await;
+    assert_eq!(store.get(&keys.leader()).await.unwrap(), None);
+}
+
+async fn observer_follows_who_leads_and_leads_only_once_it_stands(store: &Shared, other: &Shared) {
+    let keys = Keys::new("observed");
+    let first = Election::start(Arc::clone(store), &keys, candidate("first"), TTL * 20);
+    let began = leads(&first).await;
+    let second = Election::observe(Arc::clone(other), &keys, candidate("second"), TTL * 20);
+    standing(&second, |standing| standing.leader == Some((candidate("first"), began))).await;
+    first.resign().await;
+    standing(&second, |standing| standing.leader.is_none()).await;
+    // It could lead now, but leaves that to one that comes later.
+    let third = Election::start(Arc::clone(store), &keys, candidate("third"), TTL * 20);
+    leads(&third).await;
+    second.stand();
+    third.resign().await;
+    leads(&second).await;
+    second.resign().await;
+    let never = Election::observe(Arc::clone(other), &keys, candidate("never"), TTL);
+    never.resign().await;
     assert_eq!(store.get(&keys.leader()).await.unwrap(), None);
 }
 

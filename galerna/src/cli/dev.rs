@@ -118,7 +118,7 @@ impl Cluster {
         for number in 0..args.supervisors {
             self.start_supervisor(number, args, address, folder).await?;
         }
-        let reached = format!("{}:{}", self.host, address.port());
+        let reached = galerna_protocol::host_port(&self.host, address.port());
         wait_for_all(&reached, args.supervisors.into()).await?;
         Ok(SocketAddr::new(args.listen.ip(), address.port()))
     }

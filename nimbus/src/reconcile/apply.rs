@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::facts::{planned, written};
 use crate::core::{Core, lock};
+use crate::counts;
 use crate::history::{Ended, EndedComponent};
 use crate::scheduler;
 use crate::stats;
@@ -108,20 +109,9 @@ fn ended(core: &Core, view: &View, topology: &Topology, status: &str) -> Ended {
         ended_unix_ms: core.now_ms(),
         generation: view.assignments.get(&topology.id).map_or(0, |last| last.value.generation),
         failure: topology.desired.value.failure.clone(),
-        are_counts_exact: are_counts_exact(core, view, &reports, &topology.id),
+        are_counts_exact: counts::are_exact(view, &reports, &topology.id, Instant::now(), core.freshness()),
         components: components.iter().map(EndedComponent::from).collect(),
     }
-}
-
-/// Whether everything that was counted was reported.
-pub(crate) fn are_counts_exact(core: &Core, view: &View, reports: &crate::reports::Reports, id: &str) -> bool {
-    let now = Instant::now();
-    let workers = view.assignments.get(id).into_iter().flat_map(|assignment| &assignment.value.workers);
-    let have_all_reported = workers
-        .filter_map(|worker| worker.id.as_ref())
-        .all(|worker| reports.has_reported(&worker.supervisor, now, core.freshness()));
-    let has_lost_counts = view.topology(id).is_some_and(|topology| topology.desired.value.has_lost_counts);
-    have_all_reported && !has_lost_counts && !reports.of(id).any(|report| report.may_lack_counts)
 }
 
 /// Writes a new assignment.
@@ -138,13 +128,30 @@ pub(super) async fn assign(
     let workers: Vec<String> = next.workers.iter().filter_map(|worker| Some(worker.id.as_ref()?.to_string())).collect();
     tracing::info!(topology = id, generation = next.generation, ?workers, "assigns");
     let mut transaction = guarded(core, leadership, view, &topology).put_json(core.keys.assignment(id), &next)?;
-    // What a lost supervisor has reported is known to this leader alone, if at all.
-    let mut before = known.into_iter().flat_map(|known| &known.workers).filter_map(|worker| worker.id.as_ref());
-    if !topology.desired.value.has_lost_counts && before.any(|id| !view.supervisors.contains_key(&id.supervisor)) {
-        let desired = Desired { has_lost_counts: true, ..(*topology.desired.value).clone() };
+    if let Some(desired) = counts::noted(&topology.desired.value, view, Some(&next)) {
         transaction = transaction.put_json(core.keys.desired(id), &desired)?;
     }
-    core.commit(transaction).await.map(|_| ())
+    let written = core.commit(transaction).await.map(|_| ());
+    // After an error it may have been carried out all the same.
+    let mut reports = lock(&core.reports);
+    for supervisor in counts::supervisors_of(&next) {
+        reports.expect_more(id, supervisor);
+    }
+    written
+}
+
+/// Notes which disks its supervisors count on, where that has changed; whether it was written.
+pub(super) async fn note_disks(
+    core: &Core,
+    leadership: &Leadership,
+    view: &View,
+    id: &str,
+) -> Result<bool, StoreError> {
+    let Some(topology) = view.topology(id) else { return Ok(false) };
+    let assignment = view.assignments.get(id).map(|known| &*known.value);
+    let Some(desired) = counts::noted(&topology.desired.value, view, assignment) else { return Ok(false) };
+    let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.desired(id), &desired)?;
+    core.commit(transaction).await.map(|revision| revision.is_some())
 }
 
 /// Notes that what a rebalance has asked for is done.

@@ -7,32 +7,19 @@ use galerna_coordination::keys::Status;
 use galerna_protocol::{AssignedWorker, Assignment, Handover};
 use tokio::time::Instant;
 
+use super::patience::{Deadlines, Patience};
 use crate::core::{Core, lock};
 use crate::reports::Reports;
 use crate::scheduler::{self, ClusterView, ComponentView, SupervisorView, TopologyView};
-use crate::spec::Settings;
 use crate::stats;
 use crate::steps::{Facts, TopologyFacts};
 use crate::view::{Topology, View};
-
-/// Notes since when handovers stand that no deadline was given for.
-pub(super) fn note_handovers(deadlines: &mut BTreeMap<(String, u64), i64>, view: &View, now_ms: i64) {
-    let mut standing = BTreeMap::new();
-    for (id, assignment) in view.assignments.iter().filter(|(_, one)| !one.value.handovers.is_empty()) {
-        let key = (id.clone(), assignment.value.generation);
-        let wait = view.topology(id).map(|topology| Settings::of(&topology.spec).message_timeout).unwrap_or_default();
-        let deadline = deadlines.get(&key).copied();
-        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        standing.insert(key, deadline.unwrap_or_else(|| now_ms.saturating_add(wait)));
-    }
-    *deadlines = standing;
-}
 
 /// How everything stands.
 pub(super) fn facts<'a>(
     view: &'a View,
     reports: &'a Reports,
-    handover_deadlines: &BTreeMap<(String, u64), i64>,
+    patience: &Patience,
     is_settled: bool,
     core: &Core,
 ) -> Facts<'a> {
@@ -45,12 +32,13 @@ pub(super) fn facts<'a>(
     let topologies = view.topologies.iter().filter_map(|(id, entry)| {
         let assignment = view.assignments.get(id).map(|assignment| &*assignment.value);
         let generation = assignment.map_or(0, |assignment| assignment.generation);
-        let deadline = handover_deadlines.get(&(id.clone(), generation)).copied();
+        let deadlines = patience.of(id, generation);
         let facts = TopologyFacts {
             desired: &entry.desired.as_ref()?.value,
             assignment,
             current: reports.current(id, now, core.freshness()),
-            handover_deadline_unix_ms: deadline.unwrap_or(i64::MAX),
+            handover_deadline_unix_ms: deadlines.map_or(i64::MAX, |deadlines| deadlines.usual),
+            leaving_deadline_unix_ms: deadlines.and_then(Deadlines::leaving).unwrap_or(i64::MAX),
         };
         Some((id.as_str(), facts))
     });
@@ -77,6 +65,7 @@ pub(super) async fn cluster_view(core: &Core, view: &View, is_settled: bool) -> 
             cpu: registration.cpu,
             memory_mb: registration.memory_mb,
             accepts_new_work: !registration.is_leaving,
+            is_leaving: registration.is_leaving,
         };
         supervisors.insert(id.clone(), supervisor);
     }
@@ -155,7 +144,7 @@ pub(super) fn written(planned: &scheduler::Assignment, view: &View, known: Optio
     let workers = planned.workers.iter().map(|(id, executors)| {
         let before = known.and_then(|known| known.workers.iter().find(|worker| worker.id.as_ref() == Some(id)));
         let (host, supervisor_address) = match (view.supervisors.get(&id.supervisor), before) {
-            (Some(one), _) => (one.value.host.clone(), format!("{}:{}", one.value.host, one.value.port)),
+            (Some(one), _) => (one.value.host.clone(), one.value.address()),
             (None, Some(before)) => (before.host.clone(), before.supervisor_address.clone()),
             (None, None) => Default::default(),
         };

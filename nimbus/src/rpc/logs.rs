@@ -47,7 +47,7 @@ impl Core {
         }
         for (id, address) in &mut workers {
             let registration = view.supervisors.get(&id.supervisor);
-            *address = registration.map(|one| format!("{}:{}", one.value.host, one.value.port));
+            *address = registration.map(|one| one.value.address());
         }
         workers
     }

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::change::status_name;
 use crate::core::{Core, lock};
-use crate::reconcile::are_counts_exact;
+use crate::counts;
 use crate::reports::Reports;
 use crate::spec::shown;
 use crate::stats;
@@ -64,7 +64,7 @@ impl Core {
             }
             None => (
                 stats::component_stats(&topology.spec, &topology.desired.value, reports.of(&topology.id)),
-                are_counts_exact(self, &view, &reports, &topology.id),
+                counts::are_exact(&view, &reports, &topology.id, Instant::now(), self.freshness()),
             ),
         };
         let (workers, executors) = self.workers(&view, &reports, &topology);
@@ -74,7 +74,7 @@ impl Core {
             workers,
             components,
             are_counts_exact: are_exact,
-            unscheduled: self.unscheduled(&reports, &topology.id),
+            unscheduled: self.unscheduled(&reports, &topology),
             spec: Some(shown(&topology.spec)),
             failure: topology.desired.value.failure.clone(),
             executors,
@@ -119,8 +119,12 @@ impl Core {
     }
 
     /// Why something is not scheduled, or does not stay up.
-    fn unscheduled(&self, reports: &Reports, id: &str) -> Vec<String> {
+    fn unscheduled(&self, reports: &Reports, topology: &Topology) -> Vec<String> {
+        let id = &topology.id;
         let mut reasons: Vec<String> = lock(&self.shortfalls).get(id).cloned().into_iter().collect();
+        if let Some(artifact) = topology.spec.artifact.as_ref().filter(|_| !topology.has_finished()) {
+            reasons.extend(lock(&self.lacks).get(&artifact.sha256).cloned());
+        }
         for (supervisor, failure) in reports.failures(id) {
             let (slot, attempts, message) = (failure.slot, failure.attempts, failure.message.trim_end());
             reasons.push(format!("worker {supervisor}:{slot} does not stay up ({attempts} attempts): {message}"));
@@ -144,7 +148,7 @@ impl Core {
             let registration = &registration.value;
             SupervisorSummary {
                 id: id.clone(),
-                address: format!("{}:{}", registration.host, registration.port),
+                address: registration.address(),
                 slots: registration.slots.len() as u32,
                 used: used(id),
                 uptime_secs: seconds_since(registration.started_unix_ms, now),

@@ -61,6 +61,11 @@ impl Supervisor<'_> {
         self.slots
     }
 
+    /// Whether it may get more than it has.
+    pub(super) fn is_open(&self) -> bool {
+        self.view.accepts_new_work && !self.view.is_leaving
+    }
+
     /// What is left, infinite where nothing was announced.
     pub(super) fn left(&self) -> Demand {
         let left = |limit: f64, used: f64| if limit > 0.0 { (limit - used).max(0.0) } else { f64::INFINITY };
@@ -119,6 +124,11 @@ impl<'a> Board<'a> {
         &self.supervisors
     }
 
+    /// Whether some are about to go.
+    pub(super) fn has_leaving(&self) -> bool {
+        self.supervisors.iter().any(|supervisor| supervisor.view.is_leaving)
+    }
+
     /// Those that can take a worker, the best first.
     pub(super) fn ranked(&self) -> impl Iterator<Item = usize> {
         self.ranked.iter().flatten().map(|(.., at)| *at)
@@ -162,8 +172,8 @@ impl<'a> Board<'a> {
 
     fn rank(&self, at: usize) -> Option<Rank> {
         let supervisor = &self.supervisors[at];
-        let is_open = supervisor.view.accepts_new_work && !supervisor.free.is_empty();
-        is_open.then_some((supervisor.load, Reverse(supervisor.free.len()), at))
+        let has_room = supervisor.is_open() && !supervisor.free.is_empty();
+        has_room.then_some((supervisor.load, Reverse(supervisor.free.len()), at))
     }
 
     fn change<R>(&mut self, at: usize, change: impl FnOnce(&mut Supervisor<'a>) -> R) -> R {

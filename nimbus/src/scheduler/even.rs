@@ -5,6 +5,9 @@
 //! two more than it. So an idle supervisor that returns gets work, and small differences, as they
 //! remain when topologies come and go, move nothing. Each move makes the loads more even by one whole
 //! worker, so this ends, and what it leaves behind it does not touch again.
+//!
+//! While a supervisor is leaving nothing is moved for evenness: what it gives away goes to the least
+//! loaded anyway, and when all are restarted in turn, tasks would be moved again and again.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -14,11 +17,11 @@ use super::placement::Placement;
 
 /// Moves workers, one at a time, until no supervisor is clearly less loaded.
 pub(super) fn even_out(placements: &mut [Placement<'_>], board: &mut Board<'_>) {
-    if receivers(board, &BTreeSet::new()).is_empty() {
+    if board.has_leaving() || receivers(board, &BTreeSet::new()).is_empty() {
         return;
     }
     let mut hosted: Vec<Vec<(usize, usize)>> = vec![Vec::new(); board.supervisors().len()];
-    for (topology, placement) in placements.iter().enumerate().filter(|(_, placement)| placement.is_movable()) {
+    for (topology, placement) in placements.iter().enumerate().filter(|(_, placement)| placement.is_at_ease()) {
         for (at, worker) in placement.workers.iter().enumerate() {
             hosted[worker.supervisor].push((topology, at));
         }

@@ -47,32 +47,49 @@ fn place_homeless(placement: &mut Placement<'_>, board: &mut Board<'_>) {
     moving.sort_by_key(|executor| executor.tasks.first);
     // What was being handed over to a lost worker is best off where it came from.
     let idle = placement.let_go(board);
-    let left = placement.workers.len();
     let wanted = placement.wanted_workers(placement.executor_count() + moving.len());
-    let room = room_for(placement, board, wanted.saturating_sub(left).min(moving.len()));
-    let mut refusal = Refusal::Slots;
-    let fewest = usize::from(left == 0);
-    for opened in (fewest..=room).rev() {
-        match join(placement, board, &moving, opened) {
-            Ok(()) => {
-                placement.homeless.clear();
-                for worker in std::mem::take(&mut placement.failing) {
-                    // It runs nothing, so there is nothing to wait for.
-                    placement.held.retain(|held| *held != (worker.supervisor, worker.slot));
-                    placement.vacate(board, &worker);
-                }
-                placement.is_changed = true;
-                return;
+    match deal_out(placement, board, &moving, wanted) {
+        Ok(()) => {
+            placement.homeless.clear();
+            for worker in std::mem::take(&mut placement.failing) {
+                // It runs nothing, so there is nothing to wait for.
+                placement.held.retain(|held| *held != (worker.supervisor, worker.slot));
+                placement.vacate(board, &worker);
             }
+            placement.is_changed = true;
+        }
+        Err(refusal) => {
+            placement.hold(board, idle);
+            placement.refusal = Some(refusal);
+        }
+    }
+}
+
+/// Deals executors to new workers, of which there are to be `wanted` with those that are there, as far
+/// as slots are free, and to those that are there. All or nothing.
+pub(super) fn deal_out(
+    placement: &mut Placement<'_>,
+    board: &mut Board<'_>,
+    moving: &[Executor],
+    wanted: usize,
+) -> Result<(), Refusal> {
+    let is_open = |worker: &Worker| board.supervisor(worker.supervisor).is_open();
+    // Where there is nothing to join, one at least has to be new.
+    let fewest = usize::from(!placement.workers.iter().any(is_open));
+    let most = wanted.saturating_sub(placement.workers.len()).min(moving.len()).max(fewest);
+    let room = room_for(placement, board, most);
+    let mut refusal = Refusal::Slots;
+    for opened in (fewest..=room).rev() {
+        match join(placement, board, moving, opened) {
+            Ok(()) => return Ok(()),
             Err(reason) if opened == room => refusal = reason,
             Err(_) => {}
         }
     }
-    placement.hold(board, idle);
-    placement.refusal = Some(refusal);
+    Err(refusal)
 }
 
-/// Deals executors to the workers that are there and `opened` new ones.
+/// Deals executors to the workers that are there, where they may get more, and `opened` new ones.
 fn join(
     placement: &mut Placement<'_>,
     board: &mut Board<'_>,
@@ -86,7 +103,11 @@ fn join(
     let mut result = Ok(());
     for executor in moving {
         let demand = placement.demand(std::slice::from_ref(executor));
-        let fits = |at: usize| at >= there || board.supervisor(placement.workers[at].supervisor).fits(demand);
+        let may_join = |worker: &Worker| {
+            let supervisor = board.supervisor(worker.supervisor);
+            supervisor.is_open() && supervisor.fits(demand)
+        };
+        let fits = |at: usize| placement.workers.get(at).is_none_or(may_join);
         let Some(at) = dealt.emptiest(*executor, fits) else {
             result = Err(Refusal::Resources(demand));
             break;

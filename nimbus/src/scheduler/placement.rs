@@ -55,6 +55,8 @@ pub(super) struct Placement<'a> {
     pub(super) failing: Vec<Worker>,
     /// The slots that it holds on living supervisors since before this plan, ascending.
     pub(super) held: Vec<(usize, u32)>,
+    /// Why something stays on a supervisor that is leaving.
+    pub(super) stranded: Option<Refusal>,
     /// Whether tasks are on their way: until they have arrived, nothing else is moved.
     pub(super) is_handing_over: bool,
     /// Whether its assignment has to be made anew.
@@ -76,6 +78,7 @@ impl<'a> Placement<'a> {
             homeless: Vec::new(),
             failing: Vec::new(),
             held: Vec::new(),
+            stranded: None,
             is_handing_over: false,
             is_changed: false,
             refusal: None,
@@ -138,9 +141,20 @@ impl<'a> Placement<'a> {
             || !self.failing.is_empty()
     }
 
-    /// Whether what runs may be moved for the sake of evenness.
+    /// Whether what runs may be moved at all.
     pub(super) fn is_movable(&self) -> bool {
         !self.view.is_ending && !self.is_handing_over && !self.is_waiting()
+    }
+
+    /// Whether what runs may be moved for the sake of evenness. What is stranded may not: it would share
+    /// out to those that are leaving.
+    pub(super) fn is_at_ease(&self) -> bool {
+        self.is_movable() && self.stranded.is_none()
+    }
+
+    /// What it runs on supervisors that are leaving.
+    pub(super) fn leaving<'p>(&'p self, board: &'p Board<'_>) -> impl Iterator<Item = &'p Worker> {
+        self.workers.iter().filter(|worker| board.supervisor(worker.supervisor).view.is_leaving)
     }
 
     /// How many workers `executors` are to run on.

@@ -1,5 +1,6 @@
 //! Says what a topology wants and does not get, why, and what would help.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::board::{Board, Demand};
@@ -19,7 +20,7 @@ impl Totals {
         let supervisors = board.supervisors();
         Self {
             supervisors: supervisors.len(),
-            leaving: supervisors.iter().filter(|supervisor| !supervisor.view.accepts_new_work).count(),
+            leaving: supervisors.iter().filter(|supervisor| supervisor.view.is_leaving).count(),
             slots: supervisors.iter().map(|supervisor| supervisor.slots()).sum(),
             workers: supervisors.iter().map(|supervisor| supervisor.slots() - supervisor.free_slots()).sum(),
         }
@@ -43,6 +44,10 @@ pub(super) fn shortfall(placement: &Placement<'_>, board: &Board<'_>, totals: &T
         let lost = counted(placement.homeless.len(), "executor");
         return Some(format!("{lost} of lost workers cannot be placed anew: {}", explain(1, refusal)));
     }
+    if let Some(refusal) = &placement.stranded {
+        let reason = explain(1, refusal);
+        return Some(format!("{}: {reason}", what_is_stranded(placement, board)));
+    }
     if let Some(refusal) = &placement.rebalance_refusal {
         return Some(format!("is not rebalanced: {}", explain(1, refusal)));
     }
@@ -56,6 +61,20 @@ pub(super) fn shortfall(placement: &Placement<'_>, board: &Board<'_>, totals: &T
         largest.max_by(|one, other| one.cpu.total_cmp(&other.cpu).then(one.memory_mb.total_cmp(&other.memory_mb)));
     let refusal = if has_room { Refusal::Resources(largest.unwrap_or_default()) } else { Refusal::Slots };
     Some(format!("runs on {} of {wanted}: {}", counted(now, "worker"), explain(wanted - now, &refusal)))
+}
+
+/// `2 executors stay on supervisor a, which is leaving`.
+fn what_is_stranded(placement: &Placement<'_>, board: &Board<'_>) -> String {
+    let executors: usize = placement.leaving(board).map(|worker| worker.executors.len()).sum();
+    let places: BTreeSet<&str> =
+        placement.leaving(board).map(|worker| board.supervisor(worker.supervisor).id).collect();
+    let places: Vec<&str> = places.into_iter().collect();
+    let stay = if executors == 1 { "stays" } else { "stay" };
+    let where_to = match places.as_slice() {
+        [one] => format!("supervisor {one}, which is leaving"),
+        several => format!("supervisors {}, which are leaving", several.join(", ")),
+    };
+    format!("{} {stay} on {where_to}", counted(executors, "executor"))
 }
 
 /// Workers that fail to start, and have to stay where they do.

@@ -11,7 +11,7 @@ use super::placement::{Executor, Placement, Refusal, Worker};
 pub(super) fn rebalance(placement: &mut Placement<'_>, board: &mut Board<'_>) {
     let executors = placement.components.wanted_executors();
     let (now, wanted) = (placement.workers.len(), placement.wanted_workers(executors.len()));
-    if !placement.is_movable() || executors.is_empty() {
+    if !placement.is_at_ease() || executors.is_empty() {
         return;
     }
     let most = now.min(wanted) + room_for(placement, board, wanted.saturating_sub(now));
@@ -39,7 +39,7 @@ pub(super) fn widen_all(placements: &mut [Placement<'_>], board: &mut Board<'_>)
 fn widen(placement: &mut Placement<'_>, board: &mut Board<'_>) -> bool {
     let count = placement.executor_count();
     let (now, wanted) = (placement.workers.len(), placement.wanted_workers(count));
-    if now >= wanted || !placement.is_movable() {
+    if now >= wanted || !placement.is_at_ease() {
         return false;
     }
     let room = room_for(placement, board, wanted - now);
@@ -104,9 +104,8 @@ fn run_on(
     }
 }
 
-/// The workers that stay when there are to be `workers`, in order. Those on supervisors that leave go
-/// first, then those with the fewest tasks to move, then those that share a supervisor, then those on
-/// the most loaded one.
+/// The workers that stay when there are to be `workers`, in order. Those with the fewest tasks to move go
+/// first, then those that share a supervisor, then those on the most loaded one.
 fn kept_workers(
     placement: &Placement<'_>,
     board: &Board<'_>,
@@ -121,9 +120,8 @@ fn kept_workers(
     let share = executors.div_ceil(workers);
     order.sort_by_cached_key(|at| {
         let supervisor = placement.workers[*at].supervisor;
-        let is_leaving = !board.supervisor(supervisor).view.accepts_new_work;
         let value = Reverse(stays.value(*at, share));
-        (is_leaving, value, placement.workers_on(supervisor), board.supervisor(supervisor).load())
+        (value, placement.workers_on(supervisor), board.supervisor(supervisor).load())
     });
     order.truncate(workers);
     order.sort_unstable();

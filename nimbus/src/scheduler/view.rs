@@ -23,8 +23,10 @@ pub struct SupervisorView {
     pub cpu: f64,
     /// Mebibytes of memory in all; 0 sets no limit.
     pub memory_mb: f64,
-    /// False when it is about to leave: it keeps what it runs and gets nothing new.
+    /// Whether it can get anything new.
     pub accepts_new_work: bool,
+    /// Whether it is about to go: it gets nothing new, and what it runs is moved away.
+    pub is_leaving: bool,
 }
 
 /// What a topology wants, and what it has.

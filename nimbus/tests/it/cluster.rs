@@ -1,12 +1,13 @@
 //! A cluster for tests: nimbuses that run, clients, and supervisors that only register and report.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use galerna_coordination::keys::{Desired, Keys, Registration};
-use galerna_coordination::{Lease, MemoryStore, Store, Transaction, get_json};
+use galerna_coordination::{Lease, MemoryStore, Store, Transaction, UnixClock, get_json};
 use galerna_nimbus::{Nimbus, Options};
 use galerna_protocol::nimbus_client::NimbusClient;
 use galerna_protocol::{
@@ -40,9 +41,19 @@ impl Cluster {
 
     /// Starts a nimbus with a client of the store of its own.
     pub(crate) async fn nimbus(&self, id: &str, store: &MemoryStore) -> Result<Nimbus> {
+        self.nimbus_with_lease(id, store, LEASE).await
+    }
+
+    /// One that is patient for as many leases.
+    pub(crate) async fn nimbus_with_lease(&self, id: &str, store: &MemoryStore, lease: Duration) -> Result<Nimbus> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let options = Options { id: id.into(), data: self.folder.path().join(id), lease: LEASE, ..Options::default() };
+        let options = Options { id: id.into(), data: self.data(id), lease, ..Options::default() };
         Ok(Nimbus::start(options, Arc::new(store.clone()), listener).await?)
+    }
+
+    /// Where this nimbus keeps artifacts.
+    pub(crate) fn data(&self, nimbus: &str) -> PathBuf {
+        self.folder.path().join(nimbus)
     }
 
     /// One nimbus, which leads, and a client of it.
@@ -88,7 +99,8 @@ impl Cluster {
         let report = Arc::new(Mutex::new(report));
         let mut task = JoinSet::new();
         task.spawn(keep_reporting(nimbus.address().to_owned(), Arc::clone(&report)));
-        Ok(Supervisor { id: id.into(), report, lease, store: self.store.clone(), _task: task })
+        let key = self.keys.supervisor(id);
+        Ok(Supervisor { id: id.into(), key, registration, report, lease, store: self.store.clone(), _task: task })
     }
 }
 
@@ -111,6 +123,8 @@ async fn keep_reporting(address: String, report: Arc<Mutex<SupervisorReport>>) {
 /// A supervisor that reports what the test says.
 pub(crate) struct Supervisor {
     pub(crate) id: String,
+    key: String,
+    registration: Registration,
     report: Arc<Mutex<SupervisorReport>>,
     lease: Lease,
     store: MemoryStore,
@@ -128,6 +142,26 @@ impl Supervisor {
             report.workers.retain(|one| (&one.id, one.incarnation) != (&worker.id, worker.incarnation));
             report.workers.push(worker);
         });
+    }
+
+    /// Registers anew, with a change.
+    pub(crate) async fn registers(&mut self, change: impl FnOnce(&mut Registration)) -> Result<()> {
+        change(&mut self.registration);
+        let put = Transaction::new().put_json_leased(self.key.clone(), &self.registration, self.lease.id)?;
+        self.store.commit(put).await?;
+        Ok(())
+    }
+
+    /// Says that it goes, `after` from now at the latest.
+    pub(crate) async fn says_that_it_leaves(&mut self, after: Duration) -> Result<()> {
+        let leave_by_unix_ms = UnixClock::system().now_ms() + i64::try_from(after.as_millis())?;
+        self.registers(|one| (one.is_leaving, one.leave_by_unix_ms) = (true, leave_by_unix_ms)).await
+    }
+
+    /// Has this disk: it registers and reports so.
+    pub(crate) async fn has_disk(&mut self, disk: &str) -> Result<()> {
+        self.change(|report| report.disk = disk.into());
+        self.registers(|one| one.disk = disk.into()).await
     }
 
     pub(crate) fn fails(&self, failure: LaunchFailure) {
@@ -237,6 +271,13 @@ pub(crate) async fn submit(client: &mut Client, name: &str, workers: u32) -> Res
     upload(client, &artifact, &content, 0).await?;
     let request = SubmitRequest { spec: Some(spec(name, workers, &artifact)), is_inactive: false };
     Ok(client.submit(request).await?.into_inner())
+}
+
+/// All workers of an assignment that run at this supervisor are like that.
+pub(crate) fn all_report(supervisor: &Supervisor, id: &str, assignment: &Assignment, state: WorkerState) {
+    for slot in workers(assignment).iter().filter(|slot| slot.supervisor == supervisor.id) {
+        supervisor.reports(worker(id, slot, state, assignment.generation));
+    }
 }
 
 pub(crate) async fn describe(client: &Client, name: &str) -> Result<DescribeReply, Status> {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use galerna_protocol::{
-    Assignment, KillRequest, LaunchFailure, ListRequest, NameRequest, RebalanceRequest, TaskReport, WorkerReport,
-    WorkerState,
+    KillRequest, LaunchFailure, ListRequest, NameRequest, RebalanceRequest, TaskReport, WorkerReport, WorkerState,
 };
 use tonic::Code;
 
 use crate::cluster::{
-    Client, Cluster, Supervisor, client, describe, eventually, spread, status, submit, worker, workers,
+    Client, Cluster, all_report, client, describe, eventually, spread, status, submit, worker, workers,
 };
 
 async fn is_gone(client: &Client, name: &str) -> Result<()> {
@@ -19,12 +18,6 @@ async fn is_gone(client: &Client, name: &str) -> Result<()> {
         Ok(listed.iter().all(|one| one.name != name).then_some(()))
     })
     .await
-}
-
-fn all_report(supervisor: &Supervisor, id: &str, assignment: &Assignment, state: WorkerState) {
-    for slot in workers(assignment).iter().filter(|slot| slot.supervisor == supervisor.id) {
-        supervisor.reports(worker(id, slot, state, assignment.generation));
-    }
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! Integration tests of the nimbus: real sockets, a store in memory, supervisors played by the test.
 
+mod addresses;
 mod artifacts;
 mod cluster;
+mod counts;
 mod elf;
 mod faults;
 mod leaders;
+mod leaving;
 mod lives;
 mod logs;
+mod programs;
 mod submissions;

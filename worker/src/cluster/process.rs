@@ -118,10 +118,7 @@ async fn serve(
 ) -> Result<Leave, String> {
     let listener = listen(&options.listen).await?;
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
-    let address = match options.advertise.contains(':') {
-        true => format!("[{}]:{port}", options.advertise),
-        false => format!("{}:{port}", options.advertise),
-    };
+    let address = galerna_protocol::host_port(&options.advertise, port);
     let (events, mut event_receiver) = Events::new();
     let (report_sender, reports) = watch::channel(WorkerReport::default());
     let (spec_sender, spec) = oneshot::channel();

@@ -225,7 +225,7 @@ fn workers_that_fail_to_start_go_elsewhere_if_there_is_room() {
 }
 
 #[test]
-fn supervisor_that_leaves_keeps_its_workers_and_gets_no_more() {
+fn supervisor_that_accepts_nothing_new_keeps_its_workers() {
     let mut world = World::new(&[("a", 4), ("b", 4)]);
     world.submit("t", 2, &[(2, 2)]);
     world.step();
@@ -234,6 +234,126 @@ fn supervisor_that_leaves_keeps_its_workers_and_gets_no_more() {
     world.submit("u", 2, &[(2, 2)]);
     world.step();
     assert!(world.loads().values().eq([&3, &1]));
+}
+
+#[test]
+fn supervisor_that_leaves_hands_all_its_tasks_to_new_workers_elsewhere() {
+    let mut world = World::new(&[("a", 4), ("b", 4), ("c", 4)]);
+    world.submit("t", 3, &[(6, 6), (3, 3)]);
+    world.submit("u", 1, &[(4, 4)]);
+    world.step();
+    let before = world.clone();
+    world.set_leaving("b", true);
+    let plan = world.step();
+    let had: Vec<u32> =
+        before.places("t").iter().filter(|(_, (worker, _))| worker.supervisor == "b").map(|(task, _)| *task).collect();
+    assert_eq!((moved(&world, &before, "t"), moved(&world, &before, "u")), (had.len(), 0));
+    let assignment = world.assignment("t");
+    let from = worker("b", 6701);
+    assert!(handed_over(assignment).into_iter().eq(had.iter().map(|task| (*task, &from))));
+    // The worker that releases them stays until it has, and another runs them all.
+    assert_eq!((assignment.workers.len(), assignment.workers[&from].len()), (4, 0));
+    assert_eq!(plan.topologies["t"].shortfall, None);
+    world.assert_stable();
+    world.finish_handovers();
+    assert!(world.assignment("t").workers.keys().all(|worker| worker.supervisor != "b"));
+    world.assert_stable();
+}
+
+#[test]
+fn without_a_free_slot_what_leaves_joins_its_topology_and_what_is_alone_stays_and_says_so() {
+    let mut world = World::new(&[("a", 1), ("b", 2)]);
+    world.submit("t", 2, &[(6, 6)]);
+    world.submit("u", 1, &[(2, 2)]);
+    world.step();
+    world.set_leaving("b", true);
+    let plan = world.step();
+    assert_eq!(world.assignment("t").workers[&worker("a", 6701)].len(), 6);
+    assert_eq!(plan.topologies["u"].decision, Decision::Unchanged);
+    assert_eq!(
+        plan.topologies["u"].shortfall.as_deref(),
+        Some(
+            "2 executors stay on supervisor b, which is leaving: needs 1 slot, none is free: 2 supervisors with 3 slots \
+             run 3 workers, 1 of them is leaving; add supervisors or slots, or kill a topology"
+        )
+    );
+    world.finish_handovers();
+    world.assert_stable();
+    // A rebalance would give it more there.
+    world.topology("u").components[0].executors = 1;
+    world.topology("u").is_rebalance_wanted = true;
+    world.assert_stable();
+    world.set_leaving("b", false);
+    world.step();
+    assert_eq!(world.assignment("t").workers.values().filter(|executors| executors.len() == 3).count(), 2);
+    assert_eq!(world.assignment("u").workers[&worker("b", 6702)].len(), 1);
+}
+
+#[test]
+fn evacuation_waits_for_handovers_and_lost_executors_find_no_place_where_all_leave() {
+    let mut world = World::new(&[("a", 4), ("b", 4)]);
+    world.submit("t", 2, &[(6, 6)]);
+    world.step();
+    let topology = world.topology("t");
+    (topology.workers, topology.is_rebalance_wanted) = (3, true);
+    world.step();
+    world.topology("t").is_rebalance_wanted = false;
+    world.set_leaving("b", true);
+    world.assert_stable();
+    world.finish_handovers();
+    world.step();
+    assert_eq!(world.loads(), [("a".to_owned(), 3), ("b".to_owned(), 0)].into());
+    // Of several that leave, nothing is lent to another one of them; what is lost is not either.
+    world.finish_handovers();
+    world.set_leaving("b", false);
+    world.settle();
+    assert!(world.loads()["b"] > 0);
+    world.set_leaving("b", true);
+    world.lose("a");
+    let plan = world.step();
+    assert_eq!(plan.topologies["t"].decision, Decision::Unchanged);
+    let shortfall = plan.topologies["t"].shortfall.as_deref().expect("it has no place");
+    assert!(shortfall.contains("executors of lost workers cannot be placed anew: needs 1 slot"), "{shortfall}");
+    world.view.supervisors.insert("c".to_owned(), supervisor(1));
+    world.step();
+    // What is lost comes first; the rest joins it.
+    assert!(world.assignment("t").workers.iter().all(|(worker, has)| (worker.supervisor == "c") != has.is_empty()));
+}
+
+#[test]
+fn topology_that_ends_is_left_where_it_is_when_its_supervisor_leaves() {
+    let mut world = World::new(&[("a", 2), ("b", 2)]);
+    world.submit("t", 1, &[(2, 2)]);
+    world.step();
+    world.topology("t").is_ending = true;
+    world.set_leaving("a", true);
+    let plan = world.step();
+    assert_eq!((&plan.topologies["t"].decision, &plan.topologies["t"].shortfall), (&Decision::Unchanged, &None));
+}
+
+#[test]
+fn what_asks_for_more_than_is_left_elsewhere_stays_and_the_rest_goes() {
+    let mut world = World::new(&[("a", 2), ("b", 2)]);
+    for (id, cpu) in [("a", 100.0), ("b", 400.0)] {
+        world.view.supervisors.get_mut(id).expect("there").cpu = cpu;
+    }
+    world.submit("t", 1, &[(1, 1), (1, 1)]);
+    world.topology("t").components[0].cpu = 50.0;
+    world.topology("t").components[1].cpu = 300.0;
+    world.step();
+    assert_eq!(world.loads()["b"], 1);
+    world.set_leaving("b", true);
+    let plan = world.step();
+    let assignment = world.assignment("t");
+    assert_eq!(assignment.workers[&worker("a", 6701)], [TaskRange::new(1, 1)]);
+    assert_eq!(assignment.workers[&worker("b", 6701)], [TaskRange::new(2, 2)]);
+    let shortfall = plan.topologies["t"].shortfall.as_deref().expect("a part stays");
+    assert!(
+        shortfall.starts_with("1 executor stays on supervisor b, which is leaving: needs 300 % of a core"),
+        "{shortfall}"
+    );
+    world.finish_handovers();
+    world.assert_stable();
 }
 
 #[test]

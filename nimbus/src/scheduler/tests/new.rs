@@ -81,7 +81,7 @@ fn without_supervisors_nothing_is_placed_and_starting_one_is_advised() {
 #[test]
 fn what_may_not_be_used_is_not_used_and_named() {
     let mut world = World::new(&[("arm", 1), ("bad", 1), ("going", 1)]);
-    world.view.supervisors.get_mut("going").expect("there").accepts_new_work = false;
+    world.set_leaving("going", true);
     let topology = world.submit("t", 1, &[(1, 1)]);
     topology.allowed = Some(Arc::new(BTreeSet::from(["bad".to_owned(), "going".to_owned()])));
     topology.avoid = BTreeSet::from(["bad".to_owned()]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::world::{World, handed_over, supervisor};
+use super::world::{Place, World, handed_over, supervisor};
 use crate::scheduler::{Decision, TopologyView};
 
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ fn sizes() -> impl Strategy<Value = Vec<(u32, u32)>> {
     prop::collection::vec((1u32..7, 1u32..7), 1..4)
 }
 
-fn happening(has_failures: bool) -> impl Strategy<Value = Happening> {
+fn happening(has_failures: bool, has_leaving: bool) -> impl Strategy<Value = Happening> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
         4 => (1u32..6, sizes()).prop_map(|(workers, sizes)| Happening::Submit { workers, sizes }),
@@ -34,7 +34,7 @@ fn happening(has_failures: bool) -> impl Strategy<Value = Happening> {
             .prop_map(|(topology, workers, executors)| Happening::Rebalance { topology, workers, executors }),
         u32::from(has_failures) => (index(), index())
             .prop_map(|(topology, supervisor)| Happening::Avoid { topology, supervisor }),
-        u32::from(has_failures) => index().prop_map(Happening::Leave),
+        u32::from(has_leaving) => index().prop_map(Happening::Leave),
         2 => Just(Happening::Release),
     ]
 }
@@ -76,8 +76,8 @@ fn happen(world: &mut World, number: usize, happening: &Happening) {
         }
         Happening::Leave(index) => {
             if let Some(id) = pick(view.supervisors.keys().cloned(), index) {
-                let supervisor = view.supervisors.get_mut(&id).expect("picked");
-                supervisor.accepts_new_work = !supervisor.accepts_new_work;
+                let is_leaving = view.supervisors[&id].is_leaving;
+                world.set_leaving(&id, !is_leaving);
             }
         }
         Happening::Release => world.finish_handovers(),
@@ -129,7 +129,7 @@ proptest! {
     /// `step` checks every plan: all tasks once, no slot twice, handovers as they have to be.
     #[test]
     fn whatever_happens_plans_are_valid_and_come_to_rest(
-        happenings in prop::collection::vec(happening(true), 1..25),
+        happenings in prop::collection::vec(happening(true, true), 1..25),
         needs in prop::collection::vec((0u32..3, 0u32..3), 3),
         limits in prop::collection::vec(0u32..20, 6),
     ) {
@@ -150,7 +150,9 @@ proptest! {
     }
 
     #[test]
-    fn plan_that_was_carried_out_leads_to_no_other(happenings in prop::collection::vec(happening(false), 1..25)) {
+    fn plan_that_was_carried_out_leads_to_no_other(
+        happenings in prop::collection::vec(happening(false, true), 1..25),
+    ) {
         let mut world = World::new(&[("s0", 4), ("s1", 4), ("s2", 4)]);
         for (number, happening) in happenings.iter().enumerate() {
             happen(&mut world, number, happening);
@@ -195,6 +197,98 @@ proptest! {
         let loads = world.loads();
         let (least, most) = (loads.values().min().expect("some"), loads.values().max().expect("some"));
         prop_assert!(*most < least + 2 || *most < 2 * least, "{loads:?}");
+    }
+
+    #[test]
+    fn supervisors_that_leave_keep_nothing_and_no_other_task_moves(
+        topologies in prop::collection::vec((1u32..4, sizes()), 1..15),
+        supervisors in 2u32..6,
+        leaving in prop::collection::btree_set(0u32..6, 1..4),
+        are_slots_scarce in any::<bool>(),
+    ) {
+        let mut world = World::default();
+        for number in 0..supervisors {
+            world.view.supervisors.insert(format!("s{number}"), supervisor(40));
+        }
+        for (number, (workers, sizes)) in topologies.iter().enumerate() {
+            world.submit(&format!("t{number}"), *workers, sizes);
+        }
+        world.settle();
+        let leaving: Vec<String> = leaving.iter().filter(|number| **number < supervisors).map(|number| format!("s{number}")).collect();
+        let does_one_stay = leaving.len() < supervisors as usize;
+        if are_slots_scarce {
+            // Nothing is free: what leaves can only join the workers of its topology elsewhere.
+            for (id, supervisor) in &mut world.view.supervisors {
+                let used = world.view.topologies.values().filter_map(|topology| topology.assignment.as_ref());
+                let used: BTreeSet<u32> = used.flat_map(|one| one.workers.keys()).filter(|worker| worker.supervisor == *id).map(|worker| worker.slot).collect();
+                supervisor.slots.retain(|slot| used.contains(slot));
+            }
+        }
+        let before = world.clone();
+        for id in &leaving {
+            world.set_leaving(id, true);
+        }
+        let plan = world.step();
+        for id in world.view.topologies.keys() {
+            let (old, new) = (before.places(id), world.places(id));
+            let has_gone = |place: &Place| leaving.contains(&place.0.supervisor);
+            let has_others = old.values().any(|place| !has_gone(place));
+            let released = handed_over(world.assignment(id));
+            for (task, place) in &old {
+                let must_move = has_gone(place) && does_one_stay && (has_others || !are_slots_scarce);
+                prop_assert_eq!(new[task] != *place, must_move, "task {} of {}", task, id);
+                prop_assert_eq!(released.contains_key(task), must_move);
+                prop_assert!(must_move || !has_gone(place) || plan.topologies[id].shortfall.is_some());
+            }
+        }
+        world.assert_stable();
+        world.finish_handovers();
+        world.assert_stable();
+        // They come back, with nothing: each once moved back is enough.
+        for id in &leaving {
+            world.set_leaving(id, false);
+        }
+        world.settle();
+        let loads = world.loads();
+        let (least, most) = (loads.values().min().expect("some"), loads.values().max().expect("some"));
+        prop_assert!(are_slots_scarce || *most < least + 2 || *most < 2 * least, "{loads:?}");
+    }
+
+    /// A task moves when its supervisor goes, and back to one that has come back empty: not more often.
+    #[test]
+    fn restart_of_all_one_by_one_moves_no_task_without_need(
+        topologies in prop::collection::vec(sizes(), 1..30),
+        supervisors in 2u32..6,
+    ) {
+        let mut world = World::default();
+        for number in 0..supervisors {
+            world.view.supervisors.insert(format!("s{number}"), supervisor(80));
+        }
+        for (number, sizes) in topologies.iter().enumerate() {
+            world.submit(&format!("t{number}"), 1, sizes);
+        }
+        world.settle();
+        for number in 0..supervisors {
+            let id = format!("s{number}");
+            let before = world.clone();
+            world.set_leaving(&id, true);
+            world.settle();
+            prop_assert_eq!(world.loads()[&id], 0);
+            let is_there = |(worker, _): &Place| worker.supervisor == id;
+            let had_to: usize =
+                before.view.topologies.keys().map(|id| before.places(id).values().filter(|place| is_there(place)).count()).sum();
+            prop_assert_eq!(moved_tasks(&before, &world).0, had_to);
+            world.lose(&id);
+            world.assert_stable();
+            world.view.supervisors.insert(id.clone(), supervisor(80));
+            let before = world.clone();
+            world.settle();
+            // Whatever moves then, moves to the one that is back.
+            for topology in world.view.topologies.keys() {
+                let (old, new) = (before.places(topology), world.places(topology));
+                prop_assert!(new.iter().all(|(task, place)| old[task] == *place || place.0.supervisor == id));
+            }
+        }
     }
 
     #[test]

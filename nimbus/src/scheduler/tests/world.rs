@@ -60,6 +60,12 @@ impl World {
         self.view.topologies[id].assignment.as_ref().expect("assigned")
     }
 
+    /// Has a supervisor say that it is about to go, or that it stays.
+    pub(super) fn set_leaving(&mut self, supervisor: &str, is_leaving: bool) {
+        let supervisor = self.view.supervisors.get_mut(supervisor).expect("there");
+        (supervisor.is_leaving, supervisor.accepts_new_work) = (is_leaving, !is_leaving);
+    }
+
     pub(super) fn lose(&mut self, supervisor: &str) -> SupervisorView {
         self.view.supervisors.remove(supervisor).expect("there")
     }
@@ -144,12 +150,23 @@ impl World {
             let is_needed = !executors.is_empty() || new.handovers.iter().any(|handover| handover.from == *worker);
             assert!(is_needed, "{worker} is there for something");
         }
+        self.check_leaving(id, new);
         let Some(old) = &topology.assignment else {
             assert_eq!((new.generation, new.handovers.len()), (1, 0), "what is new has nothing to hand over");
             return;
         };
         assert_eq!(new.generation, old.generation + 1);
         self.check_handovers(id, old, new);
+    }
+
+    /// A supervisor that is leaving gets nothing that it does not have.
+    fn check_leaving(&self, id: &str, new: &Assignment) {
+        let before = self.view.topologies[id].assignment.as_ref().map(places).unwrap_or_default();
+        for (task, place) in places(new) {
+            let supervisor = self.view.supervisors.get(&place.0.supervisor);
+            let is_fine = supervisor.is_none_or(|one| !one.is_leaving) || before.get(&task) == Some(&place);
+            assert!(is_fine, "task {task} of {id} comes to {place:?}, which is leaving");
+        }
     }
 
     /// A task stays put, is handed over by its living worker, or was lost.

@@ -36,7 +36,7 @@ impl Steward {
     pub(super) fn add_peer(&mut self, id: &WorkerId) {
         let Some(worker) = self.view.as_ref().and_then(|view| view.workers.get(id)) else { return };
         let place = Place {
-            address: format!("{}:{}", worker.host, id.slot),
+            address: galerna_protocol::host_port(&worker.host, id.slot),
             supervisor: worker.supervisor_address.clone(),
             request: LocateRequest { topology_id: self.me.topology.clone(), slot: id.slot },
         };
