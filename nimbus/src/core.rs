@@ -13,6 +13,7 @@ use tonic::Status;
 
 use crate::artifact::Needs;
 use crate::blobs::BlobStore;
+use crate::health::Health;
 use crate::options::Options;
 use crate::reports::Reports;
 use crate::view::View;
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) stopped: CancellationToken,
     /// The connection to the leader, by its address.
     pub(crate) leader_channel: Mutex<Option<(String, Channel)>>,
+    pub(crate) health: Health,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

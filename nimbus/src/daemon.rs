@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use galerna_coordination::keys::{Keys, Leader, Member};
-use galerna_coordination::{DataLock, Election, Lease, Store, StoreError, Transaction};
+use galerna_coordination::{DataLock, Election, Lease, Observed, Store, StoreError, Transaction};
 use galerna_protocol::nimbus_server::NimbusServer;
 use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use tonic_health::ServingStatus;
 
 use crate::blobs::FolderStore;
 use crate::core::Core;
+use crate::health::{Health, Observable};
 use crate::options::Options;
 use crate::rpc::Rpc;
 use crate::view::View;
@@ -100,6 +101,7 @@ impl Nimbus {
             wake: Notify::new(),
             stopped: stopped.clone(),
             leader_channel: Mutex::default(),
+            health: Health::default(),
             options,
         });
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -139,6 +141,11 @@ impl Nimbus {
     /// Whether it leads at this moment.
     pub fn is_leading(&self) -> bool {
         self.core.leadership().is_some()
+    }
+
+    /// What it lets be seen of itself.
+    pub fn observed(&self) -> Arc<dyn Observed> {
+        Arc::new(Observable(Arc::clone(&self.core)))
     }
 
     /// Ends it, within a few seconds: it steps down, so that another leads at once.

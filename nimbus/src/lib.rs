@@ -9,6 +9,7 @@ mod blobs;
 mod cli;
 mod core;
 mod daemon;
+mod health;
 mod history;
 mod leader;
 mod options;

@@ -41,6 +41,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     loop {
         view.borrow_and_update();
         standing.borrow_and_update();
+        core.health.reconciling.note();
         match round(&core, &mut term).await {
             Ok(()) => complaint.clear(),
             Err(error) => {
@@ -111,6 +112,8 @@ async fn take_steps(
     };
     let mut has_written = false;
     for (id, step) in &steps {
+        // A round of many writes is long while the store is slow; it is not stuck.
+        core.health.reconciling.note();
         has_written |= apply::apply(core, leadership, view, id, step).await?;
     }
     Ok(has_written)
@@ -133,6 +136,7 @@ async fn place(
     let shortfalls = plan.topologies.iter().filter_map(|(id, one)| Some((id.clone(), one.shortfall.clone()?)));
     *lock(&core.shortfalls) = shortfalls.collect();
     for (id, planned) in &plan.topologies {
+        core.health.reconciling.note();
         match &planned.decision {
             Decision::Assign(next) => apply::assign(core, leadership, view, id, next).await?,
             Decision::Unchanged => {

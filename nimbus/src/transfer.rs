@@ -1,6 +1,6 @@
 //! Gets artifacts from where they are to where they must be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,8 +200,13 @@ pub(crate) async fn keep_artifacts(core: Arc<Core>) {
             view.unbroken_since.is_some().then(|| artifacts.collect::<Vec<_>>())
         };
         if let Some(needed) = needed {
+            let mut missing = BTreeMap::new();
             for artifact in &needed {
-                match core.ensure_artifact(artifact).await {
+                let ensured = core.ensure_artifact(artifact).await;
+                if let Err(error) = &ensured {
+                    missing.insert(artifact.sha256.clone(), error.message().to_owned());
+                }
+                match ensured {
                     Ok(()) => complaints.remove(&artifact.sha256),
                     Err(error) if complaints.insert(artifact.sha256.clone()) => {
                         tracing::warn!(
@@ -214,6 +219,7 @@ pub(crate) async fn keep_artifacts(core: Arc<Core>) {
                     Err(_) => false,
                 };
             }
+            *lock(&core.health.missing) = Some(missing);
             let needed: BTreeSet<String> = needed.into_iter().map(|artifact| artifact.sha256).collect();
             complaints.retain(|sha256| needed.contains(sha256));
             lock(&core.needs).retain(|sha256, _| needed.contains(sha256));

@@ -11,6 +11,7 @@ mod daemon;
 mod decide;
 mod error;
 mod files;
+mod health;
 mod keeper;
 mod launcher;
 mod logs;

@@ -27,6 +27,7 @@ pub(crate) async fn report(shared: Arc<Shared>, mut views: watch::Receiver<Arc<V
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cleaned: Option<(Instant, Vec<String>)> = None;
     loop {
+        shared.health.reporting.note();
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
