@@ -18,6 +18,7 @@ mod json;
 pub mod keys;
 mod limits;
 mod memory;
+pub mod metrics;
 mod observed;
 mod store;
 #[cfg(feature = "testing")]

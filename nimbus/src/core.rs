@@ -14,6 +14,7 @@ use tonic::Status;
 use crate::artifact::Needs;
 use crate::blobs::BlobStore;
 use crate::health::Health;
+use crate::metrics::Measured;
 use crate::options::Options;
 use crate::reports::Reports;
 use crate::view::View;
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     /// The connection to the leader, by its address.
     pub(crate) leader_channel: Mutex<Option<(String, Channel)>>,
     pub(crate) health: Health,
+    pub(crate) measured: Measured,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use galerna_coordination::{Beat, Check, Observed};
 
 use crate::core::{Core, lock};
+use crate::metrics;
 
 /// What the loops note of themselves.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Observable(pub(crate) Arc<Core>);
 
 impl Observed for Observable {
     fn metrics(&self) -> String {
-        String::new()
+        metrics::text(&self.0)
     }
 
     fn liveness(&self) -> Vec<Check> {

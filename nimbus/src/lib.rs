@@ -12,6 +12,7 @@ mod daemon;
 mod health;
 mod history;
 mod leader;
+mod metrics;
 mod options;
 mod reconcile;
 mod reports;
@@ -26,4 +27,5 @@ mod view;
 #[cfg(feature = "etcd")]
 pub use cli::main;
 pub use daemon::{Nimbus, StartError};
+pub use metrics::metrics;
 pub use options::Options;

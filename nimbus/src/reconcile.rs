@@ -38,9 +38,14 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut standing = core.standing.clone();
     let mut term: Option<Term> = None;
     let mut complaint = String::new();
+    let mut leader = None;
     loop {
         view.borrow_and_update();
-        standing.borrow_and_update();
+        if let Some(leads) = standing.borrow_and_update().leader.clone()
+            && leader.replace(leads.clone()).is_some_and(|led| led != leads)
+        {
+            core.measured.note_leader_change();
+        }
         core.health.reconciling.note();
         match round(&core, &mut term).await {
             Ok(()) => complaint.clear(),
@@ -78,6 +83,7 @@ async fn round(core: &Core, term: &mut Option<Term>) -> Result<(), StoreError> {
             term.insert(Term { revision, began: Instant::now(), last: None, handover_deadlines: BTreeMap::new() })
         }
     };
+    let began = Instant::now();
     let view = core.view.borrow().clone();
     if view.unbroken_since.is_none() || view.revision < leadership.revision() {
         return Ok(());
@@ -85,9 +91,11 @@ async fn round(core: &Core, term: &mut Option<Term>) -> Result<(), StoreError> {
     let is_settled = view.is_unbroken_for(core.options.lease) && term.began.elapsed() >= core.options.lease;
     if take_steps(core, &leadership, term, &view, is_settled).await? {
         core.wake.notify_one();
-        return Ok(());
+    } else {
+        place(core, &leadership, term, &view, is_settled).await?;
     }
-    place(core, &leadership, term, &view, is_settled).await
+    core.measured.note_round(began.elapsed());
+    Ok(())
 }
 
 /// Carries out what comes next in the lives of topologies; whether any was written.
@@ -129,7 +137,9 @@ async fn place(
 ) -> Result<(), StoreError> {
     let cluster = facts::cluster_view(core, view, is_settled).await;
     if term.last.as_ref().is_none_or(|(known, _)| *known != cluster) {
+        let began = Instant::now();
         let plan = schedule(&cluster);
+        core.measured.note_schedule(began.elapsed());
         term.last = Some((cluster, plan));
     }
     let Some((cluster, plan)) = &term.last else { return Ok(()) };

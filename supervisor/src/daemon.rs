@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_coordination::keys::Keys;
+use galerna_coordination::metrics::MeasuredStore;
 use galerna_coordination::{DataLock, Observed, Store, StoreError};
 use galerna_protocol::supervisor_server::SupervisorServer;
 use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
@@ -56,6 +57,7 @@ impl Supervisor {
         let listens = listener.local_addr().map_err(StartError::Listener)?;
         check(&options, listens)?;
         let shared = Arc::new(open(options, listens).await?);
+        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store, Arc::clone(&shared.health.store)));
         let keys = Keys::new(&shared.options.cluster);
         let mut registrar = Registrar::new(Arc::clone(&shared), Arc::clone(&store), &keys);
         let lease = match registrar.register().await {

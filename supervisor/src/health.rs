@@ -1,12 +1,15 @@
 //! How this supervisor stands, for probes and Prometheus.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use galerna_coordination::metrics::StoreTimings;
 use galerna_coordination::{Beat, Check, Lease, Observed};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::metrics;
 use crate::shared::Shared;
 use crate::view::View;
 
@@ -18,6 +21,10 @@ pub(crate) struct Health {
     pub(crate) reporting: Beat,
     /// The lease of the newest registration: until when it surely lives, and whether it is known to be lost.
     lease: Mutex<Option<(watch::Receiver<Instant>, watch::Receiver<bool>)>>,
+    /// By topology: how often a worker of it was launched.
+    launches: Mutex<BTreeMap<String, u64>>,
+    /// What was measured of the store.
+    pub(crate) store: Arc<StoreTimings>,
 }
 
 impl fmt::Debug for Health {
@@ -28,20 +35,41 @@ impl fmt::Debug for Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { keeping: Beat::new("keeper"), reporting: Beat::new("reporter"), lease: Mutex::default() }
+        Self {
+            keeping: Beat::new("keeper"),
+            reporting: Beat::new("reporter"),
+            lease: Mutex::default(),
+            launches: Mutex::default(),
+            store: Arc::default(),
+        }
     }
 }
 
 impl Health {
+    /// A worker of this topology was launched.
+    pub(crate) fn note_launch(&self, topology: &str) {
+        *lock(&self.launches).entry(topology.to_owned()).or_default() += 1;
+    }
+
+    /// How often workers were launched, by topology.
+    pub(crate) fn launches(&self) -> BTreeMap<String, u64> {
+        lock(&self.launches).clone()
+    }
+
+    /// Forgets topologies that are gone.
+    pub(crate) fn forget(&self, is_there: impl Fn(&str) -> bool) {
+        lock(&self.launches).retain(|topology, _| is_there(topology));
+    }
+
     /// The supervisor is registered, for as long as this lives.
     pub(crate) fn note_registered(&self, lease: &Lease) {
         let lease = (lease.alive_until.clone(), lease.lost.clone());
-        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+        *lock(&self.lease) = Some(lease);
     }
 
     /// Whether the registration surely holds at this moment; why not, if it does not.
     pub(crate) fn registration(&self) -> Result<(), String> {
-        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        let lease = lock(&self.lease);
         let Some((alive_until, lost)) = &*lease else { return Err("not registered yet".to_owned()) };
         if *lost.borrow() {
             return Err("the registration was lost; trying to register again".to_owned());
@@ -49,6 +77,10 @@ impl Health {
         let late = Instant::now().saturating_duration_since(*alive_until.borrow());
         if late.is_zero() { Ok(()) } else { Err(format!("the lease ran out {} s ago", late.as_secs())) }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is looked at.
@@ -67,7 +99,7 @@ impl Observable {
 
 impl Observed for Observable {
     fn metrics(&self) -> String {
-        String::new()
+        metrics::text(self)
     }
 
     fn liveness(&self) -> Vec<Check> {

@@ -62,6 +62,7 @@ async fn write(shared: &Shared) {
 
 async fn clean(shared: &Arc<Shared>, view: &Arc<View>) {
     shared.reports().forget(|topology| view.has(topology));
+    shared.health.forget(|topology| view.has(topology));
     let living: Vec<String> = shared.reports().all_living().into_iter().map(|key| key.topology).collect();
     let (folders, now, view) = (shared.folders.clone(), shared.options.clock.now_ms(), Arc::clone(view));
     let cleaning = move || {

@@ -144,7 +144,15 @@ pub(super) async fn assign(
         let desired = Desired { has_lost_counts: true, ..(*topology.desired.value).clone() };
         transaction = transaction.put_json(core.keys.desired(id), &desired)?;
     }
-    core.commit(transaction).await.map(|_| ())
+    commit_assignment(core, transaction).await
+}
+
+/// Commits a transaction that writes an assignment.
+async fn commit_assignment(core: &Core, transaction: Transaction) -> Result<(), StoreError> {
+    if core.commit(transaction).await?.is_some() {
+        core.measured.note_assignment_change();
+    }
+    Ok(())
 }
 
 /// Notes that what a rebalance has asked for is done.
@@ -172,5 +180,5 @@ pub(super) async fn refresh_addresses(
     let Some(topology) = view.topology(id).filter(|_| fresh.workers != known.value.workers) else { return Ok(()) };
     fresh.generation += 1;
     let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.assignment(id), &fresh)?;
-    core.commit(transaction).await.map(|_| ())
+    commit_assignment(core, transaction).await
 }
