@@ -1,7 +1,8 @@
 //! What the daemons have in common as programs: options, the file with options, logs, how they start and
-//! stop, exit codes.
+//! stop, metrics and health over HTTP, exit codes.
 
 mod file;
+mod http;
 mod options;
 mod parse;
 
@@ -15,6 +16,7 @@ use clap::Parser;
 use galerna_protocol::Signals;
 use tracing_subscriber::EnvFilter;
 
+pub use http::{Http, HttpAddress};
 pub use options::{CommonOptions, ListenAddress};
 use parse::{ParseError, parse};
 

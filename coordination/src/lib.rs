@@ -18,6 +18,8 @@ mod json;
 pub mod keys;
 mod limits;
 mod memory;
+pub mod metrics;
+mod observed;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -31,6 +33,7 @@ pub use host::host_name;
 pub use json::{get_json, list_json};
 pub use limits::{LONGEST_TRANSACTION, MOST_OPERATIONS};
 pub use memory::MemoryStore;
+pub use observed::{Beat, Check, Observed};
 pub use store::{
     Change, Condition, Entry, Event, Lease, LeaseId, Listing, Operation, Revision, Store, StoreError, Transaction,
     Watch,

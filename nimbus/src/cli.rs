@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use galerna_coordination::daemon::{self, CommonOptions, ListenAddress};
+use galerna_coordination::daemon::{self, CommonOptions, Http, HttpAddress, ListenAddress};
 use galerna_protocol::Signals;
 use galerna_topology_api::human::ByteSize;
 
 use crate::daemon::Nimbus;
 use crate::options::Options;
+
+/// Where metrics and health are served unless said otherwise.
+const USUAL_HTTP: &str = "127.0.0.1:9627";
 
 /// Takes topologies, schedules them onto the supervisors of a Galerna cluster, and sees them through.
 ///
@@ -22,6 +25,9 @@ struct Arguments {
     /// Where to listen.
     #[arg(long, value_name = "HOST:PORT", env = "GALERNA_LISTEN", default_value = "127.0.0.1:6627")]
     listen: ListenAddress,
+    /// Where to serve metrics and health over HTTP, or `none` [default: 127.0.0.1:9627, if it is free].
+    #[arg(long, value_name = "HOST:PORT", env = "GALERNA_HTTP")]
+    http: Option<HttpAddress>,
     /// Where to keep artifacts.
     #[arg(long, value_name = "DIR", env = "GALERNA_DATA", default_value = "galerna-nimbus")]
     data: PathBuf,
@@ -55,10 +61,16 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, mut signals: Signals) -> anyhow::Result<ExitCode> {
+    // First up and last gone: it says why the daemon is not ready.
+    let http = Http::open(arguments.http.as_ref(), USUAL_HTTP).await?;
     let (store, listener) = arguments.common.open(&arguments.listen).await?;
     let nimbus = Nimbus::start(arguments.options(), Arc::new(store), listener).await?;
+    http.observe(nimbus.observed());
     signals.next().await;
-    Ok(daemon::stopped(nimbus.stop(), &mut signals).await)
+    http.say_stopping();
+    let end = daemon::stopped(nimbus.stop(), &mut signals).await;
+    http.stop().await;
+    Ok(end)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use tonic::Status;
 use crate::artifact::Needs;
 use crate::blobs::BlobStore;
 use crate::counts;
+use crate::health::Health;
+use crate::metrics::Measured;
 use crate::options::Options;
 use crate::reports::Reports;
 use crate::view::View;
@@ -39,7 +41,7 @@ pub(crate) struct Core {
     /// By topology: what it wants and does not get, and why.
     pub(crate) shortfalls: Mutex<BTreeMap<String, String>>,
     /// By artifact that is needed and not here: what that means for topologies.
-    pub(crate) lacks: Mutex<BTreeMap<String, String>>,
+    pub(crate) lacks: Mutex<Option<BTreeMap<String, String>>>,
     /// By artifact: what it needs to run.
     pub(crate) needs: Mutex<BTreeMap<String, Needs>>,
     /// Has the reconcile loop look again.
@@ -47,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) stopped: CancellationToken,
     /// The connection to the leader, by its address.
     pub(crate) leader_channel: Mutex<Option<(String, Channel)>>,
+    pub(crate) health: Health,
+    pub(crate) measured: Measured,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use galerna_coordination::keys::{Keys, Leader, Member};
-use galerna_coordination::{DataLock, Election, Lease, Store, StoreError, Transaction};
+use galerna_coordination::metrics::MeasuredStore;
+use galerna_coordination::{DataLock, Election, Event, Lease, Observed, Store, StoreError, Transaction};
 use galerna_protocol::nimbus_server::NimbusServer;
 use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
 use tokio::net::TcpListener;
@@ -21,8 +22,10 @@ use tonic_health::ServingStatus;
 
 use crate::blobs::FolderStore;
 use crate::core::Core;
+use crate::health::{Health, Observable};
+use crate::metrics::Measured;
 use crate::options::Options;
-use crate::rpc::Rpc;
+use crate::rpc::{Rpc, Timed};
 use crate::view::View;
 use crate::{keeper, reconcile};
 
@@ -81,6 +84,8 @@ impl Nimbus {
         let address = galerna_protocol::host_port(&host, local_address.port());
         let id = if options.id.is_empty() { address.clone() } else { options.id.clone() };
         let keys = Keys::new(&options.cluster);
+        let measured = Measured::default();
+        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store, Arc::clone(&measured.store)));
         let candidate = Leader { id: id.clone(), address: address.clone() };
         // It stands when what living topologies need is here.
         let election = Election::observe(Arc::clone(&store), &keys, candidate, options.lease);
@@ -101,6 +106,8 @@ impl Nimbus {
             wake: Notify::new(),
             stopped: stopped.clone(),
             leader_channel: Mutex::default(),
+            health: Health::default(),
+            measured,
             options,
         });
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -114,7 +121,7 @@ impl Nimbus {
         let service = NimbusServer::new(Rpc { core: Arc::clone(&core) }).max_decoding_message_size(LONGEST_MESSAGE);
         let router = Server::builder()
             .add_service(health_service)
-            .add_service(InterceptedService::new(service, VersionCheck::new()));
+            .add_service(Timed::new(InterceptedService::new(service, VersionCheck::new()), Arc::clone(&core)));
         let mut server = JoinSet::new();
         let incoming = TcpListenerStream::new(listener);
         server.spawn(async move {
@@ -140,6 +147,11 @@ impl Nimbus {
     /// Whether it leads at this moment.
     pub fn is_leading(&self) -> bool {
         self.core.leadership().is_some()
+    }
+
+    /// What it lets be seen of itself.
+    pub fn observed(&self) -> Arc<dyn Observed> {
+        Arc::new(Observable(Arc::clone(&self.core)))
     }
 
     /// Ends it, within a few seconds: it steps down, so that another leads at once.
@@ -175,6 +187,9 @@ async fn follow_store(core: Arc<Core>) {
     loop {
         let mut watch = core.store.watch(core.keys.root());
         while let Some(event) = watch.events.recv().await {
+            if event == Event::Disconnected {
+                core.measured.store.note_disconnect();
+            }
             core.view.send_modify(|view| view.apply(&core.keys, event, Instant::now()));
         }
         core.view.send_modify(|view| view.unbroken_since = None);

@@ -145,7 +145,7 @@ impl Keeper {
             self.stands = true;
             self.core.stand();
         }
-        *lock(&self.core.lacks) = lacks(&self.looked);
+        *lock(&self.core.lacks) = Some(lacks(&self.looked));
     }
 
     fn begin_fetches(&mut self, needed: &Needed) {

@@ -10,9 +10,11 @@ mod cli;
 mod core;
 mod counts;
 mod daemon;
+mod health;
 mod history;
 mod keeper;
 mod leader;
+mod metrics;
 mod options;
 mod reconcile;
 mod reports;
@@ -27,4 +29,5 @@ mod view;
 #[cfg(feature = "etcd")]
 pub use cli::main;
 pub use daemon::{Nimbus, StartError};
+pub use metrics::metrics;
 pub use options::Options;

@@ -37,9 +37,15 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut standing = core.standing.clone();
     let mut term: Option<Term> = None;
     let mut complaint = String::new();
+    let mut leader = None;
     loop {
         view.borrow_and_update();
-        standing.borrow_and_update();
+        if let Some(leads) = standing.borrow_and_update().leader.clone()
+            && leader.replace(leads.clone()).is_some_and(|led| led != leads)
+        {
+            core.measured.note_leader_change();
+        }
+        core.health.reconciling.note();
         match round(&core, &mut term).await {
             Ok(()) => complaint.clear(),
             Err(error) => {
@@ -76,6 +82,7 @@ async fn round(core: &Core, term: &mut Option<Term>) -> Result<(), StoreError> {
             term.insert(Term { revision, began: Instant::now(), last: None, patience: Patience::default() })
         }
     };
+    let began = Instant::now();
     let view = core.view.borrow().clone();
     if view.unbroken_since.is_none() || view.revision < leadership.revision() {
         return Ok(());
@@ -83,9 +90,11 @@ async fn round(core: &Core, term: &mut Option<Term>) -> Result<(), StoreError> {
     let is_settled = view.is_unbroken_for(core.options.lease) && term.began.elapsed() >= core.options.lease;
     if take_steps(core, &leadership, term, &view, is_settled).await? {
         core.wake.notify_one();
-        return Ok(());
+    } else {
+        place(core, &leadership, term, &view, is_settled).await?;
     }
-    place(core, &leadership, term, &view, is_settled).await
+    core.measured.note_round(began.elapsed());
+    Ok(())
 }
 
 /// Carries out what comes next in the lives of topologies; whether any was written.
@@ -110,6 +119,8 @@ async fn take_steps(
     };
     let mut has_written = false;
     for (id, step) in &steps {
+        // A round of many writes is long while the store is slow; it is not stuck.
+        core.health.reconciling.note();
         has_written |= apply::apply(core, leadership, view, id, step).await?;
     }
     let stepped = |id: &String| steps.iter().any(|(stepped, _)| stepped == id);
@@ -129,13 +140,16 @@ async fn place(
 ) -> Result<(), StoreError> {
     let cluster = facts::cluster_view(core, view, is_settled).await;
     if term.last.as_ref().is_none_or(|(known, _)| *known != cluster) {
+        let began = Instant::now();
         let plan = schedule(&cluster);
+        core.measured.note_schedule(began.elapsed());
         term.last = Some((cluster, plan));
     }
     let Some((cluster, plan)) = &term.last else { return Ok(()) };
     let shortfalls = plan.topologies.iter().filter_map(|(id, one)| Some((id.clone(), one.shortfall.clone()?)));
     *lock(&core.shortfalls) = shortfalls.collect();
     for (id, planned) in &plan.topologies {
+        core.health.reconciling.note();
         match &planned.decision {
             Decision::Assign(next) => apply::assign(core, leadership, view, id, next).await?,
             Decision::Unchanged => {

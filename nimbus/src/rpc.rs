@@ -6,6 +6,7 @@ mod change;
 mod logs;
 mod submit;
 mod tell;
+mod timed;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::core::Core;
 use crate::leader::{Place, forwarded};
+
+pub(crate) use change::{STATUS_NAMES, status_name};
+pub(crate) use timed::Timed;
 
 /// How long the leader may take to answer a call.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use clap::Parser;
 use clap::builder::FalseyValueParser;
-use galerna_coordination::daemon::{self, CommonOptions, ListenAddress};
+use galerna_coordination::daemon::{self, CommonOptions, Http, HttpAddress, ListenAddress};
 use galerna_coordination::host_name;
 use galerna_protocol::Signals;
 
 use crate::daemon::Supervisor;
 use crate::options::Options;
+
+/// Where metrics and health are served unless said otherwise.
+const USUAL_HTTP: &str = "127.0.0.1:9628";
 
 /// Runs the workers that a Galerna cluster assigns to this machine.
 ///
@@ -23,6 +26,9 @@ struct Arguments {
     /// Where to listen; the slots are the ports after this one.
     #[arg(long, value_name = "HOST:PORT", env = "GALERNA_LISTEN", default_value = "127.0.0.1:6628")]
     listen: ListenAddress,
+    /// Where to serve metrics and health over HTTP, or `none` [default: 127.0.0.1:9628, if it is free].
+    #[arg(long, value_name = "HOST:PORT", env = "GALERNA_HTTP")]
+    http: Option<HttpAddress>,
     /// Where to keep artifacts, logs and reports.
     #[arg(long, value_name = "DIR", env = "GALERNA_DATA", default_value = "galerna-supervisor")]
     data: PathBuf,
@@ -60,6 +66,8 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, mut signals: Signals) -> anyhow::Result<ExitCode> {
+    // First up and last gone: it says why the daemon is not ready.
+    let http = Http::open(arguments.http.as_ref(), USUAL_HTTP).await?;
     let (store, listener) = arguments.common.open(&arguments.listen).await?;
     let mut supervisor = tokio::select! {
         biased;
@@ -67,12 +75,16 @@ async fn run(arguments: Arguments, mut signals: Signals) -> anyhow::Result<ExitC
         started = Supervisor::start(arguments.options(), Arc::new(store), listener) => started?,
     };
     tracing::info!("supervisor {} serves on {}", supervisor.id(), supervisor.address());
+    http.observe(supervisor.observed());
     tokio::select! {
         biased;
         () = signals.next() => {}
         error = supervisor.failed() => return Err(error.into()),
     }
-    Ok(daemon::stopped(supervisor.stop(), &mut signals).await)
+    http.say_stopping();
+    let end = daemon::stopped(supervisor.stop(), &mut signals).await;
+    http.stop().await;
+    Ok(end)
 }
 
 #[cfg(test)]
@@ -91,6 +103,8 @@ mod tests {
             ["--id", "s1", "--data", "there", "--slots", "7", "--keep-workers", "--cluster", "red", "--lease", "2"];
         let said = options(&said);
         assert_eq!((said.id.as_str(), said.slots, said.keep_workers), ("s1", 7, true));
+        let http = Arguments::try_parse_from(["galerna-supervisor", "--http", "none"]).expect("it is right").http;
+        assert_eq!(http, Some(HttpAddress::Nowhere));
         assert_eq!((said.cluster.as_str(), said.lease.as_secs(), said.data), ("red", 2, "there".into()));
     }
 }

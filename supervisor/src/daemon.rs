@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_coordination::keys::Keys;
-use galerna_coordination::{DataLock, Store, StoreError};
+use galerna_coordination::metrics::MeasuredStore;
+use galerna_coordination::{DataLock, Observed, Store, StoreError};
 use galerna_protocol::supervisor_server::SupervisorServer;
 use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,13 +18,14 @@ use tonic::service::interceptor::InterceptedService;
 
 use crate::artifacts::Artifacts;
 use crate::error::StartError;
+use crate::health::Observable;
 use crate::keeper::{Command, Keeper};
 use crate::options::Options;
 use crate::registration::Registrar;
 use crate::reporting;
 use crate::service::Service;
 use crate::shared::{Folders, Shared};
-use crate::view::{restore, watch_store};
+use crate::view::{View, restore, watch_store};
 
 /// How long open streams may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -32,6 +34,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Supervisor {
     shared: Arc<Shared>,
+    views: watch::Receiver<Arc<View>>,
     commands: mpsc::Sender<Command>,
     /// Each is stopped by itself, in order.
     registrar: JoinSet<Option<StartError>>,
@@ -54,6 +57,7 @@ impl Supervisor {
         let listens = listener.local_addr().map_err(StartError::Listener)?;
         check(&options, listens)?;
         let shared = Arc::new(open(options, listens).await?);
+        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store, Arc::clone(&shared.health.store)));
         let keys = Keys::new(&shared.options.cluster);
         let mut registrar = Registrar::new(Arc::clone(&shared), Arc::clone(&store), &keys);
         let lease = match registrar.register().await {
@@ -68,6 +72,7 @@ impl Supervisor {
         let (publish, views) = watch::channel(Arc::new(restore(&shared)));
         let (commands, asked) = mpsc::channel(64);
         let mut supervisor = Self {
+            views: views.clone(),
             commands: commands.clone(),
             registrar: JoinSet::new(),
             reporter: JoinSet::new(),
@@ -102,6 +107,11 @@ impl Supervisor {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.shared.listens
+    }
+
+    /// What it lets be seen of itself. It keeps the data folder locked.
+    pub fn observed(&self) -> Arc<dyn Observed> {
+        Arc::new(Observable { shared: Arc::clone(&self.shared), views: self.views.clone() })
     }
 
     /// Waits until it cannot go on: another daemon got its name while the store was away at the start, or

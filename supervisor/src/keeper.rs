@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use galerna_coordination::Beat;
 use galerna_protocol::{LaunchFailure, TopologySpec, WorkerHello, WorkerId, WorkerPlan};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -71,8 +72,10 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         let mut registered = self.shared.registered.subscribe();
         loop {
-            let wake = self.settle();
+            // Even with nothing to do: that it comes round is how others see that it lives.
+            let wake = self.settle().min(Instant::now() + Beat::PATIENCE / 4);
             self.tell_failures();
+            self.shared.health.keeping.note();
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {

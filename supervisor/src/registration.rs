@@ -56,6 +56,7 @@ impl Registrar {
         let lease = self.store.lease(self.shared.options.lease).await?;
         match self.take_key(&lease).await {
             Ok(revision) => {
+                self.shared.health.note_registered(&lease);
                 self.shared.set_session(lease.id.0);
                 self.shared.registered.send_replace(revision);
                 tracing::info!("registered as {}", self.shared.options.id);

@@ -27,6 +27,7 @@ pub(crate) async fn report(shared: Arc<Shared>, mut views: watch::Receiver<Arc<V
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cleaned: Option<(Instant, Vec<String>)> = None;
     loop {
+        shared.health.reporting.note();
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
@@ -61,6 +62,7 @@ async fn write(shared: &Shared) {
 
 async fn clean(shared: &Arc<Shared>, view: &Arc<View>) {
     shared.reports().forget(|topology| view.has(topology));
+    shared.health.forget(|topology| view.has(topology));
     let living: Vec<String> = shared.reports().all_living().into_iter().map(|key| key.topology).collect();
     let (folders, now, view) = (shared.folders.clone(), shared.options.clock.now_ms(), Arc::clone(view));
     let cleaning = move || {

@@ -10,6 +10,7 @@ use galerna_protocol::{LaunchFailure, SupervisorReport, WorkerReport};
 use tokio::sync::{Notify, watch};
 
 use crate::artifacts::Artifacts;
+use crate::health::Health;
 use crate::options::Options;
 use crate::reports::Reports;
 
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     session: AtomicI64,
     /// The store's revision at the newest registration; 0 before the first.
     pub(crate) registered: watch::Sender<Revision>,
+    pub(crate) health: Health,
     _lock: DataLock,
 }
 
@@ -53,6 +55,7 @@ impl Shared {
             news: Notify::new(),
             session: AtomicI64::new(0),
             registered: watch::Sender::new(0),
+            health: Health::default(),
             _lock: lock,
         }
     }

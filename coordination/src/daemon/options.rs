@@ -102,6 +102,11 @@ fn cluster(name: &str) -> Result<String, &'static str> {
 pub struct ListenAddress(String);
 
 impl ListenAddress {
+    /// As it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     fn host(&self) -> &str {
         self.0.rsplit_once(':').map_or(&self.0, |(host, _)| host)
     }

@@ -131,7 +131,7 @@ pub(super) async fn assign(
     if let Some(desired) = counts::noted(&topology.desired.value, view, Some(&next)) {
         transaction = transaction.put_json(core.keys.desired(id), &desired)?;
     }
-    let written = core.commit(transaction).await.map(|_| ());
+    let written = commit_assignment(core, transaction).await;
     // After an error it may have been carried out all the same.
     let mut reports = lock(&core.reports);
     for supervisor in counts::supervisors_of(&next) {
@@ -152,6 +152,14 @@ pub(super) async fn note_disks(
     let Some(desired) = counts::noted(&topology.desired.value, view, assignment) else { return Ok(false) };
     let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.desired(id), &desired)?;
     core.commit(transaction).await.map(|revision| revision.is_some())
+}
+
+/// Commits a transaction that writes an assignment.
+async fn commit_assignment(core: &Core, transaction: Transaction) -> Result<(), StoreError> {
+    if core.commit(transaction).await?.is_some() {
+        core.measured.note_assignment_change();
+    }
+    Ok(())
 }
 
 /// Notes that what a rebalance has asked for is done.
@@ -179,5 +187,5 @@ pub(super) async fn refresh_addresses(
     let Some(topology) = view.topology(id).filter(|_| fresh.workers != known.value.workers) else { return Ok(()) };
     fresh.generation += 1;
     let transaction = guarded(core, leadership, view, &topology).put_json(core.keys.assignment(id), &fresh)?;
-    core.commit(transaction).await.map(|_| ())
+    commit_assignment(core, transaction).await
 }

@@ -22,8 +22,11 @@ const REMOVAL_WAIT: Duration = Duration::from_secs(2);
 /// A change to what is wanted, with notes; `None` if nothing is to be changed.
 type Changed = (Option<Desired>, Vec<String>);
 
+/// All that may be shown as a status.
+pub(crate) const STATUS_NAMES: [&str; 5] = ["ACTIVE", "INACTIVE", "REBALANCING", "KILLED", "FINISHED"];
+
 /// How a status is shown.
-pub(super) fn status_name(desired: &Desired, is_moving: bool) -> &'static str {
+pub(crate) fn status_name(desired: &Desired, is_moving: bool) -> &'static str {
     match desired.status {
         Wanted::Killed => "KILLED",
         Wanted::Finished => "FINISHED",

@@ -123,7 +123,7 @@ impl Core {
         let id = &topology.id;
         let mut reasons: Vec<String> = lock(&self.shortfalls).get(id).cloned().into_iter().collect();
         if let Some(artifact) = topology.spec.artifact.as_ref().filter(|_| !topology.has_finished()) {
-            reasons.extend(lock(&self.lacks).get(&artifact.sha256).cloned());
+            reasons.extend(lock(&self.lacks).as_ref().and_then(|lacks| lacks.get(&artifact.sha256)).cloned());
         }
         for (supervisor, failure) in reports.failures(id) {
             let (slot, attempts, message) = (failure.slot, failure.attempts, failure.message.trim_end());

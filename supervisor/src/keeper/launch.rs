@@ -87,6 +87,7 @@ impl Keeper {
         let pid = process.identity.pid;
         tracing::info!("launched incarnation {incarnation} of {} in slot {number}, process {pid}", record.topology);
         self.shared.reports().begin(record.key(), self.first_report(&record, pid));
+        self.shared.health.note_launch(&record.topology);
         self.shared.news.notify_one();
         self.keep(record, process, watch::Sender::new(wanted.plan.clone()));
         Ok(())

@@ -43,6 +43,7 @@ pub(crate) async fn watch_store(
             Event::Snapshot(listing) => view.replace(&keys, &listing),
             Event::Changes(changes) => changes.iter().for_each(|change| view.change(&keys, change)),
             Event::Disconnected => {
+                shared.health.store.note_disconnect();
                 tracing::warn!("the store cannot be reached; workers go on as they are");
                 continue;
             }

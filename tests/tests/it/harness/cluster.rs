@@ -24,6 +24,9 @@ pub(crate) struct Cluster {
     pub(crate) supervisors: Vec<Daemon>,
     pub(crate) network: Option<Network>,
     pub(super) nimbus_addresses: Vec<String>,
+    /// Where metrics and health are served.
+    pub(crate) nimbus_https: Vec<String>,
+    pub(crate) supervisor_https: Vec<String>,
     pub(super) etcd_address: String,
     /// Where etcd and Nimbus listen, and supervisors too unless they have namespaces.
     pub(crate) host: String,

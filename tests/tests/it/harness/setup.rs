@@ -28,6 +28,8 @@ const NIMBUS_PORT: u16 = 6627;
 const SUPERVISOR_PORT: u16 = 7000;
 /// From one supervisor's port to the next one's: its slots lie between.
 const SUPERVISOR_PORTS: u16 = 50;
+/// The port of the first Nimbus for metrics and health; each further one has the next.
+const NIMBUS_HTTP_PORT: u16 = 9627;
 
 /// A cluster that is still to be started.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,8 @@ impl Setup {
             .collect::<Result<_>>()?;
         let cluster = Cluster {
             nimbus_addresses: (0..self.nimbuses).map(|index| plan.nimbus_address(index)).collect(),
+            nimbus_https: (0..self.nimbuses).map(|index| plan.nimbus_http(index)).collect(),
+            supervisor_https: (0..self.supervisors).map(|index| plan.supervisor_http(index)).collect(),
             etcd_address: plan.etcd_address(),
             mark: processes::mark(folder.path()),
             etcd,
@@ -108,6 +112,11 @@ pub(crate) const fn lease() -> Duration {
     secs(LEASE)
 }
 
+/// Where a supervisor serves metrics and health: behind its slots.
+fn supervisor_http_port(index: usize) -> u16 {
+    supervisor_port(index) + SUPERVISOR_PORTS - 1
+}
+
 fn supervisor_port(index: usize) -> u16 {
     SUPERVISOR_PORT + SUPERVISOR_PORTS * index as u16
 }
@@ -137,6 +146,18 @@ impl Plan<'_> {
         format!("{}:{}", self.host, NIMBUS_PORT + index as u16)
     }
 
+    fn nimbus_http(&self, index: usize) -> String {
+        format!("{}:{}", self.host, NIMBUS_HTTP_PORT + index as u16)
+    }
+
+    fn supervisor_host(&self, index: usize) -> &str {
+        self.network.map_or(self.host, |network| network.member(index))
+    }
+
+    fn supervisor_http(&self, index: usize) -> String {
+        format!("{}:{}", self.supervisor_host(index), supervisor_http_port(index))
+    }
+
     fn supervisor_name(&self, index: usize) -> String {
         format!("node-{}", index + 1)
     }
@@ -163,6 +184,7 @@ impl Plan<'_> {
         let arguments = [
             ("--etcd", format!("http://{}", self.etcd_address())),
             ("--listen", self.nimbus_address(index)),
+            ("--http", self.nimbus_http(index)),
             ("--data", self.folder.join(&name).display().to_string()),
             ("--lease", LEASE.to_string()),
         ];
@@ -170,12 +192,13 @@ impl Plan<'_> {
     }
 
     fn supervisor(&self, index: usize, id: &str) -> Recipe {
-        let host = self.network.map_or(self.host, |network| network.member(index));
+        let host = self.supervisor_host(index);
         // A second one of the same name has a folder of its own.
         let name = format!("supervisor-{}", index + 1);
         let arguments = [
             ("--etcd", format!("http://{}", self.etcd_address())),
             ("--listen", format!("{host}:{}", supervisor_port(index))),
+            ("--http", self.supervisor_http(index)),
             ("--advertise", host.to_owned()),
             ("--data", self.folder.join(&name).display().to_string()),
             ("--slots", self.setup.slots.to_string()),
