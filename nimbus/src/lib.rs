@@ -9,6 +9,7 @@ mod blobs;
 mod cli;
 mod core;
 mod daemon;
+mod difference;
 mod history;
 mod leader;
 mod options;
