@@ -4,6 +4,7 @@
 //! program. Each command stands in a module of its own and is a function of its arguments, the
 //! registry and the outputs, so that tests call it in-process through [`run`].
 
+mod apply;
 mod args;
 mod change;
 mod completions;
@@ -99,6 +100,7 @@ fn perform(
         Command::Types(args) => types::run(args, registry, io),
         Command::New(args) => new::run(args, io),
         Command::Submit(args) => submit::run(args, registry, io),
+        Command::Apply(args) => apply::run(args, registry, io),
         Command::List(args) => list::topologies(&args.cluster, io),
         Command::Describe(args) => describe::run(args, io),
         Command::Kill(args) => change::kill(args, io),

@@ -40,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) reports: Mutex<Reports>,
     /// By topology: what it wants and does not get, and why.
     pub(crate) shortfalls: Mutex<BTreeMap<String, String>>,
-    /// By artifact that is needed and not here: what that means for topologies.
+    /// By artifact that is needed and not here: what that means for topologies; `None` before that was looked at.
     pub(crate) lacks: Mutex<Option<BTreeMap<String, String>>>,
     /// By artifact: what it needs to run.
     pub(crate) needs: Mutex<BTreeMap<String, Needs>>,

@@ -10,6 +10,7 @@ mod cli;
 mod core;
 mod counts;
 mod daemon;
+mod difference;
 mod health;
 mod history;
 mod keeper;

@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod change;
+mod compare;
 mod logs;
 mod submit;
 mod tell;
@@ -15,10 +16,10 @@ use std::time::Duration;
 use futures_util::Stream;
 use galerna_protocol::nimbus_server::Nimbus;
 use galerna_protocol::{
-    ArtifactChunk, ChangeReply, DescribeReply, DownloadArtifactRequest, ErrorsReply, FetchArtifactReply,
-    FetchArtifactRequest, FindArtifactReply, FindArtifactRequest, KillRequest, ListReply, ListRequest, LogChunk,
-    LogsRequest, NameRequest, RebalanceRequest, ReportReply, SubmitReply, SubmitRequest, SupervisorReport,
-    SupervisorsReply, SupervisorsRequest, UploadArtifactReply,
+    ArtifactChunk, ChangeReply, CompareReply, CompareRequest, DescribeReply, DownloadArtifactRequest, ErrorsReply,
+    FetchArtifactReply, FetchArtifactRequest, FindArtifactReply, FindArtifactRequest, KillRequest, ListReply,
+    ListRequest, LogChunk, LogsRequest, NameRequest, RebalanceRequest, ReportReply, SetOwnerRequest, SubmitReply,
+    SubmitRequest, SupervisorReport, SupervisorsReply, SupervisorsRequest, UploadArtifactReply,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -92,6 +93,22 @@ impl Nimbus for Rpc {
         let wait = self.core.options.replication_wait * 2 + ANSWER_WAIT;
         let leadership = lead!(self.core, request, submit, wait);
         self.core.submit(&leadership, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn check(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
+        let wait = self.core.options.replication_wait * 2 + ANSWER_WAIT;
+        lead!(self.core, request, check, wait);
+        self.core.check(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn compare(&self, request: Request<CompareRequest>) -> Result<Response<CompareReply>, Status> {
+        lead!(self.core, request, compare, ANSWER_WAIT);
+        self.core.compare(request.get_ref()).map(Response::new)
+    }
+
+    async fn set_owner(&self, request: Request<SetOwnerRequest>) -> Result<Response<ChangeReply>, Status> {
+        let leadership = lead!(self.core, request, set_owner, ANSWER_WAIT);
+        self.core.set_owner(&leadership, request.get_ref()).await.map(Response::new)
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<ChangeReply>, Status> {

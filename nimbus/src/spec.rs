@@ -70,12 +70,24 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     ))
 }
 
+/// Whether the owner of topologies may be called that; empty is nobody.
+///
+/// # Errors
+/// What owners are like.
+pub(crate) fn check_owner(owner: &str) -> Result<(), String> {
+    if owner.len() <= LONGEST_NAME * 2 && !owner.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(format!("an owner has a name of at most {} bytes without control characters", LONGEST_NAME * 2))
+}
+
 /// Checks everything that can be checked by looking at the specification alone.
 ///
 /// # Errors
 /// What is wrong.
 pub(crate) fn check_spec(spec: &TopologySpec) -> Result<Settings, String> {
     check_name(&spec.name)?;
+    check_owner(&spec.owner)?;
     let artifact = spec.artifact.as_ref().ok_or("the specification names no artifact")?;
     if !is_artifact_name(&artifact.sha256) {
         let shown: String = artifact.sha256.chars().take(80).collect();
@@ -158,7 +170,8 @@ pub(crate) fn shown(spec: &TopologySpec) -> TopologySpec {
     shown
 }
 
-fn mask(value: &mut Value) {
+/// Hides what a key calls a secret.
+pub(crate) fn mask(value: &mut Value) {
     match value {
         Value::Object(entries) => {
             for (key, value) in entries {
@@ -209,10 +222,11 @@ pub(crate) mod tests {
     fn good_specification_is_taken_and_each_mistake_is_named() {
         assert_eq!(check_spec(&spec()), Ok(Settings { workers: 1, message_timeout: MESSAGE_TIMEOUT }));
         type Change = fn(&mut TopologySpec);
-        let mistakes: [(Change, &str); 11] = [
+        let mistakes: [(Change, &str); 12] = [
             (|spec| spec.name = "-x".into(), "cannot be named `-x`"),
             (|spec| spec.name = "x".repeat(101), "at most 100"),
             (|spec| spec.name = "a/b".into(), "cannot be named `a/b`"),
+            (|spec| spec.owner = "a\nb".into(), "control characters"),
             (|spec| spec.artifact = None, "names no artifact"),
             (|spec| spec.config = "[]".into(), "no JSON object"),
             (|spec| spec.config = r#"{"topology.workers": 0}"#.into(), "`topology.workers` is 0"),

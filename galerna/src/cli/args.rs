@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use galerna_topology_api::human::HumanDuration;
 
-pub(super) use cluster::{Cluster, Kill, Listing, Logs, Named, Rebalance, Submit, topology_name};
+pub(super) use cluster::{Apply, Cluster, Kill, Listing, Logs, Named, Rebalance, Submission, Submit, topology_name};
 #[cfg(feature = "dev")]
 pub(super) use dev::Dev;
 pub(super) use worker::Worker;
@@ -58,6 +58,12 @@ pub(super) enum Command {
     /// Sends the topology, with everything resolved, and this program to Nimbus; supervisors run it
     /// as the topology's workers. Relative paths are made absolute. Prints the topology's id.
     Submit(Submit),
+    /// Have a cluster run what a file says, whatever it runs now
+    ///
+    /// Submits the topology if it is absent and does nothing if nothing has changed, so that it can be
+    /// repeated. Where only workers or executors differ, it is rebalanced; where anything else does, the
+    /// one that is there drains and is replaced. It stays inactive if it was.
+    Apply(Apply),
     /// List the topologies of a cluster
     List(Listing),
     /// Show how a topology is doing: its workers, what its components did, what is not scheduled
@@ -102,6 +108,7 @@ impl Command {
             Self::Validate(args) => args.output,
             Self::Types(args) => args.output,
             Self::Submit(args) => args.cluster.output,
+            Self::Apply(args) => args.cluster.output,
             Self::List(args) | Self::Supervisors(args) => args.cluster.output,
             Self::Describe(args) | Self::Activate(args) | Self::Deactivate(args) | Self::Errors(args) => {
                 args.cluster.output

@@ -15,7 +15,7 @@ use super::nimbus::{Client, Nimbus, block_on};
 const MESSAGE_TIMEOUT: f64 = 30.0;
 
 pub(super) fn kill(args: &Kill, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let request = KillRequest { name: args.name.clone(), wait_secs: args.wait };
+    let request = KillRequest { name: args.name.clone(), wait_secs: args.wait, ..KillRequest::default() };
     let nimbus = Nimbus::of(&args.cluster);
     let (before, reply) = block_on(async {
         let before = describe(&nimbus, &args.name).await?;
@@ -51,6 +51,7 @@ pub(super) fn rebalance(args: &Rebalance, io: &mut Io<'_>) -> Result<Exit, Failu
         workers: args.workers,
         executors: args.executors.iter().cloned().collect(),
         wait_secs: args.wait,
+        ..RebalanceRequest::default()
     };
     let rebalance = async |mut client: Client| client.rebalance(request.clone()).await;
     let reply = block_on(async { Ok(Nimbus::of(&args.cluster).call(rebalance).await?.into_inner()) })?;

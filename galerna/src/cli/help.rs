@@ -80,14 +80,27 @@ The program that is run is this one: `${…}` and what the file includes are res
 components are made there. With --output json: {\"id\",\"notes\"}.",
     ),
     (
+        "apply",
+        "\
+Examples:
+  galerna apply topology.yaml
+  galerna apply topology.yaml --wait --timeout 60 -c topology.max.spout.pending=500
+  galerna apply topology.yaml --owner billing --prune --keep nightly
+  galerna apply --owner billing --prune
+
+Prints a line for each topology: submitted, unchanged, rebalanced, replaced or killed, and why. With
+--output json an object: {\"name\",\"id\",\"result\",\"reasons\",\"status\"}. --inactive counts where the topology
+is submitted or replaced.",
+    ),
+    (
         "list",
         "\
 Examples:
   galerna list
   galerna list --output json | jq -r '.[] | select(.status == \"ACTIVE\").name'
 
-With --output json: [{\"name\",\"id\",\"status\",\"tasks\",\"executors\",\"workers\",\"uptime_s\"}]. A status is ACTIVE,
-INACTIVE, REBALANCING, KILLED or FINISHED.",
+With --output json: [{\"name\",\"id\",\"status\",\"tasks\",\"executors\",\"workers\",\"uptime_s\",\"owner\"}]. A
+status is ACTIVE, INACTIVE, REBALANCING, KILLED or FINISHED.",
     ),
     (
         "describe",

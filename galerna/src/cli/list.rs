@@ -49,6 +49,7 @@ pub(super) fn summary_json(of: &TopologySummary) -> Value {
         "executors": of.executors,
         "workers": of.workers,
         "uptime_s": of.uptime_secs,
+        "owner": of.owner,
     })
 }
 

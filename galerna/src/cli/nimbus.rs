@@ -69,6 +69,7 @@ impl From<Status> for Failure {
             Code::FailedPrecondition => "failed_precondition",
             Code::PermissionDenied | Code::Unauthenticated => "permission_denied",
             Code::ResourceExhausted => "resource_exhausted",
+            Code::Aborted => "aborted",
             Code::DeadlineExceeded => "deadline_exceeded",
             Code::Unavailable => "unavailable",
             Code::Unimplemented => "unimplemented",

@@ -1,15 +1,15 @@
 //! `submit`: sends a topology, and this very program, to a cluster.
 
-mod artifact;
-mod spec;
+pub(super) mod artifact;
+pub(super) mod spec;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use galerna_flux::{Loaded, Registry};
 use galerna_protocol::SubmitRequest;
 use serde_json::json;
 
-use super::args::{Output, Submit, topology_name};
+use super::args::{Output, Submission, Submit, topology_name};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
@@ -17,11 +17,11 @@ use super::nimbus::{Nimbus, block_on};
 use artifact::Program;
 
 pub(super) fn run(args: &Submit, registry: &Registry, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let loaded = load(args, registry, io)?;
+    let loaded = load(&args.file, &args.submission, registry, io)?;
     let mut notes: Vec<String> = loaded.made_absolute.iter().map(ToString::to_string).collect();
     let program = Program::of_this_process()?;
     let spec = spec::of(&loaded, program.artifact.clone())?;
-    let request = SubmitRequest { spec: Some(spec), is_inactive: args.inactive };
+    let request = SubmitRequest { spec: Some(spec), is_inactive: args.submission.inactive };
     let nimbus = Nimbus::of(&args.cluster);
     let reply = block_on(async {
         program.upload(&nimbus, io).await?;
@@ -40,10 +40,10 @@ pub(super) fn run(args: &Submit, registry: &Registry, io: &mut Io<'_>) -> Result
 }
 
 /// The topology as it is to be sent; warnings are told.
-fn load(args: &Submit, registry: &Registry, io: &mut Io<'_>) -> Result<Loaded, Failure> {
+pub(super) fn load(file: &Path, args: &Submission, registry: &Registry, io: &mut Io<'_>) -> Result<Loaded, Failure> {
     let folder =
         std::env::current_dir().map_err(|error| Failure::io("find the current folder", &PathBuf::from("."), &error))?;
-    let mut flux = args.settings.flux(&args.file).absolute_paths(folder);
+    let mut flux = args.settings.flux(file).absolute_paths(folder);
     if let Some(name) = &args.name {
         // In quotes: `7` is a name, too.
         flux = flux.config("topology.name", format!("\"{name}\""));

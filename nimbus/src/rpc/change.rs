@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use galerna_coordination::keys::{Desired, Status as Wanted};
-use galerna_coordination::{Condition, Leadership, Transaction};
+use galerna_coordination::{Condition, Leadership, Revision, Transaction};
 use galerna_protocol::{ChangeReply, KillRequest, RebalanceRequest};
 use galerna_topology_api::nearest;
 use tonic::Status;
@@ -15,7 +15,7 @@ use crate::spec::Settings;
 use crate::view::Topology;
 
 /// How often a change is made anew because another came first.
-const ATTEMPTS: usize = 10;
+pub(super) const ATTEMPTS: usize = 10;
 /// How long the removal of a topology that has finished is waited for.
 const REMOVAL_WAIT: Duration = Duration::from_secs(2);
 
@@ -58,6 +58,7 @@ impl Core {
     pub(super) async fn kill(&self, leadership: &Leadership, request: &KillRequest) -> Result<ChangeReply, Status> {
         let now = self.now_ms();
         let reply = self.change(leadership, &request.name, |topology| {
+            check_id(topology, &request.topology_id)?;
             let desired = &topology.desired.value;
             let wait = wait_ms(request.wait_secs, topology);
             let mut deadline = now.saturating_add(wait);
@@ -119,6 +120,7 @@ impl Core {
     ) -> Result<ChangeReply, Status> {
         let now = self.now_ms();
         self.change(leadership, &request.name, |topology| {
+            check_id(topology, &request.topology_id)?;
             let desired = &topology.desired.value;
             check_living(desired, &request.name, "rebalanced")?;
             let is_moving =
@@ -159,27 +161,42 @@ impl Core {
                 tracing::info!(topology = topology.id, status = ?next.status, "is changed");
                 return Ok(reply);
             }
-            // The other change is told by the watch, if that is why.
-            let modified = topology.desired.modified;
-            let entry = self.store.get(&key).await.map_err(|error| store_status(&error))?;
-            match entry {
-                Some(entry) if entry.modified == modified => return Err(lost()),
-                Some(entry) => _ = self.has_seen(entry.modified).await,
-                None => {
-                    let mut view = self.view.subscribe();
-                    let gone = view.wait_for(|view| !view.topologies.contains_key(&topology.id));
-                    let _ = tokio::time::timeout(REMOVAL_WAIT, gone).await;
-                }
-            }
+            self.see_what_came_first(&topology.id, &key, topology.desired.modified).await?;
         }
         Err(lost())
     }
+
+    /// Waits until the watch has told the change because of which ours was not written.
+    ///
+    /// # Errors
+    /// There was none: it was not written because we do not lead.
+    pub(super) async fn see_what_came_first(&self, id: &str, key: &str, modified: Revision) -> Result<(), Status> {
+        let entry = self.store.get(key).await.map_err(|error| store_status(&error))?;
+        match entry {
+            Some(entry) if entry.modified == modified => return Err(lost()),
+            Some(entry) => _ = self.has_seen(entry.modified).await,
+            None => {
+                let mut view = self.view.subscribe();
+                let gone = view.wait_for(|view| !view.topologies.contains_key(id));
+                let _ = tokio::time::timeout(REMOVAL_WAIT, gone).await;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn wait_ms(wait_secs: Option<u32>, topology: &Topology) -> i64 {
+pub(super) fn wait_ms(wait_secs: Option<u32>, topology: &Topology) -> i64 {
     let wait = wait_secs.map(|seconds| Duration::from_secs(seconds.into()));
     let wait = wait.unwrap_or_else(|| Settings::of(&topology.spec).message_timeout);
     i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A change may be meant for one topology and no later one of its name.
+pub(super) fn check_id(topology: &Topology, id: &str) -> Result<(), Status> {
+    if id.is_empty() || topology.id == id {
+        return Ok(());
+    }
+    Err(Status::aborted(format!("`{}` is {} by now, not {id}", topology.spec.name, topology.id)))
 }
 
 fn check_living(desired: &Desired, name: &str, word: &str) -> Result<(), Status> {

@@ -16,6 +16,28 @@ impl Core {
         let Some(spec) = request.spec else { return Err(Status::invalid_argument("no topology is named")) };
         let settings = check_spec(&spec).map_err(Status::invalid_argument)?;
         self.check_is_free(&spec.name)?;
+        let notes = self.prepare(&spec).await?;
+        let desired = Desired {
+            status: if request.is_inactive { Wanted::Inactive } else { Wanted::Active },
+            submitted_unix_ms: self.now_ms(),
+            workers: settings.workers,
+            ..Desired::default()
+        };
+        let topology_id = self.put_topology(leadership, &spec, &desired).await?;
+        tracing::info!(topology = topology_id, "was submitted");
+        Ok(SubmitReply { topology_id, notes })
+    }
+
+    /// Everything that submitting it does before it has the name.
+    pub(super) async fn check(&self, request: SubmitRequest) -> Result<SubmitReply, Status> {
+        let Some(spec) = request.spec else { return Err(Status::invalid_argument("no topology is named")) };
+        check_spec(&spec).map_err(Status::invalid_argument)?;
+        let notes = self.prepare(&spec).await?;
+        Ok(SubmitReply { topology_id: String::new(), notes })
+    }
+
+    /// Has every living Nimbus have its artifact, which must be one that can run; notes about that.
+    async fn prepare(&self, spec: &TopologySpec) -> Result<Vec<String>, Status> {
         let Some(artifact) = &spec.artifact else { return Err(Status::invalid_argument("no artifact is named")) };
         self.ensure_artifact(artifact).await.map_err(|error| match error.code() {
             Code::NotFound => Status::failed_precondition(format!("{}; upload it first", error.message())),
@@ -26,15 +48,7 @@ impl Core {
         if artifact.is_debug {
             notes.push("this is a debug build, which is slow; build with --release".to_owned());
         }
-        let desired = Desired {
-            status: if request.is_inactive { Wanted::Inactive } else { Wanted::Active },
-            submitted_unix_ms: self.now_ms(),
-            workers: settings.workers,
-            ..Desired::default()
-        };
-        let topology_id = self.put_topology(leadership, &spec, &desired).await?;
-        tracing::info!(topology = topology_id, "was submitted");
-        Ok(SubmitReply { topology_id, notes })
+        Ok(notes)
     }
 
     fn check_is_free(&self, name: &str) -> Result<(), Status> {

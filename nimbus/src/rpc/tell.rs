@@ -112,6 +112,7 @@ impl Core {
                 uptime_secs: seconds_since(report.started_unix_ms, now),
                 address: report.address,
                 state: report.state,
+                generation: report.generation,
             });
         }
         executors.sort_by_key(|executor| executor.tasks);

@@ -18,7 +18,7 @@ async fn unreachable_store_is_told_within_bounds_and_all_is_well_when_it_returns
     let id = submit(&mut client, "words", 1).await?.topology_id;
     let before = cluster.assigned(&id).await?;
     cluster.store.set_running(false);
-    let kill = KillRequest { name: "words".into(), wait_secs: None };
+    let kill = KillRequest { name: "words".into(), wait_secs: None, ..KillRequest::default() };
     eventually("all calls fail", async || {
         let refusal = client.clone().list(ListRequest {}).await.err();
         let Some(refusal) = refusal else { return Ok(None) };

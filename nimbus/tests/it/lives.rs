@@ -28,7 +28,7 @@ async fn killed_topology_is_removed_as_soon_as_it_is_drained_and_its_name_is_fre
     let id = submit(&mut client, "words", 2).await?.topology_id;
     let assignment = cluster.assigned(&id).await?;
     all_report(&supervisor, &id, &assignment, WorkerState::Running);
-    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600) }).await?;
+    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600), ..KillRequest::default() }).await?;
     assert_eq!(status(&client, "words").await?, "KILLED");
     let name = NameRequest { name: "words".into() };
     let refusal = client.activate(name).await.expect_err("it is being killed");
@@ -50,8 +50,11 @@ async fn killed_topology_that_does_not_drain_is_removed_at_its_deadline() -> Res
     let supervisor = cluster.supervisor("a", 4, &nimbus).await?;
     let id = submit(&mut client, "words", 1).await?.topology_id;
     all_report(&supervisor, &id, &cluster.assigned(&id).await?, WorkerState::Running);
-    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600) }).await?;
-    let shorter = client.kill(KillRequest { name: "words".into(), wait_secs: Some(0) }).await?.into_inner();
+    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600), ..KillRequest::default() }).await?;
+    let shorter = client
+        .kill(KillRequest { name: "words".into(), wait_secs: Some(0), ..KillRequest::default() })
+        .await?
+        .into_inner();
     assert!(shorter.notes[0].contains("being killed already"), "{:?}", shorter.notes);
     is_gone(&client, "words").await
 }
@@ -88,7 +91,7 @@ async fn finished_topology_keeps_its_final_counts_until_it_is_killed() -> Result
     assert_eq!((described.generation, described.components[0].emitted), (assignment.generation, 13));
     assert!(described.are_counts_exact);
     assert_eq!(described.failure, "gave up 1 tuple");
-    client.kill(KillRequest { name: "words".into(), wait_secs: None }).await?;
+    client.kill(KillRequest { name: "words".into(), wait_secs: None, ..KillRequest::default() }).await?;
     let listed = client.list(ListRequest {}).await?.into_inner().topologies;
     assert!(listed.is_empty(), "{listed:?}");
     Ok(())
@@ -108,6 +111,7 @@ async fn rebalanced_topology_is_rebalancing_until_all_is_handed_over() -> Result
         workers: Some(2),
         executors: BTreeMap::from([("count".to_owned(), 4)]).into_iter().collect(),
         wait_secs: Some(600),
+        ..RebalanceRequest::default()
     };
     client.rebalance(request.clone()).await?;
     let second = eventually("it is assigned anew", async || {
@@ -141,7 +145,7 @@ async fn rebalance_refuses_what_cannot_be_and_suggests_what_can() -> Result<()> 
         (None, Some(("count", 0)), "`count` has 4 tasks"),
     ] {
         let executors = executors.into_iter().map(|(id, executors): (&str, u32)| (id.to_owned(), executors)).collect();
-        let request = RebalanceRequest { name: "words".into(), workers, executors, wait_secs: None };
+        let request = RebalanceRequest { name: "words".into(), workers, executors, ..RebalanceRequest::default() };
         let refusal = client.rebalance(request).await.expect_err(expected);
         assert_eq!(refusal.code(), Code::InvalidArgument);
         assert!(refusal.message().contains(expected), "{}", refusal.message());
@@ -156,7 +160,7 @@ async fn changes_at_once_are_all_made() -> Result<()> {
     let mut other = client(&nimbus).await?;
     submit(&mut one, "words", 1).await?;
     let name = NameRequest { name: "words".into() };
-    let kill = KillRequest { name: "words".into(), wait_secs: Some(600) };
+    let kill = KillRequest { name: "words".into(), wait_secs: Some(600), ..KillRequest::default() };
     let (paused, killed) = tokio::join!(one.deactivate(name), other.kill(kill));
     killed?;
     // Whether it came first or second, it was not half done.

@@ -497,6 +497,36 @@ pub struct SubmitReply {
     #[prost(string, repeated, tag = "2")]
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompareRequest {
+    #[prost(message, optional, tag = "1")]
+    pub spec: ::core::option::Option<TopologySpec>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareReply {
+    #[prost(enumeration = "Comparison", tag = "1")]
+    pub comparison: i32,
+    /// What differs, for people; secrets are masked.
+    #[prost(string, repeated, tag = "2")]
+    pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of the one that is there.
+    #[prost(string, tag = "3")]
+    pub topology_id: ::prost::alloc::string::String,
+    /// As in a summary.
+    #[prost(string, tag = "4")]
+    pub status: ::prost::alloc::string::String,
+    /// Whether its spouts were told to emit nothing, whatever the status says besides.
+    #[prost(bool, tag = "5")]
+    pub is_inactive: bool,
+    #[prost(string, tag = "6")]
+    pub owner: ::prost::alloc::string::String,
+    /// Why its end was not a good one, if so.
+    #[prost(string, tag = "7")]
+    pub failure: ::prost::alloc::string::String,
+    /// How long what is in flight may still take, if it is ending; else how long it could if it was killed now.
+    #[prost(uint64, tag = "8")]
+    pub drain_ms: u64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NameRequest {
     #[prost(string, tag = "1")]
@@ -509,6 +539,9 @@ pub struct KillRequest {
     /// How long what is in flight may take; the message time-out unless given.
     #[prost(uint32, optional, tag = "2")]
     pub wait_secs: ::core::option::Option<u32>,
+    /// Only if it is this one that has the name (`ABORTED` if not); whichever it is if empty.
+    #[prost(string, tag = "3")]
+    pub topology_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RebalanceRequest {
@@ -521,6 +554,20 @@ pub struct RebalanceRequest {
     /// How long a task may take to drain before it is moved the hard way; the message time-out unless given.
     #[prost(uint32, optional, tag = "4")]
     pub wait_secs: ::core::option::Option<u32>,
+    /// Only if it is this one that has the name (`ABORTED` if not); whichever it is if empty.
+    #[prost(string, tag = "5")]
+    pub topology_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetOwnerRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Only if it is this one that has the name (`ABORTED` if not); whichever it is if empty.
+    #[prost(string, tag = "2")]
+    pub topology_id: ::prost::alloc::string::String,
+    /// Nobody if empty.
+    #[prost(string, tag = "3")]
+    pub owner: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChangeReply {
@@ -595,6 +642,9 @@ pub struct WorkerSummary {
     pub address: ::prost::alloc::string::String,
     #[prost(enumeration = "WorkerState", tag = "7")]
     pub state: i32,
+    /// The newest assignment that it follows.
+    #[prost(uint64, tag = "8")]
+    pub generation: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExecutorSummary {
@@ -702,6 +752,49 @@ pub struct LogChunk {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportReply {}
+/// What would make the one that is there like the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Comparison {
+    Unspecified = 0,
+    /// There is none.
+    Absent = 1,
+    Unchanged = 2,
+    /// It differs only in its workers and executors: a rebalance.
+    Scaled = 3,
+    /// Its end, and a submission.
+    Changed = 4,
+    /// It was killed, and still has the name.
+    Ending = 5,
+}
+impl Comparison {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COMPARISON_UNSPECIFIED",
+            Self::Absent => "COMPARISON_ABSENT",
+            Self::Unchanged => "COMPARISON_UNCHANGED",
+            Self::Scaled => "COMPARISON_SCALED",
+            Self::Changed => "COMPARISON_CHANGED",
+            Self::Ending => "COMPARISON_ENDING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COMPARISON_UNSPECIFIED" => Some(Self::Unspecified),
+            "COMPARISON_ABSENT" => Some(Self::Absent),
+            "COMPARISON_UNCHANGED" => Some(Self::Unchanged),
+            "COMPARISON_SCALED" => Some(Self::Scaled),
+            "COMPARISON_CHANGED" => Some(Self::Changed),
+            "COMPARISON_ENDING" => Some(Self::Ending),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod nimbus_client {
     #![allow(
@@ -875,6 +968,68 @@ pub mod nimbus_client {
             let path = http::uri::PathAndQuery::from_static("/galerna.v1.Nimbus/Submit");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("galerna.v1.Nimbus", "Submit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// All that a submission does but starting it: refuses what could not run, and has every Nimbus have the artifact.
+        pub async fn check(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SubmitRequest>,
+        ) -> std::result::Result<tonic::Response<super::SubmitReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/galerna.v1.Nimbus/Check");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("galerna.v1.Nimbus", "Check"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How the topology of that name differs from this one.
+        pub async fn compare(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompareRequest>,
+        ) -> std::result::Result<tonic::Response<super::CompareReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/galerna.v1.Nimbus/Compare",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("galerna.v1.Nimbus", "Compare"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes whose topology it is, and nothing else.
+        pub async fn set_owner(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetOwnerRequest>,
+        ) -> std::result::Result<tonic::Response<super::ChangeReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/galerna.v1.Nimbus/SetOwner",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("galerna.v1.Nimbus", "SetOwner"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn kill(
@@ -1155,6 +1310,21 @@ pub mod nimbus_server {
             &self,
             request: tonic::Request<super::SubmitRequest>,
         ) -> std::result::Result<tonic::Response<super::SubmitReply>, tonic::Status>;
+        /// All that a submission does but starting it: refuses what could not run, and has every Nimbus have the artifact.
+        async fn check(
+            &self,
+            request: tonic::Request<super::SubmitRequest>,
+        ) -> std::result::Result<tonic::Response<super::SubmitReply>, tonic::Status>;
+        /// How the topology of that name differs from this one.
+        async fn compare(
+            &self,
+            request: tonic::Request<super::CompareRequest>,
+        ) -> std::result::Result<tonic::Response<super::CompareReply>, tonic::Status>;
+        /// Changes whose topology it is, and nothing else.
+        async fn set_owner(
+            &self,
+            request: tonic::Request<super::SetOwnerRequest>,
+        ) -> std::result::Result<tonic::Response<super::ChangeReply>, tonic::Status>;
         async fn kill(
             &self,
             request: tonic::Request<super::KillRequest>,
@@ -1459,6 +1629,135 @@ pub mod nimbus_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/galerna.v1.Nimbus/Check" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckSvc<T: Nimbus>(pub Arc<T>);
+                    impl<T: Nimbus> tonic::server::UnaryService<super::SubmitRequest>
+                    for CheckSvc<T> {
+                        type Response = super::SubmitReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SubmitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Nimbus>::check(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/galerna.v1.Nimbus/Compare" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompareSvc<T: Nimbus>(pub Arc<T>);
+                    impl<T: Nimbus> tonic::server::UnaryService<super::CompareRequest>
+                    for CompareSvc<T> {
+                        type Response = super::CompareReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CompareRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Nimbus>::compare(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompareSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/galerna.v1.Nimbus/SetOwner" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetOwnerSvc<T: Nimbus>(pub Arc<T>);
+                    impl<T: Nimbus> tonic::server::UnaryService<super::SetOwnerRequest>
+                    for SetOwnerSvc<T> {
+                        type Response = super::ChangeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetOwnerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Nimbus>::set_owner(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetOwnerSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

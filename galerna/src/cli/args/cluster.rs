@@ -30,6 +30,15 @@ pub(in crate::cli) struct Submit {
     /// The topology's YAML file
     pub(in crate::cli) file: PathBuf,
     #[command(flatten)]
+    pub(in crate::cli) submission: Submission,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+/// How a file is submitted.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Submission {
+    #[command(flatten)]
     pub(in crate::cli) settings: Settings,
     /// Call it so, whatever the file says; letters, digits, `_`, `.` and `-`
     #[arg(long, value_parser = topology_name)]
@@ -40,6 +49,37 @@ pub(in crate::cli) struct Submit {
     /// Run it in this many workers, over `topology.workers`
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub(in crate::cli) workers: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Apply {
+    /// The topology's YAML file; only --prune does without
+    #[arg(required_unless_present = "prune")]
+    pub(in crate::cli) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) submission: Submission,
+    /// Wait until it runs, or say why it does not; also wait for a Nimbus that is not there yet
+    #[arg(long)]
+    pub(in crate::cli) wait: bool,
+    /// How long to wait at most; what a replaced topology takes to drain comes on top
+    #[arg(long, value_name = "SECS", default_value_t = 120)]
+    pub(in crate::cli) timeout: u32,
+    /// How long what is in flight may take where something is replaced, moved or killed; the message
+    /// time-out unless given
+    #[arg(short = 'w', long, value_name = "SECS")]
+    pub(in crate::cli) drain: Option<u32>,
+    /// Whose it is: what belongs to another, or to nobody, is left alone
+    #[arg(long, value_name = "NAME", value_parser = owner)]
+    pub(in crate::cli) owner: Option<String>,
+    /// Change it whosever it is; from then on it belongs to --owner, or to nobody without
+    #[arg(long)]
+    pub(in crate::cli) take_over: bool,
+    /// Kill what belongs to --owner and is neither this topology nor named by --keep
+    #[arg(long, requires = "owner")]
+    pub(in crate::cli) prune: bool,
+    /// Leave this topology alone; can be given several times
+    #[arg(long, value_name = "NAME", requires = "prune")]
+    pub(in crate::cli) keep: Vec<String>,
     #[command(flatten)]
     pub(in crate::cli) cluster: Cluster,
 }
@@ -110,6 +150,13 @@ pub(in crate::cli) fn topology_name(name: &str) -> Result<String, String> {
     }
     let expected = "up to 100 letters, digits, `_`, `.` and `-`, beginning with a letter or digit";
     Err(format!("`{name}` is no name for a topology on a cluster: expected {expected}"))
+}
+
+fn owner(name: &str) -> Result<String, String> {
+    match !name.trim().is_empty() && name.len() <= 200 && !name.chars().any(char::is_control) {
+        true => Ok(name.to_owned()),
+        false => Err("expected up to 200 bytes that can be printed".to_owned()),
+    }
 }
 
 fn address(text: &str) -> Result<String, String> {

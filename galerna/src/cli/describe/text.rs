@@ -25,6 +25,9 @@ pub(super) fn render(reply: &DescribeReply) -> String {
         plural(summary.executors as usize, "executor"),
         plural(summary.tasks as usize, "task"),
     );
+    if !summary.owner.is_empty() {
+        let _ = writeln!(text, "owner: {}", summary.owner);
+    }
     if !reply.failure.is_empty() {
         let _ = writeln!(text, "failed: {}", indented(&reply.failure));
     }

@@ -27,14 +27,14 @@ const RETRIES: u32 = 5;
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
 /// An executable, and what Nimbus is told of it.
-pub(super) struct Program {
-    pub(super) artifact: Artifact,
+pub(in crate::cli) struct Program {
+    pub(in crate::cli) artifact: Artifact,
     file: File,
 }
 
 impl Program {
     /// The executable that this process runs, even if its file was replaced meanwhile.
-    pub(super) fn of_this_process() -> Result<Self, Failure> {
+    pub(in crate::cli) fn of_this_process() -> Result<Self, Failure> {
         let path = std::env::current_exe().map_err(|error| Failure::start(&error))?;
         let link = Path::new("/proc/self/exe");
         let opened = if link.exists() { link } else { &path };
@@ -59,7 +59,7 @@ impl Program {
     }
 
     /// Has Nimbus have it: sends what is missing there, and takes an interrupted upload up again.
-    pub(super) async fn upload(&self, nimbus: &Nimbus<'_>, io: &Io<'_>) -> Result<(), Failure> {
+    pub(in crate::cli) async fn upload(&self, nimbus: &Nimbus<'_>, io: &Io<'_>) -> Result<(), Failure> {
         let progress = self.progress(io);
         let mut retries = 0;
         let outcome = loop {

@@ -12,7 +12,7 @@ use crate::cli::graph::grouping_of;
 const ROOM: usize = 2 * 1024 * 1024;
 
 /// The specification of a loaded topology that this artifact runs.
-pub(super) fn of(loaded: &Loaded, artifact: Artifact) -> Result<TopologySpec, Failure> {
+pub(in crate::cli) fn of(loaded: &Loaded, artifact: Artifact) -> Result<TopologySpec, Failure> {
     let topology = &loaded.topology;
     let config = config(topology.config())?;
     let (bytes, most) = (loaded.definition.len() + config.len(), LONGEST_MESSAGE - ROOM);

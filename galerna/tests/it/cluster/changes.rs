@@ -17,12 +17,12 @@ fn orders_say_what_happens_now() {
         (
             &["kill", "words", "-w", "5"],
             "killed: what is in flight gets up to 5 s",
-            "KillRequest { name: \"words\", wait_secs: Some(5) }",
+            "KillRequest { name: \"words\", wait_secs: Some(5), topology_id: \"\" }",
         ),
         (
             &["kill", "words"],
             "killed: what is in flight gets up to 45 s",
-            "KillRequest { name: \"words\", wait_secs: None }",
+            "KillRequest { name: \"words\", wait_secs: None, topology_id: \"\" }",
         ),
         (&["activate", "words"], "activated: its spouts emit", "NameRequest { name: \"words\" }"),
         (
@@ -33,12 +33,12 @@ fn orders_say_what_happens_now() {
         (
             &["rebalance", "words", "-n", "4", "-e", "count=8", "-w", "0"],
             "rebalancing: `describe` shows how far it is",
-            "RebalanceRequest { name: \"words\", workers: Some(4), executors: {\"count\": 8}, wait_secs: Some(0) }",
+            "RebalanceRequest { name: \"words\", workers: Some(4), executors: {\"count\": 8}, wait_secs: Some(0), topology_id: \"\" }",
         ),
         (
             &["rebalance", "words"],
             "rebalancing: `describe` shows how far it is",
-            "RebalanceRequest { name: \"words\", workers: None, executors: {}, wait_secs: None }",
+            "RebalanceRequest { name: \"words\", workers: None, executors: {}, wait_secs: None, topology_id: \"\" }",
         ),
     ];
     for (args, told, asked) in cases {

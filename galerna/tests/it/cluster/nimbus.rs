@@ -33,6 +33,14 @@ pub(super) struct State {
     /// Where uploads began.
     pub(super) offsets: Vec<u64>,
     pub(super) submitted: Vec<SubmitRequest>,
+    /// What submissions are refused with, one after the other.
+    pub(super) submit_refusals: Vec<Status>,
+    /// What comparisons are answered with, one after the other; the last one stays.
+    pub(super) comparisons: Vec<Result<CompareReply, Status>>,
+    pub(super) compared: Vec<TopologySpec>,
+    pub(super) checked: Vec<SubmitRequest>,
+    /// What checks are refused with.
+    pub(super) check_refusal: Option<Status>,
     /// Other requests as they came.
     pub(super) asked: Vec<String>,
 }
@@ -154,7 +162,34 @@ impl nimbus_server::Nimbus for Service {
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
         let (request, mut state) = self.asked(request)?;
         state.submitted.push(request);
+        if !state.submit_refusals.is_empty() {
+            return Err(state.submit_refusals.remove(0));
+        }
         Ok(Response::new(SubmitReply { topology_id: "words-1".into(), notes: state.notes.clone() }))
+    }
+
+    async fn check(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
+        let mut state = self.0.lock().expect("nobody panicked with it");
+        state.checked.push(request.into_inner());
+        match state.check_refusal.clone() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Response::new(SubmitReply::default())),
+        }
+    }
+
+    async fn compare(&self, request: Request<CompareRequest>) -> Result<Response<CompareReply>, Status> {
+        let mut state = self.0.lock().expect("nobody panicked with it");
+        state.compared.extend(request.into_inner().spec);
+        match state.comparisons.len() {
+            // The last one stays.
+            0 => Err(Status::unimplemented("")),
+            1 => state.comparisons[0].clone().map(Response::new),
+            _ => state.comparisons.remove(0).map(Response::new),
+        }
+    }
+
+    async fn set_owner(&self, request: Request<SetOwnerRequest>) -> Result<Response<ChangeReply>, Status> {
+        self.change(request)
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<ChangeReply>, Status> {

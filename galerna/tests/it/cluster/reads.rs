@@ -38,6 +38,7 @@ pub(super) fn described() -> DescribeReply {
         uptime_secs: 12,
         address: "127.0.0.1:6629".into(),
         state: state.into(),
+        generation: 7,
     };
     let executor = |component: &str, first, last, worker: &WorkerId| ExecutorSummary {
         component: component.into(),
