@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::engine::{Anchor, Root, TupleSource};
+use crate::tasks::TaskId;
 use crate::tuple::{Tuple, TupleAnchors};
 use crate::value::Value;
 
@@ -98,6 +100,11 @@ pub struct HeldEntry {
     pub emitted: u64,
     /// Whether its rows are nobody's to replay.
     pub is_final: bool,
+    /// The task that emitted it, and the place of its stream among that one's.
+    pub source: (TaskId, u16),
+    /// When the call that it came in began, as the engine counts time, once the engine has noted it.
+    /// A copy of a tuple that was kept before came in no call.
+    pub called: Option<Duration>,
     /// How many tokens are out for it.
     tokens: u32,
 }
@@ -232,7 +239,8 @@ impl HeldTable {
     fn insert(&mut self, tuple: &Tuple<'_>) -> u32 {
         let anchors: Vec<_> = tuple.anchors().collect();
         let is_final = matches!(tuple.anchors, TupleAnchors::Row(batch, _) if batch.is_final);
-        let entry = HeldEntry { anchors, emitted: 0, is_final, tokens: 0 };
+        let source = (tuple.source.task, tuple.source.stream_index);
+        let entry = HeldEntry { anchors, emitted: 0, is_final, source, called: None, tokens: 0 };
         match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize].1 = Some(entry);

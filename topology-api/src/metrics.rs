@@ -63,6 +63,14 @@ impl Histogram {
         let _ = self.lock().record_n(value, count);
     }
 
+    /// Notes many values at once.
+    pub fn record_all(&self, values: impl IntoIterator<Item = u64>) {
+        let mut histogram = self.lock();
+        for value in values {
+            let _ = histogram.record(value);
+        }
+    }
+
     /// How many values were noted.
     pub fn count(&self) -> u64 {
         self.lock().len()

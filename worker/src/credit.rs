@@ -10,7 +10,7 @@ use crate::routing::Stray;
 use crate::wire::DEEPEST;
 
 /// What a new pair of tasks starts with, in rows.
-const FIRST: i64 = 1024;
+pub(crate) const FIRST: u32 = 1024;
 /// What a pair grows to at most.
 const MOST: i64 = 16 * 1024;
 /// Bytes outside the rows that weigh as much as a row.
@@ -29,7 +29,7 @@ pub(crate) struct Credit {
 
 impl Default for Credit {
     fn default() -> Self {
-        Self { left: AtomicI64::new(FIRST), size: AtomicI64::new(FIRST), sender: AtomicWaker::new() }
+        Self { left: AtomicI64::new(FIRST.into()), size: AtomicI64::new(FIRST.into()), sender: AtomicWaker::new() }
     }
 }
 
@@ -70,6 +70,11 @@ impl Credit {
     /// Has `waker` woken when there is credit again. Look again after calling this.
     pub(crate) fn register(&self, waker: &Waker) {
         self.sender.register(waker);
+    }
+
+    /// How much may be under way at most, as it stands.
+    pub(crate) fn limit(&self) -> u32 {
+        self.size.load(Ordering::Relaxed) as u32
     }
 
     /// Doubles the credit: the receiver works fast, and longer runs make both sides wake less.

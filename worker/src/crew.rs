@@ -13,15 +13,16 @@ use tokio::sync::mpsc;
 
 use crate::edges::InEdges;
 use crate::exchange::{Exchange, Way};
+use crate::inbox::{Arrivals, Inbox, queue};
 use crate::link::Sources;
-use crate::message::{Message, Sink};
+use crate::message::Sink;
 use crate::outbox::{Consumer, Outbox, Peer, StreamOut};
 use crate::panics::{Panic, guarded};
 use crate::port::{COMMAND_QUEUE, Port};
 use crate::random::Edges;
 use crate::routing::Router;
 use crate::run::RunShared;
-use crate::stats::{Counts, TaskStats};
+use crate::stats::{Counts, InStreams, StreamStats, TaskStats};
 use crate::tap::Tap;
 use crate::task::{BoltTask, Core, Hooks, Inlets, SpoutTask};
 
@@ -57,9 +58,6 @@ pub(crate) struct Crew {
     /// Whether tasks whose input has ended wait for orders, because it may come back.
     pub(crate) parks: bool,
 }
-
-/// The way into a task of this worker, for orders.
-pub(crate) type Inbox = mpsc::UnboundedSender<Message>;
 
 /// All tasks of a topology.
 pub(crate) fn tasks_of(topology: &Topology) -> impl Iterator<Item = TaskId> {
@@ -120,10 +118,10 @@ fn streams_of(
 
 impl Crew {
     /// Makes an inbox for a task and opens its door. From now on it gets messages.
-    pub(crate) fn admit(&self, task: TaskId) -> (Inbox, mpsc::UnboundedReceiver<Message>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.exchange.open(task, Way::Local(sender.clone()), Vec::new());
-        (sender, receiver)
+    pub(crate) fn admit(&self, task: TaskId) -> (Inbox, Arrivals) {
+        let (inbox, arrivals) = queue();
+        self.exchange.open(task, Way::Local(inbox.clone()), Vec::new());
+        (inbox, arrivals)
     }
 
     /// Builds a task of a component. Calls the factories of custom groupings.
@@ -133,9 +131,10 @@ impl Crew {
         task: TaskId,
         launch: Launch,
         has_own_thread: bool,
-        inbox: mpsc::UnboundedReceiver<Message>,
+        inbox: Arrivals,
     ) -> Ready {
-        let stats: Arc<TaskStats> = Arc::default();
+        let stats =
+            Arc::new(TaskStats { streams: StreamStats::of(component), queued: inbox.queued(), ..TaskStats::default() });
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let port = Port {
             run: self.run.clone(),
@@ -163,7 +162,8 @@ impl Crew {
             context,
             stats: stats.clone(),
             run: self.run.clone(),
-            counts: Counts::default(),
+            counts: Counts::of(component, &stats),
+            in_streams: InStreams::of(component, &self.topology),
             hooks: Hooks::default(),
             done: Done::default(),
             has_own_thread,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use galerna_topology_api::TaskId;
 
+use crate::credit::FIRST;
+
 /// A statement about an edge, in order with its tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marker {
@@ -29,6 +31,8 @@ pub(crate) enum Ending {
 struct Edge {
     is_flushed: bool,
     ending: Option<Ending>,
+    /// How much may be under way on it, as was heard last; nothing before the first tuples.
+    limit: Option<u32>,
 }
 
 /// The input edges of one task, by the task at their other end.
@@ -39,24 +43,32 @@ pub(crate) struct InEdges {
     open: usize,
     /// Whether tuples came since the last flush was taken.
     needs_flush: bool,
+    /// The sum of all limits.
+    capacity: u64,
 }
 
 impl InEdges {
     pub(crate) fn new(sources: impl IntoIterator<Item = TaskId>) -> Self {
         let edges: BTreeMap<_, _> = sources.into_iter().map(|task| (task, Edge::default())).collect();
-        Self { unflushed: edges.len(), open: edges.len(), edges, needs_flush: true }
+        let capacity = edges.len() as u64 * u64::from(FIRST);
+        Self { unflushed: edges.len(), open: edges.len(), edges, needs_flush: true, capacity }
     }
 
-    /// Tuples came on an edge.
-    pub(crate) fn data(&mut self, from: TaskId) {
+    /// Tuples came on an edge, on which this much may be under way.
+    pub(crate) fn data(&mut self, from: TaskId, limit: u32) {
         self.needs_flush = true;
-        if let Some(edge) = self.edges.get_mut(&from)
-            && edge.is_flushed
-            && edge.ending.is_none()
-        {
+        let Some(edge) = self.edges.get_mut(&from) else { return };
+        if edge.is_flushed && edge.ending.is_none() {
             edge.is_flushed = false;
             self.unflushed += 1;
         }
+        let before = edge.limit.replace(limit).unwrap_or(FIRST);
+        self.capacity = self.capacity + u64::from(limit) - u64::from(before);
+    }
+
+    /// How much may be under way on all edges together, as far as is known.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// A statement came on an edge.
@@ -83,6 +95,7 @@ impl InEdges {
         let Some(edge) = self.edges.get_mut(&from) else { return };
         self.unflushed += usize::from(edge.is_flushed);
         self.open += usize::from(edge.ending.is_some());
+        self.capacity = self.capacity + u64::from(FIRST) - u64::from(edge.limit.unwrap_or(FIRST));
         *edge = Edge::default();
     }
 
@@ -117,7 +130,7 @@ mod tests {
     #[test]
     fn flush_waits_for_all_edges_and_comes_again_after_a_replay() {
         let mut edges = InEdges::new([1, 2]);
-        edges.data(1);
+        edges.data(1, FIRST);
         edges.marker(1, Marker::Flush(1));
         assert!(!edges.take_flush());
         edges.marker(2, Marker::Flush(1));
@@ -125,7 +138,7 @@ mod tests {
         assert!(!edges.take_flush());
         edges.marker(2, Marker::Flush(2));
         assert!(!edges.take_flush(), "nothing came in between");
-        edges.data(1);
+        edges.data(1, FIRST);
         assert!(!edges.is_flushed());
         edges.marker(1, Marker::Flush(2));
         assert!(edges.take_flush());

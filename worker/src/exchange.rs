@@ -108,7 +108,7 @@ impl Exchange {
     /// A frame that one of this worker's tasks has sent, as the message that it was made of.
     fn message_again(&self, frame: Frame) -> Option<Message> {
         Some(match frame {
-            Frame::Data { batch, weight } => {
+            Frame::Data { batch, weight, .. } => {
                 // What an earlier launch has sent counts against no credit any more.
                 let credit = self.credit_of(&batch).unwrap_or_default();
                 credit.take(weight);
@@ -122,7 +122,7 @@ impl Exchange {
 
     /// A frame that was sent before is sent again to a launch that has not heard of it.
     pub(crate) fn take_again(&self, frame: &Frame) {
-        if let Frame::Data { batch, weight } = frame
+        if let Frame::Data { batch, weight, .. } = frame
             && let Some(credit) = self.credit_of(batch)
         {
             credit.take(*weight);
@@ -159,10 +159,10 @@ impl Exchange {
     /// Takes in a frame that has come over a link; what goes back takes the link `back`.
     pub(crate) fn deliver(&self, frame: Frame, back: &Arc<dyn Link>) {
         let (to, message) = match frame {
-            Frame::Data { batch, weight } => {
+            Frame::Data { batch, weight, limit } => {
                 let to = batch.target;
                 let (from, launch) = (batch.source.task, batch.source.incarnation);
-                let credit = CreditReturn::Link { link: back.clone(), from, launch, to };
+                let credit = CreditReturn::Link { link: back.clone(), from, launch, to, limit };
                 (to, Message::Data(Delivery { batch, weight, credit }))
             }
             Frame::Marker { from, to, marker } => (to, Message::Marker { from, marker }),
@@ -188,11 +188,11 @@ impl Exchange {
 mod tests {
     use galerna_topology_api::Fields;
     use galerna_topology_api::engine::{Anchor, Root, TupleSource};
-
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::acks::{AckBatch, AckDelta};
+    use crate::inbox::{Arrivals, queue};
     use crate::link::QueueLink;
 
     #[test]
@@ -208,11 +208,11 @@ mod tests {
             stream: "default".into(),
             fields: Fields::new(["n"]),
         };
-        let frame = Frame::Data { batch: Batch::new(Arc::new(source), to), weight: 1 << 20 };
+        let frame = Frame::Data { batch: Batch::new(Arc::new(source), to), weight: 1 << 20, limit: 1024 };
         exchange.take_again(&frame);
-        let (inbox, mut received) = mpsc::unbounded_channel();
+        let (inbox, mut received) = queue();
         exchange.open(to, Way::Local(inbox), vec![frame]);
-        assert!(matches!(received.try_recv(), Ok(Message::Data(_))));
+        assert!(matches!(received.try_next(), Some(Message::Data(_))));
         assert!(credit.try_take(1), "nobody would give back what the earlier launch has taken");
     }
 
@@ -233,7 +233,7 @@ mod tests {
     fn tuples_for_a_task_that_is_gone_fail_and_give_their_credit_back() {
         let (spout, bolt) = (1, 3);
         let exchange = Exchange::new([spout, bolt]);
-        let (inbox, mut acks) = mpsc::unbounded_channel();
+        let (inbox, mut acks) = queue();
         exchange.open(spout, Way::Local(inbox), Vec::new());
         let (link, mut back) = QueueLink::new();
         let back_link: Arc<dyn Link> = Arc::new(link);
@@ -251,20 +251,20 @@ mod tests {
             batch.rows = 1;
             batch.values.push(5.into());
             batch.anchors.push(Anchor { root, edge: 9 });
-            Frame::Data { batch, weight: 6 }
+            Frame::Data { batch, weight: 6, limit: 1024 }
         };
-        let is_refused = |back: &mut mpsc::UnboundedReceiver<Frame>, acks: &mut mpsc::UnboundedReceiver<Message>| {
+        let is_refused = |back: &mut mpsc::UnboundedReceiver<Frame>, acks: &mut Arrivals| {
             let credit = back.try_recv();
-            let fail = acks.try_recv();
-            assert_eq!(credit.is_ok(), fail.is_ok());
+            let fail = acks.try_next();
+            assert_eq!(credit.is_ok(), fail.is_some());
             if let Ok(credit) = credit {
                 assert!(matches!(credit, Frame::Credit { from: 1, launch: 7, to: 3, weight: 6 }), "{credit:?}");
             }
-            if let Ok(fail) = &fail {
+            if let Some(fail) = &fail {
                 let Message::Acks(fail) = fail else { panic!("{fail:?}") };
                 assert_eq!((fail.incarnation, fail.deltas[0].slot, fail.deltas[0].kind), (7, 4, AckKind::Fail));
             }
-            fail.is_ok()
+            fail.is_some()
         };
         exchange.deliver(data(), &back_link);
         assert!(!is_refused(&mut back, &mut acks), "it may still come");

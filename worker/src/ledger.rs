@@ -26,7 +26,16 @@ struct Entry {
     generation: u32,
     /// How many of its tuples bolts hold.
     held: u32,
+    /// The place of the stream that its first tuple was emitted on.
+    stream: u16,
     is_open: bool,
+}
+
+/// Trees of one stream that are decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) acked: u64,
+    pub(crate) failed: u64,
 }
 
 /// Whole nanoseconds; 64 bits of them are centuries.
@@ -50,6 +59,8 @@ pub(crate) struct Ledger {
     /// Trees whose batch may not have departed yet, and how many of them are stamped already.
     departing: Vec<u32>,
     stamped: usize,
+    /// How many trees of each stream were decided since this was last taken.
+    decided: Vec<Decided>,
 }
 
 impl Ledger {
@@ -64,6 +75,7 @@ impl Ledger {
             held: 0,
             departing: Vec::new(),
             stamped: 0,
+            decided: Vec::new(),
         }
     }
 
@@ -77,9 +89,9 @@ impl Ledger {
         self.held
     }
 
-    /// Opens a tree. Its first edges follow by [`start`](Self::start).
+    /// Opens a tree for a tuple of a stream. Its first edges follow by [`start`](Self::start).
     #[inline(always)]
-    pub(crate) fn open(&mut self, now: Duration) -> Root {
+    pub(crate) fn open(&mut self, stream: u16, now: Duration) -> Root {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -89,6 +101,7 @@ impl Ledger {
                     counts_from: 0,
                     generation: 0,
                     held: 0,
+                    stream: 0,
                     is_open: false,
                 });
                 self.entries.len() as u32 - 1
@@ -100,6 +113,7 @@ impl Ledger {
         entry.departed = now;
         entry.counts_from = now;
         entry.held = 0;
+        entry.stream = stream;
         entry.is_open = true;
         self.open += 1;
         self.departing.push(slot);
@@ -117,6 +131,11 @@ impl Ledger {
     /// Fails a tree that was just opened: its tuple could not be sent.
     pub(crate) fn fail(&mut self, slot: u32) -> Settled {
         self.close(slot, false)
+    }
+
+    /// Takes how many trees of each stream were decided since the last call.
+    pub(crate) fn take_decided(&mut self) -> impl Iterator<Item = Decided> {
+        self.decided.iter_mut().map(std::mem::take)
     }
 
     /// Has slots used again: their trees are decided, and the spout was told.
@@ -233,7 +252,14 @@ impl Ledger {
         self.held -= usize::from(entry.held > 0);
         entry.is_open = false;
         entry.generation = entry.generation.wrapping_add(1);
+        let stream = usize::from(entry.stream);
         self.open -= 1;
+        if stream >= self.decided.len() {
+            self.decided.resize(stream + 1, Decided::default());
+        }
+        let decided = &mut self.decided[stream];
+        decided.acked += u64::from(is_acked);
+        decided.failed += u64::from(!is_acked);
         Settled { slot, is_acked }
     }
 }
@@ -260,7 +286,7 @@ mod tests {
         let mut ledger = ledger(10);
         let mut departures = Vec::new();
         for n in 0..1000u64 {
-            let root = ledger.open(at(n * 7));
+            let root = ledger.open(0, at(n * 7));
             assert_eq!(ledger.start(root.slot, n + 1), None);
             ledger.depart(at(n * 7), false);
             departures.push((root.slot, at(n * 7)));
@@ -283,13 +309,13 @@ mod tests {
     #[test]
     fn a_tree_is_settled_once_and_late_news_of_it_are_ignored() {
         let mut ledger = ledger(10);
-        let root = ledger.open(at(0));
+        let root = ledger.open(0, at(0));
         ledger.start(root.slot, 5);
         assert!(ledger.apply(&AckDelta { kind: AckKind::Fail, ..delta(root, 0) }, at(1)).is_some());
         assert_eq!(ledger.apply(&delta(root, 5), at(2)), None);
-        assert_ne!(ledger.open(at(3)).slot, root.slot, "the spout was not told yet");
+        assert_ne!(ledger.open(0, at(3)).slot, root.slot, "the spout was not told yet");
         ledger.release(&[root.slot]);
-        let again = ledger.open(at(3));
+        let again = ledger.open(0, at(3));
         assert_eq!(again.slot, root.slot);
         ledger.start(again.slot, 5);
         assert_eq!(ledger.apply(&delta(root, 5), at(4)), None, "an ack of the slot's predecessor");
@@ -299,7 +325,7 @@ mod tests {
     #[test]
     fn a_reset_starts_the_time_anew() {
         let mut ledger = ledger(10);
-        let root = ledger.open(at(0));
+        let root = ledger.open(0, at(0));
         ledger.start(root.slot, 5);
         ledger.depart(at(0), false);
         ledger.apply(&AckDelta { kind: AckKind::Reset, ..delta(root, 0) }, at(9_000));
@@ -329,7 +355,7 @@ mod tests {
                 deltas[parent % (child + 1)] ^= edges[child + 1];
             }
             let mut ledger = ledger(10);
-            let root = ledger.open(at(0));
+            let root = ledger.open(0, at(0));
             prop_assert_eq!(ledger.start(root.slot, edges[0]), None);
             let mut sequence: Vec<usize> = (0..tuples).collect();
             sequence.sort_by_key(|tuple| order[*tuple]);

@@ -12,6 +12,7 @@ mod credit;
 mod crew;
 mod edges;
 mod exchange;
+mod inbox;
 mod ledger;
 mod link;
 mod local;

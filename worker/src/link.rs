@@ -21,8 +21,8 @@ use crate::wire;
 /// What crosses a link.
 #[derive(Clone, Debug)]
 pub(crate) enum Frame {
-    /// Tuples, and what they weigh.
-    Data { batch: Batch, weight: usize },
+    /// Tuples, what they weigh, and how much may be under way between the two tasks.
+    Data { batch: Batch, weight: usize, limit: u32 },
     /// A statement about the edge between two tasks.
     Marker { from: TaskId, to: TaskId, marker: Marker },
     /// News of a spout's trees.
@@ -41,7 +41,7 @@ impl Frame {
     /// The frame for a message to a task at the other end. Orders stay within their worker.
     pub(crate) fn from_message(to: TaskId, message: Message) -> Option<Self> {
         Some(match message {
-            Message::Data(Delivery { batch, weight, .. }) => Self::Data { batch, weight },
+            Message::Data(Delivery { batch, weight, credit }) => Self::Data { batch, weight, limit: credit.limit() },
             Message::Marker { from, marker } => Self::Marker { from, to, marker },
             Message::Acks(batch) => Self::Acks(batch),
             Message::Control(_) => return None,

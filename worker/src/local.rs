@@ -6,6 +6,8 @@ mod coordinator;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "testing")]
+use galerna_protocol::WorkerReport;
 use galerna_topology_api::{Resources, Topology};
 use tokio::sync::{mpsc, watch};
 
@@ -158,6 +160,12 @@ impl LocalRun {
     /// Has the spouts emit, or emit nothing for now.
     pub fn set_active(&self, is_active: bool) {
         let _ = self.orders.send(Order::SetActive(is_active));
+    }
+
+    /// What workers of a cluster that run the same tasks would report.
+    #[cfg(feature = "testing")]
+    pub(crate) fn report(&self) -> WorkerReport {
+        self.counters.report()
     }
 
     /// The counts so far, or the final ones.

@@ -52,6 +52,8 @@ pub(crate) enum CreditReturn {
         launch: u32,
         /// The task that received it.
         to: TaskId,
+        /// How much could be under way between the two when it was sent.
+        limit: u32,
     },
 }
 
@@ -60,9 +62,17 @@ impl CreditReturn {
     pub(crate) fn give_back(&self, weight: usize) {
         match self {
             Self::Local(credit) => credit.give_back(weight),
-            Self::Link { link, from, launch, to } => {
+            Self::Link { link, from, launch, to, .. } => {
                 link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight });
             }
+        }
+    }
+
+    /// How much may be under way between the two tasks, as far as is known here.
+    pub(crate) fn limit(&self) -> u32 {
+        match self {
+            Self::Local(credit) => credit.limit(),
+            Self::Link { limit, .. } => *limit,
         }
     }
 }

@@ -67,8 +67,8 @@ pub(crate) struct Peer {
 
 /// Who opens trees for rows with message ids.
 pub(crate) trait Trees {
-    /// Opens a tree, unless trees are not tracked.
-    fn open(&mut self) -> Option<Root>;
+    /// Opens a tree for a row of the stream in this place, unless trees are not tracked.
+    fn open(&mut self, stream: u16) -> Option<Root>;
     /// Hears of the XOR of a tree's first edges, or that its tuple goes nowhere.
     fn started(&mut self, root: Root, edges: u64, is_stray: bool);
 }
@@ -77,7 +77,7 @@ pub(crate) trait Trees {
 pub(crate) struct NoTrees;
 
 impl Trees for NoTrees {
-    fn open(&mut self) -> Option<Root> {
+    fn open(&mut self, _: u16) -> Option<Root> {
         None
     }
     fn started(&mut self, _: Root, _: u64, _: bool) {}

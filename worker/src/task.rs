@@ -18,10 +18,10 @@ use galerna_topology_api::{TaskId, TopologyContext};
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
-use crate::message::Message;
+use crate::inbox::Arrivals;
 use crate::outbox::Outbox;
 use crate::run::{RunEvent, RunShared};
-use crate::stats::{Counts, TaskStats};
+use crate::stats::{Counts, InStreams, TaskStats};
 use crate::summary::RunFailure;
 
 pub(crate) use bolt::BoltTask;
@@ -63,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) stats: Arc<TaskStats>,
     pub(crate) run: Arc<RunShared>,
     pub(crate) counts: Counts,
+    /// Where what comes in is counted.
+    pub(crate) in_streams: InStreams,
     pub(crate) hooks: Hooks,
     /// Whether it is the only task on its thread.
     pub(crate) has_own_thread: bool,
@@ -76,7 +78,7 @@ pub(crate) struct Core {
 
 /// The ways into a task.
 pub(crate) struct Inlets {
-    pub(crate) inbox: mpsc::UnboundedReceiver<Message>,
+    pub(crate) inbox: Arrivals,
     pub(crate) commands: mpsc::Receiver<OutputCommand>,
 }
 
@@ -117,8 +119,24 @@ impl Core {
     /// Sends everything, waiting for room as long as it takes.
     async fn leave(&mut self) {
         self.counts.publish(&self.stats);
-        poll_fn(|cx| self.outbox.poll_room(cx)).await;
-        self.last_flush = self.run.clock.now();
+        let (waiting, clock) = (&self.stats.waiting, self.run.clock);
+        poll_fn(|cx| {
+            let room = self.outbox.poll_room(cx);
+            if room.is_pending() {
+                waiting.begin(clock);
+            }
+            room
+        })
+        .await;
+        waiting.end(clock);
+        self.last_flush = clock.now();
+    }
+
+    /// A run of calls is over, however it ended.
+    fn end_calls(&self) {
+        self.stats.activity.end();
+        // A call that waited for room may have been given up.
+        self.stats.waiting.end(self.run.clock);
     }
 }
 
@@ -126,5 +144,6 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.counts.publish(&self.stats);
+        self.stats.waiting.end(self.run.clock);
     }
 }

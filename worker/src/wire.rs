@@ -55,7 +55,7 @@ const LOST: u8 = 6;
 
 /// The number of this encoding. Workers that link run the same executable, so that it differs only
 /// where that was circumvented.
-pub(crate) const WIRE_VERSION: u32 = 1;
+pub(crate) const WIRE_VERSION: u32 = 2;
 
 const FLUSH: u8 = 0;
 const END_FINISHED: u8 = 1;
@@ -107,9 +107,9 @@ pub(crate) fn usual_size(frame: &Frame) -> usize {
 /// Appends the encoding of a frame.
 pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     match frame {
-        Frame::Data { batch, weight } => {
+        Frame::Data { batch, weight, limit } => {
             bytes.push(DATA);
-            encode_batch(batch, *weight, bytes);
+            encode_batch(batch, *weight, *limit, bytes);
         }
         Frame::Marker { from, to, marker } => {
             bytes.push(MARKER);
@@ -163,13 +163,14 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     }
 }
 
-fn encode_batch(batch: &Batch, weight: usize, bytes: &mut Vec<u8>) {
+fn encode_batch(batch: &Batch, weight: usize, limit: u32, bytes: &mut Vec<u8>) {
     let has_anchors = !batch.anchors.is_empty();
     put(batch.source.task, bytes);
     put(batch.source.stream_index, bytes);
     put(batch.source.incarnation, bytes);
     put(batch.target, bytes);
     put(weight as u64, bytes);
+    put(limit, bytes);
     put(batch.rows as u64, bytes);
     bytes.push((u8::from(batch.is_final) * IS_FINAL) | (u8::from(has_anchors) * HAS_ANCHORS));
     batch.values.iter().for_each(|value| value::encode(value, bytes));
@@ -257,7 +258,7 @@ fn decode_batch(reader: &mut Reader<'_>, sources: &mut Sources) -> Result<Frame,
         *source = Arc::new(TupleSource { incarnation, ..TupleSource::clone(source) });
     }
     let mut batch = Batch::new(source.clone(), reader.number()?);
-    let weight = reader.number()?;
+    let (weight, limit) = (reader.number()?, reader.number()?);
     let arity = batch.source.fields.len();
     batch.rows = reader.number()?;
     let flags = reader.byte()?;
@@ -282,7 +283,7 @@ fn decode_batch(reader: &mut Reader<'_>, sources: &mut Sources) -> Result<Frame,
             return Err(WireError::Range);
         }
     }
-    Ok(Frame::Data { batch, weight })
+    Ok(Frame::Data { batch, weight, limit })
 }
 
 fn decode_anchor(reader: &mut Reader<'_>) -> Result<Anchor, WireError> {

@@ -42,7 +42,8 @@ pub struct Done {
     pub staged: Staged,
     /// The first row of the batch that is not settled.
     pub from: usize,
-    /// How many rows are settled together.
+    /// How many rows are settled together. A host that lowers it while a call is pending has this call
+    /// settled sooner.
     pub chunk: usize,
 }
 
@@ -150,7 +151,7 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
         Box::pin(async move {
             let BoltCall { batch, cursor, staging, done, host, context } = call;
             let Ok(bolt) = self.bolt() else { return };
-            let first = *cursor;
+            let (first, chunk) = (*cursor, done.chunk);
             done.from = first;
             while *cursor < batch.rows {
                 let row = *cursor;
@@ -168,9 +169,11 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                 }
                 // Before settling, so that a panic in there cannot run the row twice.
                 *cursor += 1;
+                // The host may have asked for this call to be settled by itself.
+                let chunk = std::mem::replace(&mut done.chunk, chunk);
                 let flow = if outcome.is_ok() && staging.is_plain() {
                     done.staged.append(&mut staging.staged);
-                    let is_full = *cursor - done.from >= done.chunk || done.staged.rows.len() >= done.chunk;
+                    let is_full = *cursor - done.from >= chunk || done.staged.rows.len() >= chunk;
                     if is_full { done.settle(*cursor, host) } else { Flow::Continue }
                 } else {
                     done.settle(row, host);

@@ -1,15 +1,14 @@
 //! What a worker tells of itself: counts of all tasks that it has run, latencies, errors.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use galerna_protocol::{ComponentLatency, ErrorReport, HistogramReport, TaskReport, WorkerReport};
-use galerna_topology_api::{Histogram, TaskId};
+use galerna_protocol::{ErrorReport, WorkerReport};
+use galerna_topology_api::TaskId;
 use smol_str::SmolStr;
 
-use crate::crew::{Crew, component_of};
-use crate::stats::TaskStats;
+use crate::crew::Crew;
+use crate::stats::{TaskStats, report};
 use crate::watchdog::Watched;
 
 /// The counts of all tasks that run here, or did.
@@ -42,36 +41,19 @@ impl Tallies {
         move || current.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn all(&self) -> Vec<(TaskId, Arc<TaskStats>)> {
-        let mut all = self.past.clone();
-        all.extend(self.current().values().map(|(_, task, stats)| (*task, stats.clone())));
-        all
+    /// With whether they run now.
+    fn all(&self) -> Vec<(TaskId, Arc<TaskStats>, bool)> {
+        let past = self.past.iter().map(|(task, stats)| (*task, stats.clone(), false));
+        let current = self.current();
+        past.chain(current.values().map(|(_, task, stats)| (*task, stats.clone(), true))).collect()
     }
 
     /// Counts, latencies and errors; `running` are the tasks that run now, and since when.
     pub(super) fn report(&self, crew: &Crew, running: &[(TaskId, i64)]) -> WorkerReport {
-        let mut tasks: BTreeMap<TaskId, TaskReport> = BTreeMap::new();
-        let mut latencies: BTreeMap<String, (Histogram, Histogram)> = BTreeMap::new();
-        for (task, stats) in self.all() {
-            let report = tasks.entry(task).or_insert_with(|| TaskReport { task, ..TaskReport::default() });
-            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            report.emitted += count(&stats.emitted);
-            report.executed += count(&stats.executed);
-            report.acked += count(&stats.acked);
-            report.failed += count(&stats.failed);
-            report.replayed += count(&stats.replayed);
-            report.gave_up += count(&stats.gave_up);
-            report.restarts += count(&stats.restarts);
-            report.errors += count(&stats.errors);
-            if let Some(component) = component_of(&crew.topology, task) {
-                let (execute, complete) = latencies.entry(component.id.to_string()).or_default();
-                execute.merge(&stats.execute_latency);
-                complete.merge(&stats.complete_latency);
-            }
-        }
+        let (mut tasks, latencies) = report(&crew.topology, crew.run.clock, self.all());
         for (task, started) in running {
-            if let Some(report) = tasks.get_mut(task) {
-                report.started_unix_ms = *started;
+            if let Ok(place) = tasks.binary_search_by_key(task, |report| report.task) {
+                tasks[place].started_unix_ms = *started;
             }
         }
         let errors = crew.run.errors().into_iter().map(|error| ErrorReport {
@@ -82,23 +64,12 @@ impl Tallies {
             last_unix_ms: error.last_unix_ms,
             worker: None,
         });
-        let latencies = latencies.into_iter().map(|(component, (execute, complete))| ComponentLatency {
-            component,
-            execute: Some(recorded(&execute)),
-            complete: Some(recorded(&complete)),
-            process: None,
-        });
         WorkerReport {
-            tasks: tasks.into_values().collect(),
-            latencies: latencies.collect(),
+            tasks,
+            latencies,
             errors: errors.collect(),
             failure: crew.run.failure().map(|failure| failure.message).unwrap_or_default(),
             ..WorkerReport::default()
         }
     }
-}
-
-fn recorded(histogram: &Histogram) -> HistogramReport {
-    let (values, counts) = histogram.recorded().into_iter().unzip();
-    HistogramReport { values, counts }
 }

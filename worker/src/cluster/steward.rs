@@ -22,8 +22,9 @@ use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::report::Tallies;
 use super::view::View;
-use crate::crew::{Crew, Inbox};
+use crate::crew::Crew;
 use crate::edges::Ending;
+use crate::inbox::Inbox;
 use crate::link::Frame;
 use crate::message::{Control, Message};
 use crate::run::RunEvent;
@@ -278,7 +279,7 @@ impl Steward {
             return;
         }
         for running in self.running.values() {
-            let _ = running.inbox.send(Message::Control(Control::Exit));
+            running.inbox.send(Message::Control(Control::Exit));
         }
         let deadline = Instant::now() + EXIT_PATIENCE;
         while !self.running.is_empty() {
@@ -298,7 +299,7 @@ impl Steward {
 
     fn send(&self, task: TaskId, control: Control) {
         if let Some(running) = self.running.get(&task) {
-            let _ = running.inbox.send(Message::Control(control));
+            running.inbox.send(Message::Control(control));
         }
     }
 

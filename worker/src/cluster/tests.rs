@@ -226,6 +226,46 @@ fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().expect("bound").port())
 }
 
+/// What was counted by all launches of a task, by who emitted and stream: emitted, executed, acked.
+fn counts_of(task: u32, reports: &[WorkerReport]) -> BTreeMap<(String, String), (u64, u64, u64)> {
+    let mut counts = BTreeMap::<_, (u64, u64, u64)>::new();
+    for found in reports.iter().flat_map(|report| &report.tasks).filter(|found| found.task == task) {
+        for stream in &found.streams {
+            let sum = counts.entry((stream.from.clone(), stream.stream.clone())).or_default();
+            *sum = (sum.0 + stream.emitted, sum.1 + stream.executed, sum.2 + stream.acked);
+        }
+    }
+    counts
+}
+
+/// Nothing was replayed: all was counted once, on its stream, by whichever worker ran the task.
+fn assert_counted_once(reports: &[WorkerReport]) {
+    let (count, of) = (COUNT as u64, |from: &str| (from.to_owned(), "default".to_owned()));
+    assert_eq!(counts_of(1, reports), BTreeMap::from([(of(""), (count, 0, count))]));
+    let pass = [2, 3].map(|task| counts_of(task, reports));
+    let sum = |from: &str, get: fn(&(u64, u64, u64)) -> u64| pass.iter().map(|task| get(&task[&of(from)])).sum::<u64>();
+    assert_eq!([sum("", |own| own.0), sum("numbers", |read| read.1), sum("numbers", |read| read.2)], [count; 3]);
+    assert_eq!(counts_of(4, reports), BTreeMap::from([(of("pass"), (0, count, count))]));
+    for report in reports {
+        let runs = |task: u32| report.executors.iter().any(|range| (range.first..=range.last).contains(&task));
+        for task in &report.tasks {
+            assert_eq!((task.pending, task.queued), (0, 0), "{task:?}");
+            // A pair's limit is 1,024 at first, and doubles.
+            let limit = match task.task {
+                2 | 3 => 1024,
+                4 => 2048,
+                _ => 0,
+            };
+            let is_known = task.queue_capacity >= limit && task.queue_capacity % 1024 == 0;
+            assert!(if runs(task.task) { is_known } else { task.queue_capacity == 0 }, "{task:?}");
+        }
+    }
+}
+
+fn reports<const N: usize>(nodes: [&Node; N]) -> [WorkerReport; N] {
+    nodes.map(|node| node.reports.borrow().clone())
+}
+
 fn assert_all_seen(shape: &Shape) {
     let seen = shape.seen.lock().expect("not poisoned");
     assert_eq!(seen.len(), COUNT as usize);
@@ -252,6 +292,7 @@ async fn two_workers_process_everything_once_and_finish() {
     assert_all_seen(&shape);
     assert!(shape.seen.lock().expect("not poisoned").values().all(|times| *times == 1));
     assert_eq!(shape.failures.load(Ordering::Relaxed), 0);
+    assert_counted_once(&reports([&first, &second]));
     second.events.send(Event::Stop);
     assert_eq!(second.leave.join_next().await.expect("ends").expect("no panic"), Leave::Told);
 }
@@ -301,6 +342,7 @@ async fn tasks_moved_between_healthy_workers_replay_nothing() {
     second.finished().await;
     assert_all_seen(&shape);
     assert_eq!(shape.failures.load(Ordering::Relaxed), 0);
+    assert_counted_once(&reports([&first, &second]));
     assert!(shape.seen.lock().expect("not poisoned").values().all(|times| *times == 1));
 }
 

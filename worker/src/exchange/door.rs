@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::TaskId;
-use tokio::sync::mpsc;
 
 use crate::edges::Marker;
+use crate::inbox::Inbox;
 use crate::link::{Frame, Link};
 use crate::message::Message;
 
@@ -15,9 +15,8 @@ use crate::message::Message;
 pub(crate) enum Way {
     /// Nowhere yet: messages wait, in order. Bounded as a task's inbox is.
     Held(VecDeque<Message>),
-    /// Into the inbox of a task of this worker. Unbounded in itself: tuples are bounded by credits,
-    /// acks by open trees, markers by edges.
-    Local(mpsc::UnboundedSender<Message>),
+    /// Into the inbox of a task of this worker.
+    Local(Inbox),
     /// Over a link to the worker that runs it.
     Link(Arc<dyn Link>),
 }
@@ -33,7 +32,7 @@ pub(crate) struct Door {
 struct Inner {
     way: Way,
     /// The task's inbox, if it runs in this worker.
-    inbox: Option<mpsc::UnboundedSender<Message>>,
+    inbox: Option<Inbox>,
     /// What was said last about the edges from this worker's tasks, if nothing followed.
     marks: BTreeMap<TaskId, Marker>,
     /// What came over links before the task was here.
@@ -73,7 +72,7 @@ impl Door {
         let mut inner = self.lock();
         match (&inner.inbox, &message) {
             (Some(inbox), _) => {
-                let _ = inbox.send(message);
+                inbox.send(message);
             }
             // Whoever sent them had not heard that the spout has moved: they follow it. Those for a launch
             // that is gone count nowhere.
@@ -113,7 +112,7 @@ impl Door {
         inner.inbox = match &way {
             Way::Local(inbox) => {
                 for message in inner.early.drain(..) {
-                    let _ = inbox.send(message);
+                    inbox.send(message);
                 }
                 Some(inbox.clone())
             }
@@ -161,7 +160,7 @@ impl Way {
         match self {
             Self::Held(held) => held.push_back(message),
             Self::Local(inbox) => {
-                let _ = inbox.send(message);
+                inbox.send(message);
             }
             Self::Link(link) => {
                 if let Some(frame) = Frame::from_message(to, message) {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use galerna_topology_api::engine::BoxFuture;
 use galerna_topology_api::{Resources, TaskId, Topology, TopologyInfo};
 
-use crate::crew::{Crew, Inbox, Launch, sources_of, tasks_of};
+use crate::crew::{Crew, Launch, sources_of, tasks_of};
 use crate::exchange::{Exchange, Way};
+use crate::inbox::Inbox;
 use crate::link::{Link, QueueLink, carry};
 use crate::plan;
 use crate::run::RunShared;

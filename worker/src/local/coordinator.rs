@@ -10,6 +10,7 @@ use galerna_topology_api::{Component, Histogram, TaskId, Topology};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::inbox::Inbox;
 use crate::message::{Control, Message};
 use crate::panics::{Panic, guarded};
 use crate::run::{RunEvent, RunShared};
@@ -58,6 +59,14 @@ impl Counters {
         }
     }
 
+    /// Counts by task and stream, and latencies.
+    #[cfg(feature = "testing")]
+    pub(super) fn report(&self) -> galerna_protocol::WorkerReport {
+        let all = self.stats.iter().map(|(task, stats)| (*task, stats.clone(), true));
+        let (tasks, latencies) = crate::stats::report(&self.topology, self.run.clock, all);
+        galerna_protocol::WorkerReport { tasks, latencies, ..Default::default() }
+    }
+
     pub(super) fn summary(&self, status: RunStatus) -> RunSummary {
         let duration = self.duration();
         let complete = Histogram::default();
@@ -91,10 +100,11 @@ impl Counters {
         };
         for stats in component.tasks.clone().filter_map(|task| self.stats.get(&task)) {
             let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            summary.emitted += count(&stats.emitted);
-            summary.executed += count(&stats.executed);
-            summary.acked += count(&stats.acked);
-            summary.failed += count(&stats.failed);
+            let totals = stats.totals();
+            summary.emitted += totals.emitted;
+            summary.executed += totals.executed;
+            summary.acked += totals.acked;
+            summary.failed += totals.failed;
             summary.replayed += count(&stats.replayed);
             summary.gave_up += count(&stats.gave_up);
             summary.restarts += count(&stats.restarts);
@@ -128,7 +138,7 @@ pub(super) struct Coordinator {
     pub(super) events: mpsc::UnboundedReceiver<RunEvent>,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) lanes: Lanes,
-    pub(super) spouts: Vec<mpsc::UnboundedSender<Message>>,
+    pub(super) spouts: Vec<Inbox>,
     pub(super) tasks: usize,
     pub(super) drain_timeout: Duration,
     pub(super) outcome: watch::Sender<Option<RunSummary>>,
@@ -224,7 +234,7 @@ impl Coordinator {
     fn order(&self, control: Control) {
         for spout in &self.spouts {
             // A spout that has ended needs no orders.
-            let _ = spout.send(Message::Control(control));
+            spout.send(Message::Control(control));
         }
     }
 }

@@ -45,7 +45,7 @@ impl Outbox {
                 (RowAnchors::Held { start, len }, _) => {
                     Ties::Held(held, &held_anchors[start as usize..(start + len) as usize])
                 }
-                (RowAnchors::Tracked, _) => trees.open().map_or(Ties::None, Ties::Own),
+                (RowAnchors::Tracked, _) => trees.open(row.stream()).map_or(Ties::None, Ties::Own),
                 _ => Ties::None,
             };
             let mut row_made = 0;
@@ -92,7 +92,7 @@ impl Outbox {
                     made[at as usize - first] ^=
                         Ties::of_input(batch, at as usize).tie(&mut buffer.batch, &mut self.edges);
                 }
-                (RowAnchors::Tracked, _) => match trees.open() {
+                (RowAnchors::Tracked, _) => match trees.open(stream) {
                     Some(root) => {
                         let edge = Ties::Own(root).tie(&mut buffer.batch, &mut self.edges);
                         trees.started(root, edge, false);

@@ -4,13 +4,13 @@ mod ending;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{
     Batch, BoltCall, BoltEvent, BoltFactory, BoltHost, ErasedBolt, OutputCommand, RowAnchors,
 };
-use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
@@ -18,6 +18,7 @@ use super::bolt_host::{Commands, Host, Lent};
 use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{InEdges, Marker};
+use crate::inbox::Arrivals;
 use crate::message::{Control, Delivery, Message};
 use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
@@ -30,7 +31,7 @@ const LONG_BATCH: usize = 512;
 pub(crate) struct BoltTask {
     core: Core,
     make: BoltFactory,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Arrivals,
     commands: Commands,
     /// Whether the inbox comes first at the next look: ticks and commands must not starve it.
     is_inbox_first: bool,
@@ -70,7 +71,7 @@ impl BoltTask {
         let Inlets { inbox, commands } = inlets;
         let commands = Commands { inbox: commands, backlog: VecDeque::new() };
         let restarts = Restarts::default();
-        Self {
+        let task = Self {
             core,
             make,
             inbox,
@@ -84,7 +85,9 @@ impl BoltTask {
             said_at: None,
             is_parked: false,
             order: None,
-        }
+        };
+        task.note_capacity();
+        task
     }
 
     /// Runs until all inputs have ended. A failure was told to the run.
@@ -173,7 +176,7 @@ impl BoltTask {
         self.core.flush(self.core.run.clock.now());
         for _ in 0..MOST_LINGERING {
             std::thread::yield_now();
-            if let Ok(message) = self.inbox.try_recv() {
+            if let Some(message) = self.inbox.try_next() {
                 return Some(Work::Message(message));
             }
         }
@@ -185,9 +188,15 @@ impl BoltTask {
         match work {
             Work::Message(Message::Control(Control::Release)) => self.order = Some(LastOrder::Release),
             Work::Message(Message::Control(Control::Exit)) => self.order = Some(LastOrder::Exit),
-            Work::Message(Message::Control(Control::Reopen(from))) => self.edges.reopen(from),
+            Work::Message(Message::Control(Control::Reopen(from))) => {
+                self.edges.reopen(from);
+                self.note_capacity();
+            }
             Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,
-            Work::Message(Message::Marker { from, marker }) => self.edges.marker(from, marker),
+            Work::Message(Message::Marker { from, marker }) => {
+                self.edges.marker(from, marker);
+                self.note_capacity();
+            }
             Work::Message(_) => {}
             Work::Command(command) => self.obey(command).await,
             Work::Tick => {
@@ -207,7 +216,7 @@ impl BoltTask {
             return Poll::Ready(Work::Dropped);
         }
         if std::mem::take(&mut self.is_inbox_first)
-            && let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx)
+            && let Poll::Ready(message) = self.inbox.poll_next(cx)
         {
             return Poll::Ready(Work::Message(message));
         }
@@ -223,16 +232,18 @@ impl BoltTask {
             return Poll::Ready(Work::Command(command));
         }
         self.is_inbox_first = false;
-        match self.inbox.poll_recv(cx) {
-            Poll::Ready(Some(message)) => Poll::Ready(Work::Message(message)),
-            // Closed only when the run is over, and this task with it.
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        self.inbox.poll_next(cx).map(Work::Message)
+    }
+
+    /// Publishes how much may be under way to this task.
+    fn note_capacity(&self) {
+        self.core.stats.queue_capacity.store(self.edges.capacity(), Ordering::Relaxed);
     }
 
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
         let Delivery { batch, weight, credit } = delivery;
-        self.edges.data(batch.source.task);
+        self.edges.data(batch.source.task, credit.limit());
+        self.note_capacity();
         self.was_busy = batch.rows >= LONG_BATCH;
         // From the first last words on, all that is not anchored is such.
         self.core.outbox.is_final |= batch.is_final;
@@ -253,11 +264,13 @@ impl BoltTask {
             let call = BoltCall { batch, cursor: &mut cursor, staging, done, host: &mut host, context };
             let outcome = caught(cell.execute_batch(call)).await;
             let fatal = host.fatal.take();
-            self.core.stats.activity.end();
+            self.core.end_calls();
             self.executed += (cursor - first) as u64;
+            self.inbox.executed(cursor - first);
             if let Err(Panic(message)) = outcome {
                 self.fail_after_panic(batch, cursor);
                 cursor += 1;
+                self.inbox.executed(1);
                 self.restart(cell, &message).await?;
             } else if let Some(message) = fatal {
                 self.restart_after_fatal(cell, &message).await?;
@@ -279,7 +292,7 @@ impl BoltTask {
             lent.staging.held.remove(slot);
         }
         host.fail_row(batch, row);
-        self.core.counts.executed += 1;
+        host.count_executed(1);
     }
 
     /// Between two runs of calls: waits for room if there is none, and now and then sends what
@@ -301,7 +314,7 @@ impl BoltTask {
         let (mut host, Lent { staging, context, .. }) = Host::new(&mut self.core, &mut self.commands, None);
         let outcome = caught(cell.event(event, staging, &mut host, context)).await;
         let (fatal, has_failed) = (host.fatal.take(), host.has_failed);
-        self.core.stats.activity.end();
+        self.core.end_calls();
         match (outcome, fatal) {
             (Err(Panic(message)), _) => {
                 self.core.staging.withdraw();
@@ -342,6 +355,7 @@ impl BoltTask {
         for entry in staging.held.clear() {
             host.settle_entry(&entry, false);
         }
+        host.note_held(&staging.held);
         self.core.leave().await;
         sleep(wait).await;
         self.core.start(cell, true).await

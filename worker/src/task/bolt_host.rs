@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::acks::AckKind;
 use crate::outbox::{NoTrees, Outbox};
 use crate::routing::Stray;
 use crate::run::RunShared;
-use crate::stats::{Counts, TaskStats};
+use crate::stats::{Counts, InStreams, TaskStats};
 
 /// Commands of spawned work, and those that came while a call was running.
 pub(super) struct Commands {
@@ -41,13 +42,26 @@ pub(super) struct Host<'a> {
     hooks: &'a Hooks,
     commands: &'a mut Commands,
     batch: Option<&'a Batch>,
+    in_streams: &'a InStreams,
+    /// Where the batch is counted.
+    place: usize,
     room: Arc<Room>,
     /// Whether the running call waits for room.
     waits_for_room: bool,
     early: Early,
     /// For a run of rows, the XOR of the edges made for each.
     made: Vec<u64>,
+    /// The last look at the clock before the call in hand. Fast calls that are settled together may
+    /// lie between.
     call_began: Duration,
+    /// How long the timed call took, until its row is settled.
+    timed: Option<Duration>,
+    /// How many rows are settled together.
+    chunk: usize,
+    /// Whether the call in hand has been pending, so that it is settled by itself.
+    was_pending: bool,
+    /// The time of the call that is being settled, if it was needed.
+    now: Option<Duration>,
     last_flush: Duration,
     is_slow: &'a mut bool,
     /// What makes going on pointless.
@@ -85,6 +99,7 @@ impl<'a> Host<'a> {
             stats,
             run,
             counts,
+            in_streams,
             hooks,
             last_flush,
             is_slow,
@@ -99,12 +114,18 @@ impl<'a> Host<'a> {
             run,
             hooks,
             commands,
+            place: batch.map_or(0, |batch| in_streams.place_of(batch.source.task, batch.source.stream_index)),
             batch,
+            in_streams,
             room: staging.room(),
             waits_for_room: false,
             early: Early::default(),
             made: Vec::new(),
             call_began: Duration::ZERO,
+            timed: None,
+            chunk: done.chunk,
+            was_pending: false,
+            now: None,
             last_flush: *last_flush,
             is_slow,
             fatal: None,
@@ -121,7 +142,7 @@ impl<'a> Host<'a> {
     /// Deals what one call staged: the XOR of the edges made for its input, and the error of a row
     /// that went nowhere.
     fn deal(&mut self, staged: &mut Staged, held: &mut HeldTable, row: Option<usize>) -> (u64, Option<Error>) {
-        self.counts.emitted += staged.rows.len() as u64;
+        self.counts.emitted(&staged.rows);
         let mut made = [0];
         let input = self.batch.zip(row);
         let strays = self.outbox.route(staged, input, held, self.hooks.all(), &mut NoTrees, &mut made);
@@ -155,12 +176,15 @@ impl<'a> Host<'a> {
             match kept {
                 None => {
                     self.outbox.ack_input(batch, row, made);
-                    self.count_acked();
+                    self.count_acked(self.place);
+                    self.note_timed();
                 }
                 Some(slot) => {
                     if let Some(entry) = staging.held.entry(slot) {
                         entry.emitted ^= made;
+                        entry.called = Some(self.call_began);
                     }
+                    self.note_held(&staging.held);
                     self.outbox.say_of_input(batch, row, AckKind::Held);
                 }
             }
@@ -186,13 +210,30 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn count_acked(&mut self) {
-        self.counts.acked += 1;
+    /// Counts rows of the batch that were executed.
+    pub(super) fn count_executed(&mut self, rows: usize) {
+        self.counts.on(self.place).executed += rows as u64;
+    }
+
+    /// Publishes how many tuples are held.
+    pub(super) fn note_held(&self, held: &HeldTable) {
+        self.stats.pending.store(held.len() as u64, Ordering::Relaxed);
+    }
+
+    /// The row of the timed call was acked.
+    fn note_timed(&mut self) {
+        if let Some(took) = self.timed.take() {
+            self.counts.processed(took.as_nanos() as u64, self.stats);
+        }
+    }
+
+    fn count_acked(&mut self, place: usize) {
+        self.counts.on(place).acked += 1;
         self.hooks.ack(self.task, None, self.run);
     }
 
-    fn count_failed(&mut self, is_final: bool, is_anchored: bool) {
-        self.counts.failed += 1;
+    fn count_failed(&mut self, place: usize, is_final: bool, is_anchored: bool) {
+        self.counts.on(place).failed += 1;
         self.hooks.fail(self.task, self.run);
         if is_final && !is_anchored {
             let message = format!(
@@ -206,7 +247,7 @@ impl<'a> Host<'a> {
     /// Fails an input row.
     pub(super) fn fail_row(&mut self, batch: &Batch, row: usize) {
         self.outbox.say_of_input(batch, row, AckKind::Fail);
-        self.count_failed(batch.is_final, batch.anchors_of(row).0.is_some());
+        self.count_failed(self.place, batch.is_final, batch.anchors_of(row).0.is_some());
     }
 
     fn decide_held(&mut self, staging: &mut Staging, may_ack: bool) {
@@ -236,16 +277,23 @@ impl<'a> Host<'a> {
     pub(super) fn settle_held(&mut self, staging: &mut Staging, slot: u32, is_acked: bool) {
         if let Some(entry) = staging.held.remove(slot) {
             self.settle_entry(&entry, is_acked);
+            self.note_held(&staging.held);
         }
     }
 
     /// Settles what was held in an entry that is taken out already.
     pub(super) fn settle_entry(&mut self, entry: &HeldEntry, is_acked: bool) {
         self.outbox.settle_held(entry, is_acked);
+        let (task, stream) = entry.source;
+        let place = self.in_streams.place_of(task, stream);
         if is_acked {
-            self.count_acked();
+            self.count_acked(place);
+            if let Some(called) = entry.called {
+                let now = *self.now.get_or_insert_with(|| self.run.clock.now());
+                self.counts.processed(now.saturating_sub(called).as_nanos() as u64, self.stats);
+            }
         } else {
-            self.count_failed(entry.is_final, !entry.anchors.is_empty());
+            self.count_failed(place, entry.is_final, !entry.anchors.is_empty());
         }
     }
 
@@ -269,17 +317,19 @@ impl<'a> Host<'a> {
                 self.outbox.ack_input(batch, row, *made);
             }
         }
-        self.counts.acked += rows.len() as u64;
+        let counts = self.counts.on(self.place);
+        counts.acked += rows.len() as u64;
         for row in rows.filter(|row| is_stray(*row, strays)) {
-            self.counts.acked -= 1;
+            self.counts.on(self.place).acked -= 1;
             self.fail_row(batch, row);
         }
         strays.iter().for_each(|(_, stray)| self.report(&stray.to_string()));
     }
 
-    fn flow(&mut self) -> Flow {
+    /// Whether to go on at this time.
+    fn flow(&mut self, now: Duration) -> Flow {
         self.outbox.relieve_acks();
-        let is_due = self.run.clock.now() - self.last_flush >= FLUSH_INTERVAL;
+        let is_due = now.saturating_sub(self.last_flush) >= FLUSH_INTERVAL;
         if self.outbox.is_blocked() || is_due || self.fatal.is_some() { Flow::Stop } else { Flow::Continue }
     }
 }
@@ -292,21 +342,28 @@ impl BoltHost for Host<'_> {
     fn settle_run(&mut self, done: &mut Staged, rows: Range<usize>) -> Flow {
         let Some(batch) = self.batch else { return Flow::Stop };
         self.stats.activity.progress();
-        self.counts.executed += rows.len() as u64;
+        self.count_executed(rows.len());
+        // Rows that are settled too soon stand before a call that has begun already.
+        let is_full = rows.len() >= self.chunk || done.rows.len() >= self.chunk;
+        let is_before_next = std::mem::take(&mut self.was_pending) || is_full;
         self.made.clear();
         self.made.resize(rows.len(), 0);
         let mut strays = Vec::new();
         if !done.is_empty() {
-            self.counts.emitted += done.rows.len() as u64;
+            self.counts.emitted(&done.rows);
             let (outbox, made) = (&mut self.outbox, &mut self.made);
             let held = &mut HeldTable::default();
             strays = outbox.route(done, Some((batch, rows.start)), held, self.hooks.all(), &mut NoTrees, made);
         }
         if batch.anchors.is_empty() && strays.is_empty() {
-            self.counts.acked += rows.len() as u64;
+            self.counts.on(self.place).acked += rows.len() as u64;
         } else {
             self.ack_run(batch, rows.clone(), &strays);
         }
+        if !is_stray(rows.start, &strays) {
+            self.note_timed();
+        }
+        self.timed = None;
         if !self.hooks.all().is_empty() {
             for row in rows {
                 let is_ok = !is_stray(row, &strays);
@@ -319,12 +376,19 @@ impl BoltHost for Host<'_> {
         if self.room.has_mail() {
             self.take_mail(None);
         }
-        self.flow()
+        let now = self.run.clock.now();
+        if is_before_next {
+            self.call_began = now;
+        }
+        self.flow(now)
     }
 
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
         self.stats.activity.progress();
-        self.counts.executed += u64::from(row.is_some());
+        self.now = None;
+        if row.is_some() {
+            self.count_executed(1);
+        }
         if let Some((batch, row)) = self.batch.zip(row) {
             let info = ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok: outcome.is_ok() };
             self.hooks.execute(&info, self.run);
@@ -351,7 +415,10 @@ impl BoltHost for Host<'_> {
             None => self.succeed(staging, row, made),
             Some(error) => self.fail(staging, row, &error),
         }
-        self.flow()
+        self.timed = None;
+        self.was_pending = false;
+        self.call_began = self.now.take().unwrap_or_else(|| self.run.clock.now());
+        self.flow(self.call_began)
     }
 
     fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
@@ -361,10 +428,14 @@ impl BoltHost for Host<'_> {
             let rows = std::mem::replace(&mut done.from, row)..row;
             self.settle_run(&mut done.staged, rows);
         }
+        // It is settled by itself, so that it is known when the next one began.
+        done.chunk = 1;
+        self.was_pending = true;
         if self.room.has_mail() && self.take_mail(row) {
             self.waits_for_room = true;
             // It waits for others: whoever watches for calls that hang must not blame it.
             self.stats.activity.end();
+            self.stats.waiting.begin(self.run.clock);
         }
         while self.commands.backlog.len() < MOST_BACKLOG
             && let Poll::Ready(Some(command)) = self.commands.inbox.poll_recv(cx)
@@ -375,6 +446,7 @@ impl BoltHost for Host<'_> {
         let room = self.outbox.poll_room(cx);
         if self.waits_for_room && room.is_ready() {
             self.waits_for_room = false;
+            self.stats.waiting.end(self.run.clock);
             self.stats.activity.begin(self.run.clock.now());
             self.room.made();
             return Poll::Ready(());
@@ -387,7 +459,9 @@ impl BoltHost for Host<'_> {
         if is_start {
             self.call_began = now;
         } else {
-            *self.is_slow |= note_call(self.stats, now - self.call_began);
+            let took = now - self.call_began;
+            *self.is_slow |= note_call(self.stats, took);
+            self.timed = Some(took);
         }
     }
 }

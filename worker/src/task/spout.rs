@@ -142,7 +142,7 @@ impl SpoutTask {
         let call = SpoutCall { staging, done, slots: &mut self.slots, host: &mut host, context, room, chunk };
         let outcome = caught(cell.next_batch(call)).await;
         let rows = host.rows();
-        self.core.stats.activity.end();
+        self.core.end_calls();
         self.calls += rows as u64;
         self.core.is_slow = self.core.run.clock.now() - now > SLOW_CALL * rows.max(1) as u32;
         self.was_busy = rows >= BUSY;
@@ -293,6 +293,17 @@ impl SpoutTask {
     /// Sends what stands ready and waits until there is something to do; whether the task has ended.
     async fn wait(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<bool, Fatal> {
         self.flush();
+        if self.core.outbox.is_blocked() {
+            self.core.stats.waiting.begin(self.core.run.clock);
+        }
+        let outcome = self.wait_for_work(cell).await;
+        self.core.stats.waiting.end(self.core.run.clock);
+        outcome
+    }
+
+    /// Waits until there is something to do, after all was sent that could be; whether the task has
+    /// ended.
+    async fn wait_for_work(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<bool, Fatal> {
         if (self.last == Next::Exhausted || self.is_draining) && self.core.outbox.is_empty() {
             // Bolts that hold something back let go of it, whether the input has ended or the spout moves.
             if !self.has_flushed || self.core.outbox.has_emitted_since_marker() {

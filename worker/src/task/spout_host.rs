@@ -48,19 +48,19 @@ pub(super) struct Lent<'a> {
 struct Opening<'a> {
     tracker: &'a mut Tracker,
     slots: &'a mut Vec<u32>,
+    counts: &'a mut Counts,
     now: Duration,
-    /// Rows with message ids that are acked at once, because nothing is tracked.
-    untracked: u64,
 }
 
 impl Trees for Opening<'_> {
     #[inline(always)]
-    fn open(&mut self) -> Option<Root> {
+    fn open(&mut self, stream: u16) -> Option<Root> {
         if !self.tracker.is_tracking {
-            self.untracked += 1;
+            // Its id is acked at once.
+            self.counts.on(stream.into()).acked += 1;
             return None;
         }
-        let root = self.tracker.ledger.open(self.now);
+        let root = self.tracker.ledger.open(stream, self.now);
         self.slots.push(root.slot);
         Some(root)
     }
@@ -121,12 +121,12 @@ impl<'a> Host<'a> {
             return;
         }
         self.rows += staged.rows.len();
-        self.counts.emitted += staged.rows.len() as u64;
-        let Self { tracker, now, .. } = self;
-        let mut trees = Opening { tracker, slots, now: *now, untracked: 0 };
+        self.counts.emitted(&staged.rows);
+        let Self { tracker, counts, now, .. } = self;
+        let mut trees = Opening { tracker, slots, counts, now: *now };
         let held = &mut HeldTable::default();
         let strays = self.outbox.route(staged, None, held, self.hooks.all(), &mut trees, &mut []);
-        self.counts.acked += trees.untracked;
+        self.tracker.note_open_trees();
         for (_, error) in strays {
             self.report(&error.to_string());
         }
@@ -169,6 +169,7 @@ impl SpoutHost for Host<'_> {
         if self.take_mail(slots) {
             self.waits_for_room = true;
             self.stats.activity.end();
+            self.stats.waiting.begin(self.clock());
         }
         self.counts.publish(self.stats);
         self.tracker.poll(cx);
@@ -176,6 +177,7 @@ impl SpoutHost for Host<'_> {
         self.now = self.clock().now();
         if self.waits_for_room && room.is_ready() {
             self.waits_for_room = false;
+            self.stats.waiting.end(self.clock());
             self.stats.activity.begin(self.now);
             self.mailbox.made();
             return Poll::Ready(());

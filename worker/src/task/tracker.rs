@@ -4,26 +4,27 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::TopologyConfig;
 use galerna_topology_api::engine::Settled;
-use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 
 use super::hooks::Hooks;
 use crate::acks::AckBatch;
 use crate::clock::Clock;
-use crate::ledger::Ledger;
+use crate::inbox::Arrivals;
+use crate::ledger::{Decided, Ledger};
 use crate::message::{Control, Message};
 use crate::outbox::Outbox;
 use crate::run::RunShared;
-use crate::stats::{TaskStats, add};
+use crate::stats::{StreamCounts, TaskStats};
 use crate::window::Window;
 
 pub(super) struct Tracker {
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Arrivals,
     pub(super) ledger: Ledger,
     pub(super) window: Window,
     /// Trees that are decided, for whose ids `ack` or `fail` is to be called.
@@ -47,7 +48,7 @@ impl Tracker {
     pub(super) fn new(
         task: u32,
         incarnation: u32,
-        inbox: mpsc::UnboundedReceiver<Message>,
+        inbox: Arrivals,
         config: &TopologyConfig,
         run: Arc<RunShared>,
         stats: Arc<TaskStats>,
@@ -80,7 +81,7 @@ impl Tracker {
 
     /// Takes what has come in, without waiting.
     pub(super) fn take_in(&mut self, now: Duration) {
-        while let Ok(message) = self.inbox.try_recv() {
+        while let Some(message) = self.inbox.try_next() {
             self.take(message);
         }
         self.expire(now);
@@ -88,7 +89,7 @@ impl Tracker {
 
     /// Takes what has come in, and sees to it that the task is polled again for what will.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
+        while let Poll::Ready(message) = self.inbox.poll_next(cx) {
             self.take(message);
         }
         while let Some(next) = self.next_look() {
@@ -180,12 +181,20 @@ impl Tracker {
 
     /// Counts trees that were just settled.
     pub(super) fn count(&mut self, settled: u64, acked: u64, now: Duration) {
-        add(&self.stats.acked, acked);
-        add(&self.stats.failed, settled - acked);
+        for (stream, decided) in self.stats.streams.iter().zip(self.ledger.take_decided()) {
+            let Decided { acked, failed } = decided;
+            stream.add(StreamCounts { acked, failed, ..StreamCounts::default() });
+        }
+        self.note_open_trees();
         if !self.hooks.all().is_empty() {
             (acked..settled).for_each(|_| self.hooks.fail(self.task, &self.run));
         }
         self.window.settled(settled as usize, self.ledger.open_trees(), now);
+    }
+
+    /// Publishes how many trees are open.
+    pub(super) fn note_open_trees(&self) {
+        self.stats.pending.store(self.ledger.open_trees() as u64, Ordering::Relaxed);
     }
 
     fn expire(&mut self, now: Duration) {

@@ -1,5 +1,6 @@
 //! Topologies in test functions.
 
+use galerna_protocol::WorkerReport;
 use galerna_topology_api::engine::{SpoutCell, SpoutFactory};
 use galerna_topology_api::{DEFAULT_STREAM, Row, Topology, TopologyConfig, Value};
 use tokio::time::{Duration, sleep};
@@ -147,6 +148,12 @@ impl RunningCluster {
         self.run.snapshot()
     }
 
+    /// What a worker would report so far, for the engine's own tests.
+    #[doc(hidden)]
+    pub fn report(&self) -> WorkerReport {
+        self.run.report()
+    }
+
     /// The rows that a component has emitted so far on its default stream.
     pub fn emitted(&self, component: &str) -> Vec<Vec<Value>> {
         self.tap.rows(component, DEFAULT_STREAM)
@@ -182,7 +189,8 @@ impl RunningCluster {
         if summary.status == RunStatus::Failed {
             return Err(RunFailed::Failed(Box::new(summary)));
         }
-        Ok(Completed { summary, tap: self.tap })
+        let report = self.run.report();
+        Ok(Completed { summary, report, tap: self.tap })
     }
 }
 
@@ -190,6 +198,7 @@ impl RunningCluster {
 #[derive(Clone, Debug)]
 pub struct Completed {
     summary: RunSummary,
+    report: WorkerReport,
     tap: Tap,
 }
 
@@ -197,6 +206,12 @@ impl Completed {
     /// All counts.
     pub fn summary(&self) -> &RunSummary {
         &self.summary
+    }
+
+    /// What a worker would have reported, for the engine's own tests.
+    #[doc(hidden)]
+    pub fn report(&self) -> &WorkerReport {
+        &self.report
     }
 
     /// All rows that a component emitted on its default stream.

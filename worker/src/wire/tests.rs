@@ -68,8 +68,8 @@ proptest! {
             batch.more_anchors = more.into_iter().map(|anchor| (0, anchor)).collect();
         }
         let mut bytes = Vec::new();
-        encode(&Frame::Data { batch: batch.clone(), weight: 17 }, &mut bytes);
-        let Ok(Frame::Data { batch: found, weight: 17 }) = decode(&bytes, &mut sources()) else {
+        encode(&Frame::Data { batch: batch.clone(), weight: 17, limit: 2048 }, &mut bytes);
+        let Ok(Frame::Data { batch: found, weight: 17, limit: 2048 }) = decode(&bytes, &mut sources()) else {
             panic!("not the frame that was encoded");
         };
         prop_assert_eq!(found.values, batch.values);
@@ -85,7 +85,7 @@ proptest! {
     fn any_bytes_give_a_frame_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode(&bytes, &mut sources());
         // Past the header of a batch, where most of the decoder is.
-        let mut data = vec![DATA, 3, 1, 7, 9, 1];
+        let mut data = vec![DATA, 3, 1, 7, 9, 1, 1];
         data.extend(bytes);
         let _ = decode(&data, &mut sources());
     }
@@ -93,7 +93,7 @@ proptest! {
 
 #[test]
 fn nesting_beyond_the_limit_is_refused() {
-    let mut bytes = vec![DATA, 3, 1, 7, 9, 1, 1, 0];
+    let mut bytes = vec![DATA, 3, 1, 7, 9, 1, 1, 1, 0];
     bytes.extend([7u8, 1].repeat(100_000));
     assert_eq!(decode(&bytes, &mut sources()).err(), Some(WireError::Depth(64)));
 }

@@ -10,6 +10,7 @@ mod pending;
 mod real_time;
 mod room;
 mod storms;
+mod streams;
 mod support;
 mod ticks;
 mod timeouts;

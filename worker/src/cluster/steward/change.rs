@@ -6,13 +6,13 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use galerna_protocol::{LinkRefusal, Order, WorkerId, WorkerPlan};
 use galerna_topology_api::TaskId;
-use tokio::sync::mpsc;
 
 use super::{Leave, Running, Steward};
 use crate::cluster::view::{View, receivers_of};
-use crate::crew::{Inbox, Launch, component_of, sources_of, spout_tasks_of, tasks_of};
+use crate::crew::{Launch, component_of, sources_of, spout_tasks_of, tasks_of};
 use crate::edges::Marker;
 use crate::exchange::Way;
+use crate::inbox::{Arrivals, Inbox, queue};
 use crate::link::{Frame, Link};
 use crate::message::{Control, Message};
 use crate::panics::{Panic, guarded};
@@ -187,8 +187,8 @@ impl Steward {
                     // It is to be released here, but this launch of the worker never ran it.
                     None if self.is_leaving(task) => continue,
                     None => {
-                        let (inbox, receiver) = mpsc::unbounded_channel();
-                        starting.push((task, inbox.clone(), receiver));
+                        let (inbox, arrivals) = queue();
+                        starting.push((task, inbox.clone(), arrivals));
                         Way::Local(inbox)
                     }
                 }
@@ -201,8 +201,8 @@ impl Steward {
             self.ways.insert(task, target);
             self.moves.opened(task);
         }
-        for (task, inbox, receiver) in starting {
-            self.start(view, task, inbox, receiver)?;
+        for (task, inbox, arrivals) in starting {
+            self.start(view, task, inbox, arrivals)?;
         }
         Ok(())
     }
@@ -226,13 +226,7 @@ impl Steward {
         }
     }
 
-    fn start(
-        &mut self,
-        view: &View,
-        task: TaskId,
-        inbox: Inbox,
-        receiver: mpsc::UnboundedReceiver<Message>,
-    ) -> Result<(), Leave> {
+    fn start(&mut self, view: &View, task: TaskId, inbox: Inbox, arrivals: Arrivals) -> Result<(), Leave> {
         let Some((component, executor)) = component_of(&self.crew.topology, task).cloned().zip(view.executor(task))
         else {
             return Err(Leave::Failed(format!("task {task} belongs to no executor")));
@@ -249,10 +243,10 @@ impl Steward {
             _ => None,
         };
         if let Some(control) = control.filter(|_| component.is_spout()) {
-            let _ = inbox.send(Message::Control(control));
+            inbox.send(Message::Control(control));
         }
         let has_own_thread = executor.count() == 1;
-        let ready = guarded(|| self.crew.task(&component, task, launch, has_own_thread, receiver))
+        let ready = guarded(|| self.crew.task(&component, task, launch, has_own_thread, arrivals))
             .map_err(|Panic(message)| Leave::Failed(format!("a custom grouping of `{}` {message}", component.id)))?;
         let name = format!("galerna-{}", component.id);
         let abort = self

@@ -1,0 +1,89 @@
+//! What tasks have counted, as workers report it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use galerna_protocol::{ComponentLatency, HistogramReport, StreamReport, TaskReport};
+use galerna_topology_api::{Histogram, TaskId, Topology};
+
+use super::{StreamStats, TaskStats};
+use crate::clock::Clock;
+use crate::crew::component_of;
+
+/// Counts and latencies of all these tasks, of which there may be several launches. Of what is so
+/// now, only that of tasks that run now (`true`) counts.
+pub(crate) fn report(
+    topology: &Topology,
+    clock: Clock,
+    all: impl IntoIterator<Item = (TaskId, Arc<TaskStats>, bool)>,
+) -> (Vec<TaskReport>, Vec<ComponentLatency>) {
+    let mut tasks: BTreeMap<TaskId, TaskReport> = BTreeMap::new();
+    let mut latencies: BTreeMap<String, [Histogram; 3]> = BTreeMap::new();
+    for (task, stats, is_running) in all {
+        let report = tasks.entry(task).or_insert_with(|| TaskReport { task, ..TaskReport::default() });
+        stats.add_counts(report, clock);
+        if is_running {
+            stats.put_gauges(report);
+        }
+        if let Some(component) = component_of(topology, task) {
+            let [execute, complete, process] = latencies.entry(component.id.to_string()).or_default();
+            execute.merge(&stats.execute_latency);
+            complete.merge(&stats.complete_latency);
+            process.merge(&stats.process_latency);
+        }
+    }
+    let latencies = latencies.into_iter().map(|(component, [execute, complete, process])| ComponentLatency {
+        component,
+        execute: Some(recorded(&execute)),
+        complete: Some(recorded(&complete)),
+        process: Some(recorded(&process)),
+    });
+    (tasks.into_values().collect(), latencies.collect())
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl TaskStats {
+    fn add_counts(&self, report: &mut TaskReport, clock: Clock) {
+        if report.streams.is_empty() {
+            report.streams = self.streams.iter().map(StreamStats::named).collect();
+        }
+        // All launches of a task have the same streams in the same order.
+        for (stream, into) in self.streams.iter().zip(&mut report.streams) {
+            let counts = stream.counts();
+            into.emitted += counts.emitted;
+            into.executed += counts.executed;
+            into.acked += counts.acked;
+            into.failed += counts.failed;
+            report.emitted += counts.emitted;
+            report.executed += counts.executed;
+            report.acked += counts.acked;
+            report.failed += counts.failed;
+        }
+        report.replayed += count(&self.replayed);
+        report.gave_up += count(&self.gave_up);
+        report.restarts += count(&self.restarts);
+        report.errors += count(&self.errors);
+        report.blocked_ns += self.waiting.total(clock);
+    }
+
+    fn put_gauges(&self, report: &mut TaskReport) {
+        report.pending = count(&self.pending);
+        report.queued = count(&self.queued);
+        report.queue_capacity = count(&self.queue_capacity);
+    }
+}
+
+impl StreamStats {
+    fn named(&self) -> StreamReport {
+        StreamReport { from: self.from.to_string(), stream: self.stream.to_string(), ..StreamReport::default() }
+    }
+}
+
+fn recorded(histogram: &Histogram) -> HistogramReport {
+    let (values, counts) = histogram.recorded().into_iter().unzip();
+    HistogramReport { values, counts }
+}
