@@ -16,11 +16,13 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Takes {root, component}: what never changes about a component's pods. */}}
+{{/* Takes {root, component}: what never changes about a component's pods. Objects of all components have none. */}}
 {{- define "galerna.selector" -}}
 app.kubernetes.io/name: {{ include "galerna.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/component: {{ .component }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
 {{- end -}}
 
 {{/* Takes {root, component}. */}}
