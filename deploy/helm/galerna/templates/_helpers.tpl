@@ -59,7 +59,7 @@ annotations:
 {{- end -}}
 
 {{- define "galerna.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion | toString }}
 {{- end -}}
 
 {{/* Where clients find nimbus. */}}
@@ -277,5 +277,8 @@ default
 {{- fail (printf "topologies: the name %s is given twice" .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
+{{- if eq (empty .definition) (empty .file) -}}
+{{- fail (printf "topologies: %s has %s: expected definition, the YAML itself, or file, its path in the image" .name (ternary "neither" "both" (empty .file))) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
