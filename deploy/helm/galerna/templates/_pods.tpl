@@ -1,73 +1,4 @@
-{{/* Names and labels */}}
-
-{{- define "galerna.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
-{{- end -}}
-
-{{/* What objects are named after. Kubernetes puts up to 22 characters behind it. */}}
-{{- define "galerna.fullname" -}}
-{{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
-{{- end -}}
-{{- end -}}
-
-{{/* Takes {root, component}: what never changes about a component's pods. Objects of all components have none. */}}
-{{- define "galerna.selector" -}}
-app.kubernetes.io/name: {{ include "galerna.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
-{{- with .component }}
-app.kubernetes.io/component: {{ . }}
-{{- end }}
-{{- end -}}
-
-{{/* Takes {root, component}. */}}
-{{- define "galerna.labels" -}}
-{{ include "galerna.selector" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-
-{{/* Takes {root, component, values}: labels and annotations of a pod. Those that change with each release of the chart
-     are left out: they would restart everything. */}}
-{{- define "galerna.podMetadata" -}}
-labels:
-  {{- include "galerna.selector" . | nindent 2 }}
-  {{- with merge (dict) .values.podLabels .root.Values.commonLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with merge (dict) .values.podAnnotations (.annotations | default dict) }}
-annotations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- end -}}
-
-{{- define "galerna.serviceAccount" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "galerna.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
-{{- end -}}
-{{- end -}}
-
-{{- define "galerna.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion | toString }}
-{{- end -}}
-
-{{/* Where clients find nimbus. */}}
-{{- define "galerna.nimbus" -}}
-{{ include "galerna.fullname" . }}-nimbus:6627
-{{- end -}}
-
-{{/* Pods */}}
+{{/* What pods are made of. */}}
 
 {{/* What all pods have in common, jobs' too. */}}
 {{- define "galerna.pod" -}}
@@ -223,62 +154,33 @@ volumeClaimTemplates:
 {{- end }}
 {{- end -}}
 
-{{/* etcd */}}
-
-{{/* Each member by its name where there are several, so that one which is lost is not asked again; else by the service,
-     whose address stays. */}}
-{{- define "galerna.endpoints" -}}
-{{- $etcd := printf "%s-etcd" (include "galerna.fullname" .) -}}
-{{- if not .Values.etcd.enabled -}}
-{{- join "," .Values.externalEtcd.endpoints -}}
-{{- else if eq (int .Values.etcd.replicas) 1 -}}
-http://{{ $etcd }}:2379
-{{- else -}}
-{{- range $i := until (int .Values.etcd.replicas) -}}
-{{ if $i }},{{ end }}http://{{ $etcd }}-{{ $i }}.{{ $etcd }}-peers:2379
-{{- end -}}
+{{/* Takes {root, http}: how Prometheus finds a pod without an operator. */}}
+{{- define "galerna.scrape" -}}
+{{- if .root.Values.metrics.scrapeAnnotations -}}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .http | quote }}
+prometheus.io/path: /metrics
 {{- end -}}
 {{- end -}}
 
-{{- define "galerna.cluster" -}}
-{{- if .Values.clusterName -}}
-{{- .Values.clusterName -}}
-{{- else if .Values.etcd.enabled -}}
-default
-{{- else -}}
-{{- printf "%s.%s" .Release.Namespace .Release.Name -}}
-{{- end -}}
-{{- end -}}
-
-{{/* What a schema cannot say. */}}
-{{- define "galerna.check" -}}
-{{- with .Values.supervisor -}}
-{{- if lt (int .terminationGracePeriodSeconds) (add (int .leaveWithin) 5 | int) -}}
-{{- fail (printf "supervisor.terminationGracePeriodSeconds is %d: expected at least supervisor.leaveWithin (%d) and 5 more, else a supervisor is killed before its tasks have moved" (int .terminationGracePeriodSeconds) (int .leaveWithin)) -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.etcd.enabled .Values.externalEtcd.endpoints -}}
-{{- fail "externalEtcd.endpoints are given, and etcd.enabled is true: set etcd.enabled=false to use them" -}}
-{{- end -}}
-{{- if not (or .Values.etcd.enabled .Values.externalEtcd.endpoints) -}}
-{{- fail "etcd.enabled is false: expected externalEtcd.endpoints" -}}
-{{- end -}}
-{{- if .Values.etcd.enabled -}}
-{{- $name := printf "%s-etcd" (include "galerna.fullname" .) -}}
-{{- with lookup "apps/v1" "StatefulSet" .Release.Namespace $name -}}
-{{- if and (eq .metadata.namespace $.Release.Namespace) (ne (int .spec.replicas) (int $.Values.etcd.replicas)) -}}
-{{- fail (printf "etcd.replicas is %d, and %s has %d members: a cluster of etcd does not change its size by itself; see docs/guide/kubernetes.md" (int $.Values.etcd.replicas) $name (int .spec.replicas)) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- $names := list -}}
-{{- range .Values.topologies -}}
-{{- if has .name $names -}}
-{{- fail (printf "topologies: the name %s is given twice" .name) -}}
-{{- end -}}
-{{- $names = append $names .name -}}
-{{- if eq (empty .definition) (empty .file) -}}
-{{- fail (printf "topologies: %s has %s: expected definition, the YAML itself, or file, its path in the image" .name (ternary "neither" "both" (empty .file))) -}}
-{{- end -}}
-{{- end -}}
+{{/* Takes {root, component, values, name}. A single nimbus or etcd has none: it would either say nothing, or keep a node
+     from ever being drained. Pods that are not ready never do. */}}
+{{- define "galerna.disruption" -}}
+{{- if and .values.podDisruptionBudget.enabled (or (gt (int .values.replicas) 1) (eq .component "supervisor")) }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "galerna.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: {{ .values.podDisruptionBudget.maxUnavailable }}
+  {{- if ne .component "etcd" }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "galerna.selector" . | nindent 6 }}
+{{- end }}
 {{- end -}}
