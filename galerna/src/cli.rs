@@ -32,6 +32,7 @@ mod submit;
 mod table;
 mod types;
 mod validate;
+mod wait;
 mod worker;
 
 use std::ffi::OsString;
@@ -103,6 +104,7 @@ fn perform(
         Command::Apply(args) => apply::run(args, registry, io),
         Command::List(args) => list::topologies(&args.cluster, io),
         Command::Describe(args) => describe::run(args, io),
+        Command::Wait(args) => wait::run(args, io),
         Command::Kill(args) => change::kill(args, io),
         Command::Activate(args) => change::activate(args, io),
         Command::Deactivate(args) => change::deactivate(args, io),

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use galerna_topology_api::human::HumanDuration;
 
-pub(super) use cluster::{Apply, Cluster, Kill, Listing, Logs, Named, Rebalance, Submission, Submit, topology_name};
+pub(super) use cluster::{Apply, Cluster, Kill, Listing, Logs, Named, Rebalance, Submission, Submit, Wait, topology_name};
 #[cfg(feature = "dev")]
 pub(super) use dev::Dev;
 pub(super) use worker::Worker;
@@ -68,6 +68,11 @@ pub(super) enum Command {
     List(Listing),
     /// Show how a topology is doing: its workers, what its components did, what is not scheduled
     Describe(Named),
+    /// Wait until a topology has finished: its input has ended, and all of it is processed
+    ///
+    /// Prints what `describe` prints then. Ends with code 1 if the topology failed or was killed, if it takes
+    /// longer than --timeout, or if a count is not as expected.
+    Wait(Wait),
     /// End a topology
     ///
     /// Its spouts emit nothing more, what is in flight is processed, its workers end. This command
@@ -113,6 +118,7 @@ impl Command {
             Self::Describe(args) | Self::Activate(args) | Self::Deactivate(args) | Self::Errors(args) => {
                 args.cluster.output
             }
+            Self::Wait(args) => args.cluster.output,
             Self::Kill(args) => args.cluster.output,
             Self::Rebalance(args) => args.cluster.output,
             Self::Logs(args) => args.cluster.output,

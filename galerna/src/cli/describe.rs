@@ -5,7 +5,7 @@ mod text;
 use galerna_protocol::{ComponentStats, DescribeReply, Latency, NameRequest, WorkerId, WorkerSummary};
 use serde_json::{Value, json};
 
-use super::args::{Named, Output};
+use super::args::{Cluster, Named, Output};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
@@ -14,11 +14,15 @@ use super::nimbus::{Client, Nimbus, block_on};
 
 pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let reply = block_on(async { describe(&Nimbus::of(&args.cluster), &args.name).await })?;
-    match args.cluster.output {
-        Output::Text => io.print(&text::render(&reply))?,
-        Output::Json => io.print(&format!("{}\n", as_json(&reply)))?,
-    }
+    print(&args.cluster, &reply, io)?;
     Ok(Exit::Done)
+}
+
+pub(super) fn print(cluster: &Cluster, reply: &DescribeReply, io: &mut Io<'_>) -> Result<(), Failure> {
+    match cluster.output {
+        Output::Text => io.print(&text::render(reply)),
+        Output::Json => io.print(&format!("{}\n", as_json(reply))),
+    }
 }
 
 /// What Nimbus knows of a topology.

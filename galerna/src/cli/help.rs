@@ -114,6 +114,15 @@ tasks, uptime_s), components (id, kind, tasks, executors, emitted, executed, ack
 execute_latency_us, complete_latency_us, errors, …), counts_are (exact or at least), unscheduled.",
     ),
     (
+        "wait",
+        "\
+Examples:
+  galerna wait my-topology
+  galerna wait my-topology --timeout 600 --expect lines.acked=1000 --expect count.executed=7890
+
+With --output json: the object of `describe`; if it failed, {\"error\":{\"code\",\"message\"}} on a line behind it.",
+    ),
+    (
         "kill",
         "\
 Examples:

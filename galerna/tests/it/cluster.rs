@@ -4,3 +4,4 @@ mod changes;
 mod nimbus;
 mod reads;
 mod submit;
+mod wait;

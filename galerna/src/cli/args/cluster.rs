@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::super::wait::Expectation;
 use super::{Output, Settings};
 
 /// Where Nimbus is, and how to print what it answers.
@@ -96,6 +97,20 @@ pub(in crate::cli) struct Listing {
 pub(in crate::cli) struct Named {
     /// The topology's name
     pub(in crate::cli) name: String,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Wait {
+    /// The topology's name
+    pub(in crate::cli) name: String,
+    /// Give up after so many seconds; it waits for ever unless given
+    #[arg(long, value_name = "SECONDS")]
+    pub(in crate::cli) timeout: Option<u64>,
+    /// What a component must have emitted, executed, acked or failed by then; can be given several times
+    #[arg(long, value_name = "COMPONENT.COUNT=NUMBER")]
+    pub(in crate::cli) expect: Vec<Expectation>,
     #[command(flatten)]
     pub(in crate::cli) cluster: Cluster,
 }
