@@ -58,7 +58,7 @@ async fn lost_supervisor_makes_counts_at_least_until_it_is_back_with_its_disk() 
     .await?;
     emitted(&client, 13, false).await?;
     other.reports(counted(&id, &slot, WorkerState::Drained, 7));
-    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600) }).await?;
+    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600), ..Default::default() }).await?;
     let ended = eventually("it is remembered", async || {
         let ended: Option<(serde_json::Value, _)> = get_json(&cluster.store, &cluster.keys.ended(&id)).await?;
         Ok(ended)

@@ -128,7 +128,7 @@ async fn topology_that_is_killed_ends_where_it_is() -> Result<()> {
     let first = cluster.assigned(&id).await?;
     all_report(&one, &id, &first, WorkerState::Running);
     let _other = cluster.supervisor("b", 2, &nimbus).await?;
-    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600) }).await?;
+    client.kill(KillRequest { name: "words".into(), wait_secs: Some(600), ..Default::default() }).await?;
     one.says_that_it_leaves(LONG).await?;
     // Another topology shows when the leader has seen it.
     let other = submit(&mut client, "other", 1).await?.topology_id;
