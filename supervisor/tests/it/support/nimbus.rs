@@ -106,6 +106,9 @@ refused! {
     find_artifact(FindArtifactRequest) -> FindArtifactReply;
     upload_artifact(Streaming<ArtifactChunk>) -> UploadArtifactReply;
     submit(SubmitRequest) -> SubmitReply;
+    check(SubmitRequest) -> SubmitReply;
+    compare(CompareRequest) -> CompareReply;
+    set_owner(SetOwnerRequest) -> ChangeReply;
     kill(KillRequest) -> ChangeReply;
     activate(NameRequest) -> ChangeReply;
     deactivate(NameRequest) -> ChangeReply;
