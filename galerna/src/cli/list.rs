@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
 use super::nimbus::{Client, Nimbus, block_on};
-use super::numbers::{count, seconds};
+use super::numbers::{cores, count, memory, seconds};
 use super::table::{Align, Table};
 
 pub(super) fn topologies(cluster: &Cluster, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -72,17 +72,23 @@ fn supervisor_json(of: &SupervisorSummary) -> Value {
         "slots": of.slots,
         "used": of.used,
         "uptime_s": of.uptime_secs,
+        "leaving": of.is_leaving,
+        "cpu": of.cpu,
+        "memory_mb": of.memory_mb,
     })
 }
 
 fn supervisor_table(supervisors: &[SupervisorSummary]) -> Table {
-    let numbers = ["slots", "used", "up"].map(|title| (title, Align::Right));
-    let texts = ["id", "address"].map(|title| (title, Align::Left));
+    let numbers = ["slots", "used", "cores", "memory", "up"].map(|title| (title, Align::Right));
+    let texts = ["id", "address", "status"].map(|title| (title, Align::Left));
     let mut table = Table::new(texts.into_iter().chain(numbers).chain([("platform", Align::Left)]));
     for of in supervisors {
         let platform = of.platform.as_ref().map(ToString::to_string).unwrap_or_default();
-        let numbers = [count(of.slots.into()), count(of.used.into()), seconds(of.uptime_secs)];
-        table.row([of.id.clone(), of.address.clone()].into_iter().chain(numbers).chain([platform]));
+        let status = if of.is_leaving { "leaving" } else { "ready" };
+        let texts = [of.id.clone(), of.address.clone(), status.to_owned()];
+        let slots = [of.slots, of.used].map(|number| count(number.into()));
+        let numbers = slots.into_iter().chain([cores(of.cpu), memory(of.memory_mb), seconds(of.uptime_secs)]);
+        table.row(texts.into_iter().chain(numbers).chain([platform]));
     }
     table
 }

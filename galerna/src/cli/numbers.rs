@@ -56,6 +56,22 @@ pub(super) fn seconds(seconds: u64) -> String {
     }
 }
 
+/// Points of CPU as cores: `4`, `0.5`; `-` where there is no limit.
+pub(super) fn cores(points: f64) -> String {
+    if points > 0.0 { format!("{}", (points / 10.0).round() / 10.0) } else { "-".to_owned() }
+}
+
+/// Mebibytes, to three digits: `512 MiB`, `7.75 GiB`; `-` where there is no limit.
+pub(super) fn memory(mebibytes: f64) -> String {
+    match mebibytes {
+        mb if mb <= 0.0 => "-".to_owned(),
+        mb if mb < 1023.5 => format!("{mb:.0} MiB"),
+        mb if mb < 10_235.0 => format!("{:.2} GiB", mb / 1024.0),
+        mb if mb < 102_348.0 => format!("{:.1} GiB", mb / 1024.0),
+        mb => format!("{} GiB", count((mb / 1024.0).round() as u64)),
+    }
+}
+
 /// `1 error`, `2 errors`.
 pub(super) fn plural(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", count(number as u64), if number == 1 { "" } else { "s" })
@@ -86,6 +102,14 @@ mod tests {
         for (millis, text) in [(184, "0.184 s"), (12_340, "12.3 s"), (185_000, "3 min 05 s"), (7_620_000, "2 h 07 min")]
         {
             assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+        for (points, text) in [(0.0, "-"), (50.0, "0.5"), (350.0, "3.5"), (400.0, "4"), (6_400.0, "64")] {
+            assert_eq!(cores(points), text);
+        }
+        for (mebibytes, text) in
+            [(0.0, "-"), (512.0, "512 MiB"), (7_936.0, "7.75 GiB"), (31_800.0, "31.1 GiB"), (1_048_576.0, "1,024 GiB")]
+        {
+            assert_eq!(memory(mebibytes), text);
         }
         for (number, text) in
             [(0, "0 s"), (59, "59 s"), (60, "1 min 00 s"), (7_620, "2 h 07 min"), (90_000, "1 d 01 h")]

@@ -105,7 +105,10 @@ fn nimbus() -> FakeNimbus {
         ],
         described: Some(described()),
         errors: vec![error("no field `word`\nfound `line`", 12_000), error("boom", 1)],
-        supervisors: vec![supervisor("node-1", Some(linux)), supervisor("node-2", None)],
+        supervisors: vec![
+            SupervisorSummary { cpu: 350.0, memory_mb: 7936.0, ..supervisor("node-1", Some(linux)) },
+            SupervisorSummary { is_leaving: true, ..supervisor("node-2", None) },
+        ],
         log: vec![chunk(6629, "one\ntwo\nhal"), chunk(6630, "other\n"), chunk(6629, "f\n"), chunk(6630, "no end")],
         ..State::default()
     })
@@ -149,9 +152,9 @@ count              -        -        -             -        -       -
 counts are at least these: a worker's last moment, or a supervisor's report, is missing
 
 === supervisors
-id      address      slots  used        up  platform
-node-1  node-1:6628      4     1  1 d 01 h  linux x86_64 glibc 2.36
-node-2  node-2:6628      4     1  1 d 01 h
+id      address      status   slots  used  cores    memory        up  platform
+node-1  node-1:6628  ready        4     1    3.5  7.75 GiB  1 d 01 h  linux x86_64 glibc 2.36
+node-2  node-2:6628  leaving      4     1      -         -  1 d 01 h
 
 === errors words
 2023-11-14T22:13:20.123Z count task 2 on node-2:6630 (12,000 times): no field `word`
@@ -184,7 +187,7 @@ fn json_has_the_promised_keys_in_their_order() {
 {"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12}],"uptime_s":185,"generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"]}
 
 === supervisors
-[{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000}]
+[{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000,"leaving":false,"cpu":350.0,"memory_mb":7936.0},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000,"leaving":true,"cpu":0.0,"memory_mb":0.0}]
 
 === errors words
 [{"component":"count","task":2,"message":"no field `word`\nfound `line`","count":12000,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"count","task":2,"message":"boom","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"}]
