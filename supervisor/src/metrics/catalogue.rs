@@ -82,10 +82,10 @@ pub(super) const STREAM_FAILED: Metric = Metric::counter(
 );
 
 pub(super) const EXECUTE: Metric =
-    Metric::histogram("galerna_component_execute_seconds", "How long the bolt's calls of `execute` took.", COMPONENT);
+    Metric::histogram("galerna_component_execute_seconds", "How long the bolt's calls of `execute` took; one of each batch is timed.", COMPONENT);
 pub(super) const PROCESS: Metric = Metric::histogram(
     "galerna_component_process_seconds",
-    "How long it took from the bolt's call of `execute` to its ack.",
+    "How long it took from the bolt's call of `execute` to the ack.",
     COMPONENT,
 );
 pub(super) const COMPLETE: Metric = Metric::histogram(

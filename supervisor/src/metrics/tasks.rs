@@ -29,9 +29,12 @@ pub(super) fn add(families: &mut Families, topology: &Topology<'_>) {
         let labels = [&*topology.spec.name, topology.id, &component.id];
         let reported = || topology.reports.iter().flat_map(|report| &report.latencies);
         let own = || reported().filter(|one| one.component == component.id);
-        add_times(families, &of::EXECUTE, labels, own().filter_map(|one| one.execute.as_ref()));
-        add_times(families, &of::PROCESS, labels, own().filter_map(|one| one.process.as_ref()));
-        add_times(families, &of::COMPLETE, labels, own().filter_map(|one| one.complete.as_ref()));
+        if component.is_spout {
+            add_times(families, &of::COMPLETE, labels, own().filter_map(|one| one.complete.as_ref()));
+        } else {
+            add_times(families, &of::EXECUTE, labels, own().filter_map(|one| one.execute.as_ref()));
+            add_times(families, &of::PROCESS, labels, own().filter_map(|one| one.process.as_ref()));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use galerna_protocol::{ErrorReport, HistogramReport, StreamReport, WorkerReport};
+use galerna_protocol::{ErrorReport, HistogramReport, WorkerReport};
 
 /// So many errors are kept of what is summed up.
 const MOST_ERRORS: usize = 20;
@@ -21,8 +21,6 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
                 own.gave_up += task.gave_up;
                 own.restarts += task.restarts;
                 own.errors += task.errors;
-                own.blocked_ns += task.blocked_ns;
-                add_streams(&mut own.streams, task.streams);
             }
         }
     }
@@ -32,7 +30,6 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
             Some(own) => {
                 add_histogram(&mut own.execute, latency.execute);
                 add_histogram(&mut own.complete, latency.complete);
-                add_histogram(&mut own.process, latency.process);
             }
         }
     }
@@ -46,20 +43,6 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
     }
     into.may_lack_counts |= from.may_lack_counts;
     into.fenced_batches += from.fenced_batches;
-}
-
-fn add_streams(into: &mut Vec<StreamReport>, from: Vec<StreamReport>) {
-    for stream in from {
-        match into.iter_mut().find(|own| (&own.from, &own.stream) == (&stream.from, &stream.stream)) {
-            None => into.push(stream),
-            Some(own) => {
-                own.emitted += stream.emitted;
-                own.executed += stream.executed;
-                own.acked += stream.acked;
-                own.failed += stream.failed;
-            }
-        }
-    }
 }
 
 fn add_histogram(into: &mut Option<HistogramReport>, from: Option<HistogramReport>) {
@@ -88,22 +71,9 @@ fn add_error(into: &mut Vec<ErrorReport>, error: ErrorReport) {
 
 #[cfg(test)]
 mod tests {
-    use galerna_protocol::{ComponentLatency, TaskReport};
+    use galerna_protocol::ComponentLatency;
 
     use super::*;
-
-    #[test]
-    fn counts_of_streams_and_waiting_are_added_up() {
-        let stream = |from: &str, executed| StreamReport { from: from.to_owned(), executed, ..Default::default() };
-        let report = |streams, blocked_ns| WorkerReport {
-            tasks: vec![TaskReport { task: 1, streams, blocked_ns, ..TaskReport::default() }],
-            ..WorkerReport::default()
-        };
-        let mut sum = report(vec![stream("a", 1), stream("b", 2)], 5);
-        add(&mut sum, report(vec![stream("b", 3), stream("c", 4)], 6));
-        assert_eq!(sum.tasks[0].streams, [stream("a", 1), stream("b", 5), stream("c", 4)]);
-        assert_eq!(sum.tasks[0].blocked_ns, 11);
-    }
 
     #[test]
     fn distributions_and_errors_are_added_up() {
@@ -111,7 +81,6 @@ mod tests {
             latencies: vec![ComponentLatency {
                 component: "split".to_owned(),
                 execute: Some(HistogramReport { values: values.to_vec(), counts: vec![2; values.len()] }),
-                process: Some(HistogramReport { values: vec![7], counts: vec![1] }),
                 ..ComponentLatency::default()
             }],
             errors: vec![ErrorReport { message: message.to_owned(), count: 3, ..ErrorReport::default() }],
@@ -122,7 +91,6 @@ mod tests {
         add(&mut sum, report(&[], "other"));
         let execute = sum.latencies[0].execute.clone().expect("measured");
         assert_eq!((execute.values, execute.counts), (vec![1, 3, 5], vec![2, 2, 4]));
-        assert_eq!(sum.latencies[0].process.clone().expect("measured").counts, [3]);
         assert_eq!(sum.errors.iter().map(|error| error.count).collect::<Vec<_>>(), [6, 3]);
     }
 }

@@ -9,6 +9,7 @@ mod fleet;
 mod harness;
 mod life_cycle;
 mod local;
+mod metrics;
 mod network;
 mod nimbus;
 mod rebalance;

@@ -176,6 +176,15 @@ impl<'c> Running<'c> {
     /// Ends the source and waits until the topology has finished by itself; then every promise must
     /// have been kept. Kills it: then nothing of it is left.
     pub(crate) async fn ends_with_nothing_lost(mut self) -> Result<Verdict> {
+        let verdict = self.finishes_with_nothing_lost().await?;
+        self.is_removed_by_kill(secs(3)).await?;
+        fs::remove_dir_all(&self.folder)?;
+        Ok(verdict)
+    }
+
+    /// Ends the source and waits until the topology has finished by itself; then every promise must
+    /// have been kept.
+    pub(crate) async fn finishes_with_nothing_lost(&mut self) -> Result<Verdict> {
         end_source(&self.folder)?;
         let finished = |state: &State| match state.status() {
             "FINISHED" => Ok(()),
@@ -187,8 +196,6 @@ impl<'c> Running<'c> {
         let verdict = self.has_kept_its_promises()?;
         ensure!(state.0.failure.is_empty(), "it says: {}", state.0.failure);
         self.is_counted_right(&state, &verdict)?;
-        self.is_removed_by_kill(secs(3)).await?;
-        fs::remove_dir_all(&self.folder)?;
         Ok(verdict)
     }
 
@@ -207,7 +214,8 @@ impl<'c> Running<'c> {
         Ok(verdict)
     }
 
-    async fn is_removed_by_kill(&self, promised: Duration) -> Result<()> {
+    /// Kills it, and waits until it is not listed any more.
+    pub(crate) async fn is_removed_by_kill(&self, promised: Duration) -> Result<()> {
         self.cluster.succeed(["kill", &self.name]).await?;
         within(bound(promised), "nothing of it is listed after the kill", async || {
             let listed = self.cluster.list().await?;
