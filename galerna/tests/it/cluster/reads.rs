@@ -178,10 +178,10 @@ fn json_has_the_promised_keys_in_their_order() {
     }
     insta::assert_snapshot!(pages, @r#"
 === list
-[{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185},{"name":"a-longer-name","id":"words-1","status":"INACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185}]
+[{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":""},{"name":"a-longer-name","id":"words-1","status":"INACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":""}]
 
 === describe words
-{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12}],"uptime_s":185,"generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"]}
+{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12}],"uptime_s":185,"owner":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"]}
 
 === supervisors
 [{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000}]
