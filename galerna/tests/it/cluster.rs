@@ -1,5 +1,6 @@
 //! Commands that talk to a cluster, against a Nimbus of the test's own.
 
+mod apply;
 mod changes;
 mod nimbus;
 mod reads;

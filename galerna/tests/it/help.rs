@@ -14,6 +14,7 @@ fn help_of_every_command_is_as_written() {
         "types",
         "new",
         "submit",
+        "apply",
         "list",
         "describe",
         "wait",

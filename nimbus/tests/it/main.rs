@@ -1,6 +1,7 @@
 //! Integration tests of the nimbus: real sockets, a store in memory, supervisors played by the test.
 
 mod addresses;
+mod apply;
 mod artifacts;
 mod cluster;
 mod counts;

@@ -4,6 +4,7 @@
 //! be lost, ever; times are held to five times what is promised, and to the promise itself with
 //! `GALERNA_STRICT=1` (release builds, on a machine that does nothing else).
 
+mod apply;
 mod etcd;
 mod fleet;
 mod harness;

@@ -79,3 +79,54 @@ pub(super) fn standing(reply: &DescribeReply, id: &str) -> Standing {
         _ => Standing::Runs,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use galerna_protocol::{TopologySummary, WorkerSummary};
+
+    use super::*;
+
+    fn reply(status: &str, workers: &[(WorkerState, u64)]) -> DescribeReply {
+        let worker = |(state, generation): &(WorkerState, u64)| WorkerSummary {
+            state: (*state).into(),
+            generation: *generation,
+            ..WorkerSummary::default()
+        };
+        DescribeReply {
+            summary: Some(TopologySummary {
+                id: "words-1".into(),
+                status: status.into(),
+                ..TopologySummary::default()
+            }),
+            generation: 3,
+            workers: workers.iter().map(worker).collect(),
+            ..DescribeReply::default()
+        }
+    }
+
+    #[test]
+    fn it_runs_when_all_workers_do_so_by_the_newest_assignment() {
+        use WorkerState::{Drained, Finished, Running, Starting};
+        let waits = |why: &str| Standing::NotYet(why.to_owned());
+        for (status, workers, expected) in [
+            ("ACTIVE", &[(Running, 3), (Running, 3)][..], Standing::Runs),
+            ("INACTIVE", &[(Running, 4)], Standing::Runs),
+            ("ACTIVE", &[(Running, 3), (Finished, 3)], Standing::Runs),
+            ("ACTIVE", &[(Running, 3), (Running, 2)], waits("1 of 2 workers run")),
+            ("ACTIVE", &[(Starting, 3)], waits("0 of 1 worker run")),
+            ("ACTIVE", &[(Drained, 3)], waits("0 of 1 worker run")),
+            ("ACTIVE", &[], waits("it is not scheduled yet")),
+            ("REBALANCING", &[(Running, 3)], waits("tasks are moved")),
+            ("FINISHED", &[], Standing::Runs),
+            ("KILLED", &[(Running, 3)], Standing::Never("killed", "it was killed meanwhile".to_owned())),
+        ] {
+            assert_eq!(standing(&reply(status, workers), "words-1"), expected, "{status} {workers:?}");
+        }
+    }
+
+    #[test]
+    fn another_topology_of_its_name_is_not_it() {
+        let other = standing(&reply("ACTIVE", &[(WorkerState::Running, 3)]), "words-0");
+        assert_eq!(other, Standing::Never("replaced", "it was replaced by words-1 meanwhile".to_owned()));
+    }
+}

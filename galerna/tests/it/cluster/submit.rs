@@ -13,7 +13,7 @@ use super::nimbus::{FakeNimbus, State};
 use crate::support::{example, file};
 
 /// This test's own executable: what `submit` sends here.
-fn own_artifact() -> (Artifact, Vec<u8>) {
+pub(super) fn own_artifact() -> (Artifact, Vec<u8>) {
     let path = std::env::current_exe().expect("its path");
     let content = std::fs::read(&path).expect("its content");
     let sha256 = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -50,15 +50,28 @@ impl Sequence {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/sequence.yaml"))
     }
 
-    /// Submits it, and tells what the command said.
-    pub(crate) async fn try_submit(&self, cluster: &Cluster) -> Result<Answer> {
+    /// Gives its file and settings to a command, and tells what that said.
+    async fn call(&self, cluster: &Cluster, command: &str, options: &[&str]) -> Result<Answer> {
         let folder = self.folder(cluster);
         fs::create_dir_all(&folder)?;
-        let mut arguments = vec!["submit".to_owned(), Self::file().display().to_string()];
+        let mut arguments = vec![command.to_owned(), Self::file().display().to_string()];
+        arguments.extend(options.iter().map(|option| (*option).to_owned()));
         for setting in self.settings.iter().cloned().chain([format!("folder={}", folder.display())]) {
             arguments.extend(["--set".to_owned(), setting]);
         }
         cluster.run(arguments).await
+    }
+
+    /// Submits it, and tells what the command said.
+    pub(crate) async fn try_submit(&self, cluster: &Cluster) -> Result<Answer> {
+        self.call(cluster, "submit", &[]).await
+    }
+
+    /// Applies it and waits until it runs: what the command printed.
+    pub(crate) async fn apply(&self, cluster: &Cluster) -> Result<String> {
+        let answer = self.call(cluster, "apply", &["--wait", "--timeout", "40"]).await?;
+        anyhow::ensure!(answer.code == Some(0), "apply ended with {:?}: {}", answer.code, answer.errors);
+        Ok(answer.output)
     }
 
     /// Submits it.
@@ -66,6 +79,11 @@ impl Sequence {
         let submitted = Fault::begins();
         let answer = self.try_submit(cluster).await?;
         anyhow::ensure!(answer.code == Some(0), "submit ended with {:?}: {}", answer.code, answer.errors);
+        self.runs_since(cluster, submitted)
+    }
+
+    /// What is to be known of it from then on.
+    pub(crate) fn runs_since<'c>(&self, cluster: &'c Cluster, submitted: Fault) -> Result<Running<'c>> {
         cluster.no_daemon_has_died().context("after submitting")?;
         let log = SequenceLog::new(self.folder(cluster));
         Ok(Running::new(cluster, self.name.clone(), self.folder(cluster), log, submitted))
