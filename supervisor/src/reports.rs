@@ -86,6 +86,9 @@ impl Reports {
             // Whether it is gone is for its supervisor to say. Its last words may come after its end.
             report.state = before.state;
         }
+        if report.state() == WorkerState::Gone {
+            fold::clear_gauges(&mut report);
+        }
         let is_news = (before.state, before.generation, before.settled_generation, &before.failure, &before.executors)
             != (report.state, report.generation, report.settled_generation, &report.failure, &report.executors);
         stored.is_dirty |= stored.report != report;
@@ -105,6 +108,7 @@ impl Reports {
     pub(crate) fn note_exit(&mut self, key: &Key, exit: String, may_lack_counts: bool) {
         if let Some(stored) = self.entries.get_mut(key) {
             stored.report.set_state(WorkerState::Gone);
+            fold::clear_gauges(&mut stored.report);
             stored.report.exit = exit;
             stored.report.may_lack_counts = may_lack_counts;
             stored.is_dirty = true;
@@ -221,7 +225,7 @@ mod tests {
     }
 
     fn report(acked: u64) -> WorkerReport {
-        let tasks = vec![TaskReport { task: 1, acked, ..TaskReport::default() }];
+        let tasks = vec![TaskReport { task: 1, acked, pending: 3, queued: 4, queue_capacity: 5, ..Default::default() }];
         let state = WorkerState::Running.into();
         WorkerReport {
             topology_id: "t-1".to_owned(),
@@ -234,6 +238,11 @@ mod tests {
 
     fn total(reports: &Reports) -> u64 {
         reports.all().iter().flat_map(|report| &report.tasks).map(|task| task.acked).sum()
+    }
+
+    fn gauges(reports: &Reports) -> (u64, u64, u64) {
+        let task = &reports.all()[0].tasks[0];
+        (task.pending, task.queued, task.queue_capacity)
     }
 
     #[test]
@@ -258,10 +267,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut reports = Reports::load(folder.path().to_owned());
         reports.begin(key(1), report(0));
+        assert_eq!(gauges(&reports), (3, 4, 5));
         reports.note_exit(&key(1), "exited with code 0".to_owned(), false);
+        assert_eq!(gauges(&reports), (0, 0, 0), "nothing waits in a worker that is gone");
         reports.take(&key(1), report(5));
         assert_eq!(total(&reports), 5);
         assert_eq!(reports.all()[0].state(), WorkerState::Gone);
+        assert_eq!(gauges(&reports), (0, 0, 0));
         assert_eq!(reports.all()[0].exit, "exited with code 0");
         assert!(reports.living("t-1", 7).is_none());
     }

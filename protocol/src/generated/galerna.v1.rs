@@ -275,13 +275,14 @@ pub struct TaskReport {
     pub errors: u64,
     #[prost(int64, tag = "10")]
     pub started_unix_ms: i64,
-    /// Each stream that it has emitted on or executed from.
+    /// Its own streams, then those that it receives.
     #[prost(message, repeated, tag = "11")]
     pub streams: ::prost::alloc::vec::Vec<StreamReport>,
     /// Now: a spout's open trees, the tuples that a bolt keeps.
     #[prost(uint64, tag = "12")]
     pub pending: u64,
-    /// Now: tuples that have arrived and wait to be executed, and how many may be under way to it.
+    /// Now: tuples that have arrived and are not executed yet, and how many may be under way to it: the sum
+    /// of its senders' limits as of what each sent last, in rows of up to 512 bytes.
     #[prost(uint64, tag = "13")]
     pub queued: u64,
     #[prost(uint64, tag = "14")]
