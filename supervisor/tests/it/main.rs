@@ -2,6 +2,8 @@
 
 mod attach;
 mod faults;
+#[cfg(all(feature = "etcd", target_os = "linux"))]
+mod init;
 mod service;
 mod start;
 mod support;
