@@ -11,7 +11,8 @@ use galerna_coordination::host_name;
 use galerna_protocol::Signals;
 
 use crate::daemon::Supervisor;
-use crate::options::Options;
+use crate::options::{Options, WorkerMemory};
+use crate::size;
 
 /// Runs the workers that a Galerna cluster assigns to this machine.
 ///
@@ -35,6 +36,18 @@ struct Arguments {
     /// Let workers run on when this daemon is stopped.
     #[arg(long, env = "GALERNA_KEEP_WORKERS", value_parser = FalseyValueParser::new())]
     keep_workers: bool,
+    /// The memory to announce, and to divide among slots, as in 2GiB [default: what the machine and the
+    /// container's limits allow].
+    #[arg(long, value_name = "SIZE", env = "GALERNA_MEMORY", value_parser = size::parse)]
+    memory: Option<u64>,
+    /// The points of CPU to announce, 100 a core [default: what the machine and the container's limits allow].
+    #[arg(long, value_name = "POINTS", env = "GALERNA_CPU", value_parser = points)]
+    cpu: Option<f64>,
+    /// The most memory that one worker may have, as in 512MiB, or none for no bound: with more it is ended and
+    /// launched anew [default: a slot's part of --memory or of the container's limit, or what the components of a
+    /// worker declare if that is more].
+    #[arg(long, value_name = "SIZE", env = "GALERNA_WORKER_MEMORY", value_parser = worker_memory)]
+    worker_memory: Option<WorkerMemory>,
     #[command(flatten)]
     common: CommonOptions,
 }
@@ -49,8 +62,23 @@ impl Arguments {
             slots: self.slots,
             lease: self.common.lease(),
             keep_workers: self.keep_workers,
+            cpu: self.cpu,
+            memory_mb: self.memory.map(|bytes| bytes as f64 / (1024.0 * 1024.0)),
+            worker_memory: self.worker_memory.unwrap_or_default(),
             ..Options::default()
         }
+    }
+}
+
+fn points(text: &str) -> Result<f64, &'static str> {
+    let points = text.trim().parse::<f64>().ok().filter(|points| points.is_finite() && *points > 0.0);
+    points.ok_or("expected points of CPU: 100 are a core")
+}
+
+fn worker_memory(text: &str) -> Result<WorkerMemory, &'static str> {
+    match text.trim() {
+        "none" => Ok(WorkerMemory::Unlimited),
+        size => size::parse(size).map(WorkerMemory::Limit),
     }
 }
 
@@ -91,6 +119,19 @@ mod tests {
             ["--id", "s1", "--data", "there", "--slots", "7", "--keep-workers", "--cluster", "red", "--lease", "2"];
         let said = options(&said);
         assert_eq!((said.id.as_str(), said.slots, said.keep_workers), ("s1", 7, true));
+        assert_eq!((said.worker_memory, said.memory_mb, said.cpu), (WorkerMemory::Slot, None, None));
         assert_eq!((said.cluster.as_str(), said.lease.as_secs(), said.data), ("red", 2, "there".into()));
+    }
+
+    #[test]
+    fn memory_and_cpu_are_said_as_in_manifests() {
+        let said = options(&["--memory", "2Gi", "--cpu", "150", "--worker-memory", "512MiB"]);
+        assert_eq!((said.memory_mb, said.cpu), (Some(2048.0), Some(150.0)));
+        assert_eq!(said.worker_memory, WorkerMemory::Limit(512 << 20));
+        assert_eq!(options(&["--worker-memory", "none"]).worker_memory, WorkerMemory::Unlimited);
+        for wrong in [["--memory", "none"], ["--worker-memory", "0"], ["--cpu", "0"]] {
+            let arguments = std::iter::once("galerna-supervisor").chain(wrong);
+            assert!(Arguments::try_parse_from(arguments).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -18,6 +18,7 @@ use tonic::service::interceptor::InterceptedService;
 use crate::artifacts::Artifacts;
 use crate::error::StartError;
 use crate::keeper::{Command, Keeper};
+use crate::memory;
 use crate::options::Options;
 use crate::registration::Registrar;
 use crate::reporting;
@@ -79,6 +80,7 @@ impl Supervisor {
             stop: stop.clone(),
             shared: Arc::clone(&shared),
         };
+        let guard = memory::watch(Arc::clone(&shared), shared.workers.subscribe(), commands.clone());
         let service = Service {
             shared: Arc::clone(&shared),
             views: views.clone(),
@@ -88,6 +90,7 @@ impl Supervisor {
         };
         supervisor.others.spawn(Keeper::new(Arc::clone(&shared), views.clone(), asked).run());
         supervisor.others.spawn(watch_store(Arc::clone(&shared), store, keys, publish));
+        supervisor.others.spawn(guard);
         supervisor.others.spawn(serve(service, listener, stop));
         supervisor.registrar.spawn(registrar.keep(lease, supervisor.leave.clone()));
         supervisor.reporter.spawn(reporting::report(shared, views, supervisor.last_report.clone()));
@@ -102,6 +105,11 @@ impl Supervisor {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.shared.listens
+    }
+
+    /// What it announces: points of CPU (100 are a core), and mebibytes of memory.
+    pub fn resources(&self) -> (f64, f64) {
+        self.shared.resources
     }
 
     /// Waits until it cannot go on: another daemon got its name while the store was away at the start, or
@@ -136,6 +144,7 @@ impl Supervisor {
             // It bounds itself.
             let _ = stopped.await;
         }
+        self.shared.traces().clear();
         self.last_report.cancel();
         while self.reporter.join_next().await.is_some() {}
         self.leave.cancel();

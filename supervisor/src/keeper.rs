@@ -18,6 +18,7 @@ use tonic::Status;
 
 use crate::decide::{Facts, Step, Wish, next_step};
 use crate::launcher::Exit;
+use crate::memory::Guarded;
 use crate::records::Records;
 use crate::restarts::STEADY;
 use crate::shared::Shared;
@@ -32,6 +33,8 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     /// A worker says that it was launched here.
     Attach { hello: WorkerHello, answer: oneshot::Sender<Result<Attached, Status>> },
+    /// A worker is ended at once, for this reason: memory is short.
+    End { slot: u32, incarnation: u64, why: String },
     /// The daemon stops.
     Stop { done: oneshot::Sender<()> },
 }
@@ -73,6 +76,7 @@ impl Keeper {
         loop {
             let wake = self.settle();
             self.tell_failures();
+            self.tell_workers();
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -80,6 +84,7 @@ impl Keeper {
                         // Whoever asked may be gone.
                         let _ = answer.send(self.attach(&hello));
                     }
+                    Some(Command::End { slot, incarnation, why }) => self.end(slot, incarnation, why),
                     Some(Command::Stop { done }) => {
                         self.stop_workers().await;
                         let _ = done.send(());
@@ -244,6 +249,37 @@ impl Keeper {
             last_unix_ms: slot.restarts.last_unix_ms,
         });
         self.shared.set_failures(failures.collect());
+    }
+
+    /// Says what runs, to whoever watches over it.
+    fn tell_workers(&self) {
+        let guarded = |(number, slot): (&u32, &Slot)| {
+            let Standing::Running(worker) = &slot.standing else { return None };
+            let id = self.worker_id(*number);
+            let spec = self.wanted.get(number).and_then(|wanted| wanted.spec.as_deref());
+            Some(Guarded {
+                topology: worker.record.topology.clone(),
+                share: self.shared.shares.of(spec, &worker.plan.borrow(), &id),
+                id,
+                incarnation: worker.record.incarnation,
+                pid: worker.record.identity.as_ref().map_or(0, |identity| identity.pid),
+            })
+        };
+        let now: Vec<Guarded> = self.slots.iter().filter_map(guarded).collect();
+        self.shared.workers.send_if_modified(|known| {
+            let differs = *known != now;
+            *known = now;
+            differs
+        });
+    }
+
+    fn end(&mut self, number: u32, incarnation: u64, why: String) {
+        let Some(worker) = self.slots.get_mut(&number).and_then(Slot::worker) else { return };
+        if worker.record.incarnation == incarnation && !worker.is_killed {
+            worker.why = Some(why);
+            worker.is_short_of_memory = true;
+            worker.kill();
+        }
     }
 
     fn worker_id(&self, slot: u32) -> WorkerId {

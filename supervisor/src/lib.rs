@@ -15,6 +15,7 @@ mod keeper;
 mod launcher;
 mod logs;
 mod machine;
+mod memory;
 mod options;
 mod records;
 mod registration;
@@ -23,6 +24,7 @@ mod reports;
 mod restarts;
 mod service;
 mod shared;
+mod size;
 mod view;
 
 #[cfg(feature = "etcd")]
@@ -30,4 +32,4 @@ pub use cli::main;
 pub use daemon::Supervisor;
 pub use error::StartError;
 pub use launcher::{Control, Exit, Identity, Launch, Launcher, Process, Processes};
-pub use options::Options;
+pub use options::{Options, WorkerMemory};

@@ -33,13 +33,13 @@ impl Registrar {
     pub(crate) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, keys: &Keys) -> Self {
         let options = &shared.options;
         let port = shared.listens.port();
-        let has = machine::resources();
+        let (cpu, memory_mb) = shared.resources;
         let registration = Registration {
             host: options.advertise.clone(),
             port,
             slots: (1..=options.slots).map(|slot| u32::from(port) + slot).collect(),
-            cpu: options.cpu.unwrap_or(has.cpu),
-            memory_mb: options.memory_mb.unwrap_or(has.memory_mb),
+            cpu,
+            memory_mb,
             platform: machine::platform(),
             session: String::new(),
             started_unix_ms: shared.started_unix_ms,

@@ -8,8 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use galerna_coordination::{DataLock, Revision};
 use galerna_protocol::{LaunchFailure, SupervisorReport, WorkerReport};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
+use crate::machine::{self, Cgroups, Limit};
+use crate::memory::{Guarded, Shares, Traces};
 use crate::options::Options;
 use crate::reports::Reports;
 
@@ -21,6 +24,15 @@ pub(crate) struct Shared {
     /// Where its RPC listens.
     pub(crate) listens: SocketAddr,
     pub(crate) started_unix_ms: i64,
+    /// Points of CPU and mebibytes of memory that are announced.
+    pub(crate) resources: (f64, f64),
+    pub(crate) groups: Cgroups,
+    /// The container's limit of memory.
+    pub(crate) memory_limit: Option<Limit>,
+    pub(crate) shares: Shares,
+    traces: Mutex<Traces>,
+    /// How an earlier start has ended, if that was probably for memory.
+    pub(crate) earlier_end: Option<String>,
     pub(crate) artifacts: Artifacts,
     reports: Mutex<Reports>,
     failures: Mutex<Vec<LaunchFailure>>,
@@ -30,6 +42,8 @@ pub(crate) struct Shared {
     session: AtomicI64,
     /// The store's revision at the newest registration; 0 before the first.
     pub(crate) registered: watch::Sender<Revision>,
+    /// The processes that run.
+    pub(crate) workers: watch::Sender<Vec<Guarded>>,
     _lock: DataLock,
 }
 
@@ -42,8 +56,20 @@ impl Shared {
         lock: DataLock,
     ) -> Self {
         let reports = Reports::load(folders.reports());
+        let started_unix_ms = options.clock.now_ms();
+        let groups = Cgroups::find(&options.system);
+        let memory_limit = machine::memory_limit(&options.system, &groups);
+        let (cpu, memory_mb) = machine::resources(&options.system, &groups);
+        let said = options.memory_mb.map(|mib| (mib * 1024.0 * 1024.0) as u64);
+        let bound = said.into_iter().chain(memory_limit.as_ref().map(|limit| limit.bytes)).min();
         Self {
-            started_unix_ms: options.clock.now_ms(),
+            started_unix_ms,
+            resources: (options.cpu.unwrap_or(cpu), options.memory_mb.unwrap_or(memory_mb)),
+            shares: Shares::new(options.worker_memory, bound, options.slots),
+            groups,
+            memory_limit,
+            earlier_end: Traces::of_earlier(&folders.memory(), started_unix_ms),
+            traces: Mutex::new(Traces::new(folders.memory())),
             options,
             folders,
             listens,
@@ -53,12 +79,23 @@ impl Shared {
             news: Notify::new(),
             session: AtomicI64::new(0),
             registered: watch::Sender::new(0),
+            workers: watch::Sender::default(),
             _lock: lock,
         }
     }
 
     pub(crate) fn reports(&self) -> MutexGuard<'_, Reports> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn traces(&self) -> MutexGuard<'_, Traces> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why a worker is gone that nobody here has killed, if the kernel did it for memory.
+    pub(crate) fn of_kill(&self, now: Instant) -> Option<String> {
+        let kills = self.groups.kills();
+        self.traces().of_kill(kills, now)
     }
 
     /// Has these be the failures that Nimbus hears of.
@@ -140,6 +177,11 @@ impl Folders {
     /// The registrations that were this daemon's.
     pub(crate) fn sessions(&self) -> PathBuf {
         self.0.join("sessions.json")
+    }
+
+    /// How full the memory was, while it was nearly full.
+    pub(crate) fn memory(&self) -> PathBuf {
+        self.0.join("memory.json")
     }
 
     /// What the store said last.

@@ -4,6 +4,7 @@ mod attach;
 mod faults;
 #[cfg(all(feature = "etcd", target_os = "linux"))]
 mod init;
+mod memory;
 mod service;
 mod start;
 mod support;

@@ -70,15 +70,26 @@ impl Cluster {
 
     /// Submits a script as topology `t-1` and assigns it to slot 7 of supervisor `s`.
     pub(crate) async fn assign(&self, script: &str) -> Artifact {
+        self.submit("t-1", ("s", 7), script).await
+    }
+
+    /// Submits a script as a topology and assigns it to a slot.
+    pub(crate) async fn submit(&self, topology: &str, to: (&str, u32), script: &str) -> Artifact {
         let artifact = self.nimbus.keep(script.as_bytes());
         let spec = TopologySpec { name: "t".to_owned(), artifact: Some(artifact.clone()), ..TopologySpec::default() };
-        let worker = AssignedWorker { id: Some(WorkerId::new("s", 7)), ..AssignedWorker::default() };
-        let assignment = Assignment { generation: 1, workers: vec![worker], handovers: Vec::new() };
-        let transaction = Transaction::new().put_json(self.keys.spec("t-1"), &spec).expect("JSON");
-        let transaction = transaction.put_json(self.keys.assignment("t-1"), &assignment).expect("JSON");
-        let transaction = transaction.put_json(self.keys.desired("t-1"), &Desired::default()).expect("JSON");
+        let transaction = Transaction::new().put_json(self.keys.spec(topology), &spec).expect("JSON");
+        let transaction = transaction.put_json(self.keys.desired(topology), &Desired::default()).expect("JSON");
         self.store.commit(transaction).await.expect("committed");
+        self.move_to(topology, to).await;
         artifact
+    }
+
+    /// Assigns a topology to this slot alone.
+    pub(crate) async fn move_to(&self, topology: &str, (supervisor, slot): (&str, u32)) {
+        let worker = AssignedWorker { id: Some(WorkerId::new(supervisor, slot)), ..AssignedWorker::default() };
+        let assignment = Assignment { generation: 1, workers: vec![worker], handovers: Vec::new() };
+        let transaction = Transaction::new().put_json(self.keys.assignment(topology), &assignment).expect("JSON");
+        self.store.commit(transaction).await.expect("committed");
     }
 
     pub(crate) async fn desire(&self, status: Status) {

@@ -103,7 +103,11 @@ fn nimbus() -> FakeNimbus {
             TopologySummary { name: "a-longer-name".into(), status: "INACTIVE".into(), ..words() },
         ],
         described: Some(described()),
-        errors: vec![error("no field `word`\nfound `line`", 12_000), error("boom", 1)],
+        errors: vec![
+            error("no field `word`\nfound `line`", 12_000),
+            error("boom", 1),
+            ErrorReport { component: String::new(), task: 0, ..error("it had 530 MiB", 1) },
+        ],
         supervisors: vec![supervisor("node-1", Some(linux)), supervisor("node-2", None)],
         log: vec![chunk(6629, "one\ntwo\nhal"), chunk(6630, "other\n"), chunk(6629, "f\n"), chunk(6630, "no end")],
         ..State::default()
@@ -156,6 +160,7 @@ node-2  node-2:6628      4     1  1 d 01 h
 2023-11-14T22:13:20.123Z count task 2 on node-2:6630 (12,000 times): no field `word`
     found `line`
 2023-11-14T22:13:20.123Z count task 2 on node-2:6630: boom
+2023-11-14T22:13:20.123Z worker on node-2:6630: it had 530 MiB
 
 === logs words
 node-1:6629  one
@@ -186,7 +191,7 @@ fn json_has_the_promised_keys_in_their_order() {
 [{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000}]
 
 === errors words
-[{"component":"count","task":2,"message":"no field `word`\nfound `line`","count":12000,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"count","task":2,"message":"boom","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"}]
+[{"component":"count","task":2,"message":"no field `word`\nfound `line`","count":12000,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"count","task":2,"message":"boom","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"","task":0,"message":"it had 530 MiB","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"}]
 
 === logs words
 {"worker":"node-1:6629","line":"one"}
