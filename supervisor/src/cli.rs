@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::FalseyValueParser;
+use clap::{Parser, value_parser};
 use galerna_coordination::daemon::{self, CommonOptions, ListenAddress};
 use galerna_coordination::host_name;
 use galerna_protocol::Signals;
@@ -36,6 +37,10 @@ struct Arguments {
     /// Let workers run on when this daemon is stopped.
     #[arg(long, env = "GALERNA_KEEP_WORKERS", value_parser = FalseyValueParser::new())]
     keep_workers: bool,
+    /// How many seconds it may take, once told to stop, until its tasks run elsewhere; 0 to stop at once.
+    #[arg(long, value_name = "SECONDS", env = "GALERNA_LEAVE_WITHIN", default_value = "30")]
+    #[arg(value_parser = value_parser!(u64).range(0..=86_400))]
+    leave_within: u64,
     /// The memory to announce, and to divide among slots, as in 2GiB [default: what the machine and the
     /// container's limits allow].
     #[arg(long, value_name = "SIZE", env = "GALERNA_MEMORY", value_parser = size::parse)]
@@ -100,6 +105,15 @@ async fn run(arguments: Arguments, mut signals: Signals) -> anyhow::Result<ExitC
         () = signals.next() => {}
         error = supervisor.failed() => return Err(error.into()),
     }
+    // Workers that run on need nobody to take their tasks.
+    if arguments.leave_within > 0 && !arguments.keep_workers {
+        tracing::info!("leaving within {} s; a second signal stops it at once", arguments.leave_within);
+        tokio::select! {
+            biased;
+            () = signals.next() => {}
+            left = supervisor.leave(Duration::from_secs(arguments.leave_within)) => left?,
+        }
+    }
     Ok(daemon::stopped(supervisor.stop(), &mut signals).await)
 }
 
@@ -129,7 +143,7 @@ mod tests {
         assert_eq!((said.memory_mb, said.cpu), (Some(2048.0), Some(150.0)));
         assert_eq!(said.worker_memory, WorkerMemory::Limit(512 << 20));
         assert_eq!(options(&["--worker-memory", "none"]).worker_memory, WorkerMemory::Unlimited);
-        for wrong in [["--memory", "none"], ["--worker-memory", "0"], ["--cpu", "0"]] {
+        for wrong in [["--memory", "none"], ["--worker-memory", "0"], ["--cpu", "0"], ["--leave-within", "-1"]] {
             let arguments = std::iter::once("galerna-supervisor").chain(wrong);
             assert!(Arguments::try_parse_from(arguments).is_err(), "{wrong:?}");
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use galerna_coordination::keys::Keys;
@@ -11,6 +12,7 @@ use galerna_protocol::{LONGEST_MESSAGE, Server, VersionCheck};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tonic::service::interceptor::InterceptedService;
@@ -18,13 +20,14 @@ use tonic::service::interceptor::InterceptedService;
 use crate::artifacts::Artifacts;
 use crate::error::StartError;
 use crate::keeper::{Command, Keeper};
+use crate::leaving;
 use crate::memory;
 use crate::options::Options;
 use crate::registration::Registrar;
 use crate::reporting;
 use crate::service::Service;
 use crate::shared::{Folders, Shared};
-use crate::view::{restore, watch_store};
+use crate::view::{View, restore, watch_store};
 
 /// How long open streams may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -38,7 +41,8 @@ pub struct Supervisor {
     registrar: JoinSet<Option<StartError>>,
     reporter: JoinSet<()>,
     others: JoinSet<()>,
-    leave: CancellationToken,
+    views: watch::Receiver<Arc<View>>,
+    give_name_back: CancellationToken,
     last_report: CancellationToken,
     stop: CancellationToken,
     streams: TaskTracker,
@@ -73,7 +77,8 @@ impl Supervisor {
             registrar: JoinSet::new(),
             reporter: JoinSet::new(),
             others: JoinSet::new(),
-            leave: CancellationToken::new(),
+            views: views.clone(),
+            give_name_back: CancellationToken::new(),
             last_report: CancellationToken::new(),
             streams: TaskTracker::new(),
             _stop_when_dropped: stop.clone().drop_guard(),
@@ -92,7 +97,7 @@ impl Supervisor {
         supervisor.others.spawn(watch_store(Arc::clone(&shared), store, keys, publish));
         supervisor.others.spawn(guard);
         supervisor.others.spawn(serve(service, listener, stop));
-        supervisor.registrar.spawn(registrar.keep(lease, supervisor.leave.clone()));
+        supervisor.registrar.spawn(registrar.keep(lease, supervisor.give_name_back.clone()));
         supervisor.reporter.spawn(reporting::report(shared, views, supervisor.last_report.clone()));
         Ok(supervisor)
     }
@@ -107,9 +112,42 @@ impl Supervisor {
         self.shared.listens
     }
 
+    /// Whether it stands in the store, as far as it knows.
+    pub fn is_registered(&self) -> bool {
+        self.shared.is_registered.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was told to [`leave`](Self::leave).
+    pub fn is_leaving(&self) -> bool {
+        self.shared.leave_by.borrow().is_some()
+    }
+
+    /// When it last looked at what its slots need. It does so each second at least.
+    pub fn looked_at(&self) -> Instant {
+        self.shared.looked_at()
+    }
+
     /// What it announces: points of CPU (100 are a core), and mebibytes of memory.
     pub fn resources(&self) -> (f64, f64) {
         self.shared.resources
+    }
+
+    /// Says that it is about to go, and waits until it may: until its tasks have been moved away by Nimbus, until
+    /// no other supervisor is there that could take them, and no longer than `within`. It runs nothing new
+    /// meanwhile. [`stop`](Self::stop) it then.
+    ///
+    /// # Errors
+    /// If it cannot go on.
+    ///
+    /// # Cancel safety
+    /// It may be dropped; what was said stays said.
+    pub async fn leave(&mut self, within: Duration) -> Result<(), StartError> {
+        let leaving = leaving::leave(Arc::clone(&self.shared), self.views.clone(), within);
+        tokio::select! {
+            biased;
+            error = self.failed() => Err(error),
+            () = leaving => Ok(()),
+        }
     }
 
     /// Waits until it cannot go on: another daemon got its name while the store was away at the start, or
@@ -147,7 +185,7 @@ impl Supervisor {
         self.shared.traces().clear();
         self.last_report.cancel();
         while self.reporter.join_next().await.is_some() {}
-        self.leave.cancel();
+        self.give_name_back.cancel();
         while self.registrar.join_next().await.is_some() {}
         self.stop.cancel();
         self.streams.close();
@@ -169,7 +207,8 @@ fn check(options: &Options, listens: SocketAddr) -> Result<(), StartError> {
 
 /// Opens the data folder, if nobody else has.
 async fn open(mut options: Options, listens: SocketAddr) -> Result<Shared, StartError> {
-    let folder_error = |source| StartError::Folder { path: options.data.display().to_string(), source };
+    let path = options.data.display().to_string();
+    let folder_error = |source| StartError::Folder { path: path.clone(), source };
     // Workers run elsewhere, so the path must not depend on where this runs.
     let data = std::path::absolute(&options.data).map_err(folder_error)?;
     let Some(lock) = DataLock::take(&data).await.map_err(folder_error)? else {
@@ -178,7 +217,7 @@ async fn open(mut options: Options, listens: SocketAddr) -> Result<Shared, Start
     let folders = Folders::new(data);
     let artifacts = Artifacts::new(folders.artifacts()).map_err(folder_error)?;
     options.data = folders.data().to_owned();
-    Ok(Shared::new(options, folders, listens, artifacts, lock))
+    Shared::new(options, folders, listens, artifacts, lock).map_err(folder_error)
 }
 
 async fn serve(service: Service, listener: TcpListener, stop: CancellationToken) {

@@ -20,13 +20,14 @@ use crate::decide::{Facts, Step, Wish, next_step};
 use crate::launcher::Exit;
 use crate::memory::Guarded;
 use crate::records::Records;
-use crate::restarts::STEADY;
 use crate::shared::Shared;
 use crate::view::{View, Wanted};
 use slot::{Slot, Standing};
 
 /// How long killed processes may take to be gone when the daemon stops.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Slots are looked at this often, whatever happens, so that others can see that it is done.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the keeper is asked.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub(crate) struct Keeper {
     records: Records,
     slots: BTreeMap<u32, Slot>,
     wanted: BTreeMap<u32, Wanted>,
+    /// Once this supervisor is leaving: the topologies that were here then. Others are not launched any more.
+    staying: Option<BTreeSet<String>>,
     preparations: JoinSet<Prepared>,
     /// Slot and incarnation of what has ended.
     exits: JoinSet<(u32, u64, Exit)>,
@@ -73,10 +76,12 @@ impl Keeper {
     /// Runs until it is told to stop, or nobody could tell it any more.
     pub(crate) async fn run(mut self) {
         let mut registered = self.shared.registered.subscribe();
+        let mut leaving = self.shared.leave_by.subscribe();
         loop {
             let wake = self.settle();
             self.tell_failures();
             self.tell_workers();
+            self.shared.note_look(Instant::now());
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -110,6 +115,9 @@ impl Keeper {
                     self.take_view();
                 }
                 _ = registered.changed() => {}
+                _ = leaving.changed() => {
+                    self.staying = Some(self.wanted.values().map(|wanted| wanted.topology.clone()).collect());
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -118,7 +126,7 @@ impl Keeper {
     /// Takes steps until there is none left; when to look again at the latest.
     fn settle(&mut self) -> Instant {
         let now = Instant::now();
-        let mut wake = now + STEADY;
+        let mut wake = now + LOOK;
         for number in self.slots.keys().copied().collect::<Vec<_>>() {
             // Each step changes what stands there; a few lead from anything to rest.
             for _ in 0..4 {
@@ -144,7 +152,10 @@ impl Keeper {
         let wanted = self.wanted.get(&number).map(|wanted| Wish {
             topology: &wanted.topology,
             order: wanted.order,
-            can_launch: can_count && wanted.artifact().is_some() && slot.fenced_at != Some(wanted.modified),
+            can_launch: can_count
+                && wanted.artifact().is_some()
+                && slot.fenced_at != Some(wanted.modified)
+                && self.staying.as_ref().is_none_or(|staying| staying.contains(&wanted.topology)),
         });
         next_step(&Facts {
             now,
@@ -251,7 +262,7 @@ impl Keeper {
         self.shared.set_failures(failures.collect());
     }
 
-    /// Says what runs, to whoever watches over it.
+    /// Says what runs, to whoever watches over it or waits for its end.
     fn tell_workers(&self) {
         let guarded = |(number, slot): (&u32, &Slot)| {
             let Standing::Running(worker) = &slot.standing else { return None };

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod keeper;
 mod launcher;
+mod leaving;
 mod logs;
 mod machine;
 mod memory;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use galerna_coordination::{DataLock, Revision};
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     /// Where its RPC listens.
     pub(crate) listens: SocketAddr,
     pub(crate) started_unix_ms: i64,
+    /// Tells its disks apart.
+    pub(crate) disk: String,
     /// Points of CPU and mebibytes of memory that are announced.
     pub(crate) resources: (f64, f64),
     pub(crate) groups: Cgroups,
@@ -42,8 +44,14 @@ pub(crate) struct Shared {
     session: AtomicI64,
     /// The store's revision at the newest registration; 0 before the first.
     pub(crate) registered: watch::Sender<Revision>,
+    /// Whether the newest registration holds, as far as is known.
+    pub(crate) is_registered: AtomicBool,
+    /// When it goes at the latest, once it is leaving, by the wall clock.
+    pub(crate) leave_by: watch::Sender<Option<i64>>,
     /// The processes that run.
     pub(crate) workers: watch::Sender<Vec<Guarded>>,
+    /// When the keeper last looked at all slots.
+    looked_at: Mutex<Instant>,
     _lock: DataLock,
 }
 
@@ -54,16 +62,18 @@ impl Shared {
         listens: SocketAddr,
         artifacts: Artifacts,
         lock: DataLock,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let reports = Reports::load(folders.reports());
+        let disk = disk_of(&folders.disk())?;
         let started_unix_ms = options.clock.now_ms();
         let groups = Cgroups::find(&options.system);
         let memory_limit = machine::memory_limit(&options.system, &groups);
         let (cpu, memory_mb) = machine::resources(&options.system, &groups);
         let said = options.memory_mb.map(|mib| (mib * 1024.0 * 1024.0) as u64);
         let bound = said.into_iter().chain(memory_limit.as_ref().map(|limit| limit.bytes)).min();
-        Self {
+        Ok(Self {
             started_unix_ms,
+            disk,
             resources: (options.cpu.unwrap_or(cpu), options.memory_mb.unwrap_or(memory_mb)),
             shares: Shares::new(options.worker_memory, bound, options.slots),
             groups,
@@ -79,9 +89,12 @@ impl Shared {
             news: Notify::new(),
             session: AtomicI64::new(0),
             registered: watch::Sender::new(0),
+            is_registered: AtomicBool::new(false),
+            leave_by: watch::Sender::new(None),
             workers: watch::Sender::default(),
+            looked_at: Mutex::new(Instant::now()),
             _lock: lock,
-        }
+        })
     }
 
     pub(crate) fn reports(&self) -> MutexGuard<'_, Reports> {
@@ -96,6 +109,15 @@ impl Shared {
     pub(crate) fn of_kill(&self, now: Instant) -> Option<String> {
         let kills = self.groups.kills();
         self.traces().of_kill(kills, now)
+    }
+
+    /// The keeper has looked at all slots.
+    pub(crate) fn note_look(&self, now: Instant) {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    pub(crate) fn looked_at(&self) -> Instant {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has these be the failures that Nimbus hears of.
@@ -120,7 +142,7 @@ impl Shared {
             workers,
             failures: self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             started_unix_ms: self.started_unix_ms,
-            ..SupervisorReport::default()
+            disk: self.disk.clone(),
         }
     }
 
@@ -133,6 +155,18 @@ impl Shared {
         };
         SocketAddr::new(host, self.listens.port())
     }
+}
+
+/// The number of a disk, which is made up when there is none yet.
+fn disk_of(path: &Path) -> std::io::Result<String> {
+    if let Some(disk) = crate::files::read_json::<String>(path) {
+        return Ok(disk);
+    }
+    // What maps are seeded with is as random as anything that std has.
+    let part = || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), path);
+    let disk = format!("{:016x}{:016x}", part(), part());
+    crate::files::write_json(path, &disk)?;
+    Ok(disk)
 }
 
 /// Where things lie in the data folder.
@@ -179,6 +213,11 @@ impl Folders {
         self.0.join("sessions.json")
     }
 
+    /// What tells this disk from others.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.0.join("disk.json")
+    }
+
     /// How full the memory was, while it was nearly full.
     pub(crate) fn memory(&self) -> PathBuf {
         self.0.join("memory.json")
@@ -187,5 +226,19 @@ impl Folders {
     /// What the store said last.
     pub(crate) fn view(&self) -> PathBuf {
         self.0.join("view.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_keeps_its_number_and_another_has_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = |name: &str| disk_of(&folder.path().join(name)).expect("written");
+        let first = disk("a");
+        assert_eq!((first.len(), disk("a")), (32, first.clone()));
+        assert_ne!(disk("b"), first);
     }
 }

@@ -31,6 +31,7 @@ impl Keeper {
             records,
             slots: Default::default(),
             wanted: Default::default(),
+            staying: None,
             preparations: JoinSet::new(),
             exits: JoinSet::new(),
         };
