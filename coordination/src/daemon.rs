@@ -3,6 +3,8 @@
 
 mod file;
 mod http;
+#[cfg(target_os = "linux")]
+mod init;
 mod options;
 mod parse;
 
@@ -25,11 +27,19 @@ const INTERRUPTED: u8 = 130;
 const USAGE: u8 = 2;
 
 /// Runs a daemon as this process: reads its options, starts its logs and a runtime, and has `daemon` do
-/// the rest.
+/// the rest. The first process of a container runs it as a child instead, and looks after that and all orphans.
 pub fn main<T: Parser, F>(daemon: impl FnOnce(T, Signals) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
+    #[cfg(target_os = "linux")]
+    if init::is_needed() {
+        match init::run() {
+            Ok(code) => return code,
+            // Orphans stay, which is no reason not to serve.
+            Err(error) => complain(&error.context("cannot look after other processes")),
+        }
+    }
     let options = match parse::<T>(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(options) => options,
         // Help, too: it says itself how that ends.
@@ -52,7 +62,7 @@ where
 
 /// Waits until a daemon has stopped, unless a second signal comes first.
 pub async fn stopped(stop: impl Future<Output = ()>, signals: &mut Signals) -> ExitCode {
-    tracing::info!("stopping; a second signal ends it at once");
+    tracing::info!("stopping; another signal ends it at once");
     tokio::select! {
         biased;
         () = signals.next() => ExitCode::from(INTERRUPTED),
@@ -61,9 +71,13 @@ pub async fn stopped(stop: impl Future<Output = ()>, signals: &mut Signals) -> E
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    complain(error);
+    ExitCode::from(code)
+}
+
+fn complain(error: &anyhow::Error) {
     // Nobody to tell that stderr is closed.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
-    ExitCode::from(code)
 }
 
 fn start_logs() {

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::FalseyValueParser;
+use clap::{Parser, value_parser};
 use galerna_coordination::daemon::{self, CommonOptions, Http, HttpAddress, ListenAddress};
 use galerna_coordination::host_name;
 use galerna_protocol::Signals;
 
 use crate::daemon::Supervisor;
-use crate::options::Options;
+use crate::options::{Options, WorkerMemory};
+use crate::size;
 
 /// Where metrics and health are served unless said otherwise.
 const USUAL_HTTP: &str = "127.0.0.1:9628";
@@ -41,6 +43,22 @@ struct Arguments {
     /// Let workers run on when this daemon is stopped.
     #[arg(long, env = "GALERNA_KEEP_WORKERS", value_parser = FalseyValueParser::new())]
     keep_workers: bool,
+    /// How many seconds it may take, once told to stop, until its tasks run elsewhere; 0 to stop at once.
+    #[arg(long, value_name = "SECONDS", env = "GALERNA_LEAVE_WITHIN", default_value = "30")]
+    #[arg(value_parser = value_parser!(u64).range(0..=86_400))]
+    leave_within: u64,
+    /// The memory to announce, and to divide among slots, as in 2GiB [default: what the machine and the
+    /// container's limits allow].
+    #[arg(long, value_name = "SIZE", env = "GALERNA_MEMORY", value_parser = size::parse)]
+    memory: Option<u64>,
+    /// The points of CPU to announce, 100 a core [default: what the machine and the container's limits allow].
+    #[arg(long, value_name = "POINTS", env = "GALERNA_CPU", value_parser = points)]
+    cpu: Option<f64>,
+    /// The most memory that one worker may have, as in 512MiB, or none for no bound: with more it is ended and
+    /// launched anew [default: a slot's part of --memory or of the container's limit, or what the components of a
+    /// worker declare if that is more].
+    #[arg(long, value_name = "SIZE", env = "GALERNA_WORKER_MEMORY", value_parser = worker_memory)]
+    worker_memory: Option<WorkerMemory>,
     #[command(flatten)]
     common: CommonOptions,
 }
@@ -55,8 +73,23 @@ impl Arguments {
             slots: self.slots,
             lease: self.common.lease(),
             keep_workers: self.keep_workers,
+            cpu: self.cpu,
+            memory_mb: self.memory.map(|bytes| bytes as f64 / (1024.0 * 1024.0)),
+            worker_memory: self.worker_memory.unwrap_or_default(),
             ..Options::default()
         }
+    }
+}
+
+fn points(text: &str) -> Result<f64, &'static str> {
+    let points = text.trim().parse::<f64>().ok().filter(|points| points.is_finite() && *points > 0.0);
+    points.ok_or("expected points of CPU: 100 are a core")
+}
+
+fn worker_memory(text: &str) -> Result<WorkerMemory, &'static str> {
+    match text.trim() {
+        "none" => Ok(WorkerMemory::Unlimited),
+        size => size::parse(size).map(WorkerMemory::Limit),
     }
 }
 
@@ -80,6 +113,15 @@ async fn run(arguments: Arguments, mut signals: Signals) -> anyhow::Result<ExitC
         biased;
         () = signals.next() => {}
         error = supervisor.failed() => return Err(error.into()),
+    }
+    // Workers that run on need nobody to take their tasks.
+    if arguments.leave_within > 0 && !arguments.keep_workers {
+        tracing::info!("leaving within {} s; a second signal stops it at once", arguments.leave_within);
+        tokio::select! {
+            biased;
+            () = signals.next() => {}
+            left = supervisor.leave(Duration::from_secs(arguments.leave_within)) => left?,
+        }
     }
     http.say_stopping();
     let end = daemon::stopped(supervisor.stop(), &mut signals).await;
@@ -105,6 +147,19 @@ mod tests {
         assert_eq!((said.id.as_str(), said.slots, said.keep_workers), ("s1", 7, true));
         let http = Arguments::try_parse_from(["galerna-supervisor", "--http", "none"]).expect("it is right").http;
         assert_eq!(http, Some(HttpAddress::Nowhere));
+        assert_eq!((said.worker_memory, said.memory_mb, said.cpu), (WorkerMemory::Slot, None, None));
         assert_eq!((said.cluster.as_str(), said.lease.as_secs(), said.data), ("red", 2, "there".into()));
+    }
+
+    #[test]
+    fn memory_and_cpu_are_said_as_in_manifests() {
+        let said = options(&["--memory", "2Gi", "--cpu", "150", "--worker-memory", "512MiB"]);
+        assert_eq!((said.memory_mb, said.cpu), (Some(2048.0), Some(150.0)));
+        assert_eq!(said.worker_memory, WorkerMemory::Limit(512 << 20));
+        assert_eq!(options(&["--worker-memory", "none"]).worker_memory, WorkerMemory::Unlimited);
+        for wrong in [["--memory", "none"], ["--worker-memory", "0"], ["--cpu", "0"], ["--leave-within", "-1"]] {
+            let arguments = std::iter::once("galerna-supervisor").chain(wrong);
+            assert!(Arguments::try_parse_from(arguments).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -20,6 +20,8 @@ use crate::artifacts::Artifacts;
 use crate::error::StartError;
 use crate::health::Observable;
 use crate::keeper::{Command, Keeper};
+use crate::leaving;
+use crate::memory;
 use crate::options::Options;
 use crate::registration::Registrar;
 use crate::reporting;
@@ -40,7 +42,7 @@ pub struct Supervisor {
     registrar: JoinSet<Option<StartError>>,
     reporter: JoinSet<()>,
     others: JoinSet<()>,
-    leave: CancellationToken,
+    give_name_back: CancellationToken,
     last_report: CancellationToken,
     stop: CancellationToken,
     streams: TaskTracker,
@@ -77,13 +79,14 @@ impl Supervisor {
             registrar: JoinSet::new(),
             reporter: JoinSet::new(),
             others: JoinSet::new(),
-            leave: CancellationToken::new(),
+            give_name_back: CancellationToken::new(),
             last_report: CancellationToken::new(),
             streams: TaskTracker::new(),
             _stop_when_dropped: stop.clone().drop_guard(),
             stop: stop.clone(),
             shared: Arc::clone(&shared),
         };
+        let guard = memory::watch(Arc::clone(&shared), shared.workers.subscribe(), commands.clone());
         let service = Service {
             shared: Arc::clone(&shared),
             views: views.clone(),
@@ -93,8 +96,9 @@ impl Supervisor {
         };
         supervisor.others.spawn(Keeper::new(Arc::clone(&shared), views.clone(), asked).run());
         supervisor.others.spawn(watch_store(Arc::clone(&shared), store, keys, publish));
+        supervisor.others.spawn(guard);
         supervisor.others.spawn(serve(service, listener, stop));
-        supervisor.registrar.spawn(registrar.keep(lease, supervisor.leave.clone()));
+        supervisor.registrar.spawn(registrar.keep(lease, supervisor.give_name_back.clone()));
         supervisor.reporter.spawn(reporting::report(shared, views, supervisor.last_report.clone()));
         Ok(supervisor)
     }
@@ -112,6 +116,39 @@ impl Supervisor {
     /// What it lets be seen of itself. It keeps the data folder locked.
     pub fn observed(&self) -> Arc<dyn Observed> {
         Arc::new(Observable { shared: Arc::clone(&self.shared), views: self.views.clone() })
+    }
+
+    /// Whether it surely stands in the store.
+    pub fn is_registered(&self) -> bool {
+        self.shared.health.registration().is_ok()
+    }
+
+    /// Whether it was told to [`leave`](Self::leave).
+    pub fn is_leaving(&self) -> bool {
+        self.shared.leave_by.borrow().is_some()
+    }
+
+    /// What it announces: points of CPU (100 are a core), and mebibytes of memory.
+    pub fn resources(&self) -> (f64, f64) {
+        self.shared.resources
+    }
+
+    /// Says that it is about to go, and waits until it may: until its tasks have been moved away by Nimbus, until
+    /// no other supervisor is there that could take them, and no longer than `within`. It runs nothing new
+    /// meanwhile. [`stop`](Self::stop) it then.
+    ///
+    /// # Errors
+    /// If it cannot go on.
+    ///
+    /// # Cancel safety
+    /// It may be dropped; what was said stays said.
+    pub async fn leave(&mut self, within: Duration) -> Result<(), StartError> {
+        let leaving = leaving::leave(Arc::clone(&self.shared), self.views.clone(), within);
+        tokio::select! {
+            biased;
+            error = self.failed() => Err(error),
+            () = leaving => Ok(()),
+        }
     }
 
     /// Waits until it cannot go on: another daemon got its name while the store was away at the start, or
@@ -146,9 +183,10 @@ impl Supervisor {
             // It bounds itself.
             let _ = stopped.await;
         }
+        self.shared.traces().clear();
         self.last_report.cancel();
         while self.reporter.join_next().await.is_some() {}
-        self.leave.cancel();
+        self.give_name_back.cancel();
         while self.registrar.join_next().await.is_some() {}
         self.stop.cancel();
         self.streams.close();
@@ -170,7 +208,8 @@ fn check(options: &Options, listens: SocketAddr) -> Result<(), StartError> {
 
 /// Opens the data folder, if nobody else has.
 async fn open(mut options: Options, listens: SocketAddr) -> Result<Shared, StartError> {
-    let folder_error = |source| StartError::Folder { path: options.data.display().to_string(), source };
+    let path = options.data.display().to_string();
+    let folder_error = |source| StartError::Folder { path: path.clone(), source };
     // Workers run elsewhere, so the path must not depend on where this runs.
     let data = std::path::absolute(&options.data).map_err(folder_error)?;
     let Some(lock) = DataLock::take(&data).await.map_err(folder_error)? else {
@@ -179,7 +218,7 @@ async fn open(mut options: Options, listens: SocketAddr) -> Result<Shared, Start
     let folders = Folders::new(data);
     let artifacts = Artifacts::new(folders.artifacts()).map_err(folder_error)?;
     options.data = folders.data().to_owned();
-    Ok(Shared::new(options, folders, listens, artifacts, lock))
+    Shared::new(options, folders, listens, artifacts, lock).map_err(folder_error)
 }
 
 async fn serve(service: Service, listener: TcpListener, stop: CancellationToken) {

@@ -9,6 +9,18 @@ use serde::de::DeserializeOwned;
 
 /// Replaces a file by this value as JSON. After a crash the old or the new one is there.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    replace(path, value, fs::File::sync_data)
+}
+
+/// The same for what is of no use after a crash of the machine, and need not wait for the disk. What fails is
+/// logged.
+pub(crate) fn write_soon(path: &Path, value: &impl Serialize) {
+    if let Err(error) = replace(path, value, |_| Ok(())) {
+        tracing::warn!("{} cannot be written: {error}", path.display());
+    }
+}
+
+fn replace(path: &Path, value: &impl Serialize, sync: impl Fn(&fs::File) -> io::Result<()>) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -16,7 +28,7 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> 
     name.push(".new");
     let mut file = fs::File::create(&name)?;
     file.write_all(&serde_json::to_vec(value)?)?;
-    file.sync_data()?;
+    sync(&file)?;
     fs::rename(name, path)
 }
 

@@ -91,9 +91,9 @@ pub(crate) struct Observable {
 }
 
 impl Observable {
-    /// Whether it has told the store that it is about to go.
+    /// Whether it is about to go.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.views.borrow().supervisors.get(&self.shared.options.id).is_some_and(|own| own.is_leaving)
+        self.shared.leave_by.borrow().is_some()
     }
 }
 

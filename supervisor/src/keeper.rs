@@ -19,20 +19,24 @@ use tonic::Status;
 
 use crate::decide::{Facts, Step, Wish, next_step};
 use crate::launcher::Exit;
+use crate::memory::Guarded;
 use crate::records::Records;
-use crate::restarts::STEADY;
 use crate::shared::Shared;
 use crate::view::{View, Wanted};
 use slot::{Slot, Standing};
 
 /// How long killed processes may take to be gone when the daemon stops.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Slots are looked at this often, whatever happens, so that others can see that it is done.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the keeper is asked.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A worker says that it was launched here.
     Attach { hello: WorkerHello, answer: oneshot::Sender<Result<Attached, Status>> },
+    /// A worker is ended at once, for this reason: memory is short.
+    End { slot: u32, incarnation: u64, why: String },
     /// The daemon stops.
     Stop { done: oneshot::Sender<()> },
 }
@@ -62,6 +66,8 @@ pub(crate) struct Keeper {
     records: Records,
     slots: BTreeMap<u32, Slot>,
     wanted: BTreeMap<u32, Wanted>,
+    /// Once this supervisor is leaving: the topologies that were here then. Others are not launched any more.
+    staying: Option<BTreeSet<String>>,
     preparations: JoinSet<Prepared>,
     /// Slot and incarnation of what has ended.
     exits: JoinSet<(u32, u64, Exit)>,
@@ -71,11 +77,13 @@ impl Keeper {
     /// Runs until it is told to stop, or nobody could tell it any more.
     pub(crate) async fn run(mut self) {
         let mut registered = self.shared.registered.subscribe();
+        let mut leaving = self.shared.leave_by.subscribe();
         loop {
             // Even with nothing to do: that it comes round is how others see that it lives.
             let wake = self.settle().min(Instant::now() + Beat::PATIENCE / 4);
             self.tell_failures();
             self.shared.health.keeping.note();
+            self.tell_workers();
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -83,6 +91,7 @@ impl Keeper {
                         // Whoever asked may be gone.
                         let _ = answer.send(self.attach(&hello));
                     }
+                    Some(Command::End { slot, incarnation, why }) => self.end(slot, incarnation, why),
                     Some(Command::Stop { done }) => {
                         self.stop_workers().await;
                         let _ = done.send(());
@@ -108,6 +117,9 @@ impl Keeper {
                     self.take_view();
                 }
                 _ = registered.changed() => {}
+                _ = leaving.changed() => {
+                    self.staying = Some(self.wanted.values().map(|wanted| wanted.topology.clone()).collect());
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -116,7 +128,7 @@ impl Keeper {
     /// Takes steps until there is none left; when to look again at the latest.
     fn settle(&mut self) -> Instant {
         let now = Instant::now();
-        let mut wake = now + STEADY;
+        let mut wake = now + LOOK;
         for number in self.slots.keys().copied().collect::<Vec<_>>() {
             // Each step changes what stands there; a few lead from anything to rest.
             for _ in 0..4 {
@@ -142,7 +154,10 @@ impl Keeper {
         let wanted = self.wanted.get(&number).map(|wanted| Wish {
             topology: &wanted.topology,
             order: wanted.order,
-            can_launch: can_count && wanted.artifact().is_some() && slot.fenced_at != Some(wanted.modified),
+            can_launch: can_count
+                && wanted.artifact().is_some()
+                && slot.fenced_at != Some(wanted.modified)
+                && self.staying.as_ref().is_none_or(|staying| staying.contains(&wanted.topology)),
         });
         next_step(&Facts {
             now,
@@ -247,6 +262,37 @@ impl Keeper {
             last_unix_ms: slot.restarts.last_unix_ms,
         });
         self.shared.set_failures(failures.collect());
+    }
+
+    /// Says what runs, to whoever watches over it or waits for its end.
+    fn tell_workers(&self) {
+        let guarded = |(number, slot): (&u32, &Slot)| {
+            let Standing::Running(worker) = &slot.standing else { return None };
+            let id = self.worker_id(*number);
+            let spec = self.wanted.get(number).and_then(|wanted| wanted.spec.as_deref());
+            Some(Guarded {
+                topology: worker.record.topology.clone(),
+                share: self.shared.shares.of(spec, &worker.plan.borrow(), &id),
+                id,
+                incarnation: worker.record.incarnation,
+                pid: worker.record.identity.as_ref().map_or(0, |identity| identity.pid),
+            })
+        };
+        let now: Vec<Guarded> = self.slots.iter().filter_map(guarded).collect();
+        self.shared.workers.send_if_modified(|known| {
+            let differs = *known != now;
+            *known = now;
+            differs
+        });
+    }
+
+    fn end(&mut self, number: u32, incarnation: u64, why: String) {
+        let Some(worker) = self.slots.get_mut(&number).and_then(Slot::worker) else { return };
+        if worker.record.incarnation == incarnation && !worker.is_killed {
+            worker.why = Some(why);
+            worker.is_short_of_memory = true;
+            worker.kill();
+        }
     }
 
     fn worker_id(&self, slot: u32) -> WorkerId {

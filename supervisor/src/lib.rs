@@ -14,9 +14,11 @@ mod files;
 mod health;
 mod keeper;
 mod launcher;
+mod leaving;
 mod logs;
 mod machine;
 mod metrics;
+mod memory;
 mod options;
 mod records;
 mod registration;
@@ -25,6 +27,7 @@ mod reports;
 mod restarts;
 mod service;
 mod shared;
+mod size;
 mod view;
 
 #[cfg(feature = "etcd")]
@@ -33,4 +36,4 @@ pub use daemon::Supervisor;
 pub use error::StartError;
 pub use launcher::{Control, Exit, Identity, Launch, Launcher, Process, Processes};
 pub use metrics::metrics;
-pub use options::Options;
+pub use options::{Options, WorkerMemory};

@@ -1,70 +1,35 @@
 //! What this machine is and has: platform, CPU and memory, as far as the container may use them.
 
+mod cgroups;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use galerna_protocol::Platform;
 
-/// Points of CPU (100 are a core), and mebibytes of memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Resources {
-    pub(crate) cpu: f64,
-    pub(crate) memory_mb: f64,
+pub(crate) use cgroups::{Cgroups, Limit};
+
+/// Points of CPU (100 are a core), and mebibytes of memory, that may be used; `root` is where `/` is.
+pub(crate) fn resources(root: &Path, groups: &Cgroups) -> (f64, f64) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64 * 100.0;
+    let cpu = groups.cpu().map_or(cores, |quota| cores.min(quota));
+    let memory = total_memory(root).into_iter().chain(groups.memory().map(|limit| limit.bytes)).min();
+    (cpu, memory.map_or(0.0, |bytes| (bytes / (1024 * 1024)) as f64))
 }
 
-/// What may be used here.
-pub(crate) fn resources() -> Resources {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let read = |path: String| fs::read_to_string(path).ok();
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut cpu = cores as f64 * 100.0;
-    let mut memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text));
-    for folder in cgroup_folders(&groups) {
-        let quota = read(format!("{folder}/cpu.max")).and_then(|text| cpu_quota(&text)).or_else(|| {
-            let quota = read(format!("{folder}/cpu.cfs_quota_us"))?;
-            cpu_quota(&format!("{} {}", quota.trim(), read(format!("{folder}/cpu.cfs_period_us"))?))
-        });
-        cpu = quota.map_or(cpu, |quota| cpu.min(quota));
-        let limit = ["memory.max", "memory.limit_in_bytes"]
-            .iter()
-            .find_map(|name| read(format!("{folder}/{name}"))?.trim().parse::<u64>().ok());
-        memory = memory.map(|memory| limit.map_or(memory, |limit| memory.min(limit)));
-    }
-    Resources { cpu, memory_mb: memory.map_or(0.0, |bytes| (bytes / (1024 * 1024)) as f64) }
+/// The limit of memory that binds: one that is above all that the machine has does not.
+pub(crate) fn memory_limit(root: &Path, groups: &Cgroups) -> Option<Limit> {
+    groups.memory().filter(|limit| total_memory(root).is_none_or(|total| limit.bytes < total))
 }
 
-/// The folders with this process's limits: its own and all above, of both kinds of cgroups.
-fn cgroup_folders(groups: &str) -> Vec<String> {
-    let mut folders = Vec::new();
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-        let base = match controllers {
-            "" => "/sys/fs/cgroup".to_owned(),
-            names if names.split(',').any(|name| name == "cpu" || name == "memory") => {
-                format!("/sys/fs/cgroup/{names}")
-            }
-            _ => continue,
-        };
-        folders.extend(
-            Path::new(path)
-                .ancestors()
-                .map(|path| format!("{base}{}", path.display()).trim_end_matches('/').to_owned()),
-        );
-    }
-    folders
-}
-
-/// `max 100000` or `50000 100000`: points of CPU.
-fn cpu_quota(text: &str) -> Option<f64> {
-    let (quota, period) = text.trim().split_once(' ')?;
-    let (quota, period): (f64, f64) = (quota.parse().ok()?, period.trim().parse().ok()?);
-    (quota > 0.0 && period > 0.0).then(|| (quota / period * 100.0).round())
+/// The machine's memory, in bytes.
+fn total_memory(root: &Path) -> Option<u64> {
+    fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| parse_meminfo(&text))
 }
 
 /// `MemTotal:  16384 kB`: bytes.
-fn total_memory(text: &str) -> Option<u64> {
+fn parse_meminfo(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
@@ -131,13 +96,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_of_both_kinds_of_cgroups_are_understood() {
-        assert_eq!(cpu_quota("max 100000\n"), None);
-        assert_eq!(cpu_quota("25000 100000\n"), Some(25.0));
-        assert_eq!(cpu_quota("-1 100000"), None);
-        assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16384 * 1024));
-        assert_eq!(cgroup_folders("0::/a/b\n"), ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup"]);
-        assert_eq!(cgroup_folders("4:cpu,cpuacct:/\n7:pids:/x\n"), ["/sys/fs/cgroup/cpu,cpuacct"]);
+    fn the_machines_own_memory_bounds_what_a_group_allows() {
+        assert_eq!(parse_meminfo("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16384 * 1024));
+        let root = tempfile::tempdir().expect("a folder");
+        for (file, content) in [("meminfo", "MemTotal: 16384 kB\n"), ("self/cgroup", "0::/\n")] {
+            let path = root.path().join("proc").join(file);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, content).expect("written");
+        }
+        let groups = root.path().join("sys/fs/cgroup");
+        fs::create_dir_all(&groups).expect("made");
+        for (limit, announced, binding) in
+            [("max", 16.0, None), ("8388608", 8.0, Some(8 << 20)), ("99999999", 16.0, None)]
+        {
+            fs::write(groups.join("memory.max"), limit).expect("written");
+            let groups = Cgroups::find(root.path());
+            assert_eq!(resources(root.path(), &groups).1, announced, "{limit}");
+            assert_eq!(memory_limit(root.path(), &groups).map(|it| it.bytes), binding, "{limit}");
+        }
     }
 
     #[test]
@@ -153,7 +129,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_machine_has_a_platform_cores_and_memory() {
-        let Resources { cpu, memory_mb } = resources();
+        let root = Path::new("/");
+        let (cpu, memory_mb) = resources(root, &Cgroups::find(root));
         assert!(cpu >= 1.0 && memory_mb >= 64.0, "{cpu} {memory_mb}");
         let platform = platform();
         assert_eq!(platform.os, "linux");

@@ -25,16 +25,35 @@ pub struct Options {
     pub lease: Duration,
     /// How long a worker may take from its launch to its first words.
     pub attach_within: Duration,
-    /// Points of CPU (100 are a core) to announce; what the machine has by default.
+    /// Points of CPU (100 are a core) to announce; what the machine and the container's limits allow by
+    /// default.
     pub cpu: Option<f64>,
-    /// Mebibytes of memory to announce; what the machine has by default.
+    /// Mebibytes of memory to announce, and to divide among slots; what the machine and the container's limits
+    /// allow by default.
     pub memory_mb: Option<f64>,
+    /// How much memory one worker may have. One that has more is ended and launched anew.
+    pub worker_memory: WorkerMemory,
     /// Whether workers run on when it is stopped.
     pub keep_workers: bool,
     /// What launches workers.
     pub launcher: Arc<dyn Launcher>,
     /// Where the wall clock is read.
     pub clock: UnixClock,
+    /// The folder that holds `proc` and `sys/fs/cgroup`, where the container's limits stand.
+    pub system: PathBuf,
+}
+
+/// How much memory one worker may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerMemory {
+    /// If the memory of all is bounded, by [`Options::memory_mb`] or the container: what that comes to for each
+    /// slot, or what the components of a worker declare if that is more.
+    #[default]
+    Slot,
+    /// So many bytes.
+    Limit(u64),
+    /// As much as there is.
+    Unlimited,
 }
 
 impl Default for Options {
@@ -49,9 +68,11 @@ impl Default for Options {
             attach_within: Duration::from_secs(30),
             cpu: None,
             memory_mb: None,
+            worker_memory: WorkerMemory::default(),
             keep_workers: false,
             launcher: Arc::new(Processes),
             clock: UnixClock::system(),
+            system: PathBuf::from("/"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use galerna_protocol::{WorkerReport, WorkerState};
+use galerna_protocol::{ErrorReport, WorkerReport, WorkerState};
 
 /// So many ended incarnations of one slot are kept apart; older ones are summed up in one.
 const KEPT_APART: usize = 16;
@@ -85,6 +85,8 @@ impl Reports {
         if before.state() == WorkerState::Gone || report.state() == WorkerState::Gone {
             // Whether it is gone is for its supervisor to say. Its last words may come after its end.
             report.state = before.state;
+            // What its supervisor has to say of its end is of no component.
+            report.errors.extend(before.errors.iter().filter(|error| error.component.is_empty()).cloned());
         }
         if report.state() == WorkerState::Gone {
             fold::clear_gauges(&mut report);
@@ -104,13 +106,14 @@ impl Reports {
         }
     }
 
-    /// A worker is gone.
-    pub(crate) fn note_exit(&mut self, key: &Key, exit: String, may_lack_counts: bool) {
+    /// A worker is gone, with an error of its own if people should know of it for longer.
+    pub(crate) fn note_exit(&mut self, key: &Key, exit: String, may_lack_counts: bool, error: Option<ErrorReport>) {
         if let Some(stored) = self.entries.get_mut(key) {
             stored.report.set_state(WorkerState::Gone);
             fold::clear_gauges(&mut stored.report);
             stored.report.exit = exit;
             stored.report.may_lack_counts = may_lack_counts;
+            stored.report.errors.extend(error);
             stored.is_dirty = true;
         }
     }
@@ -253,7 +256,7 @@ mod tests {
             reports.begin(key(incarnation), report(0));
             let counted = WorkerReport { incarnation: 99, ..report(incarnation) };
             reports.take(&key(incarnation), counted);
-            reports.note_exit(&key(incarnation), "exited with code 1".to_owned(), true);
+            reports.note_exit(&key(incarnation), "exited with code 1".to_owned(), true, None);
             reports.take_writes().carry_out();
         }
         assert_eq!(total(&reports), 50 * 51 / 2);
@@ -268,7 +271,7 @@ mod tests {
         let mut reports = Reports::load(folder.path().to_owned());
         reports.begin(key(1), report(0));
         assert_eq!(gauges(&reports), (3, 4, 5));
-        reports.note_exit(&key(1), "exited with code 0".to_owned(), false);
+        reports.note_exit(&key(1), "exited with code 0".to_owned(), false, None);
         assert_eq!(gauges(&reports), (0, 0, 0), "nothing waits in a worker that is gone");
         reports.take(&key(1), report(5));
         assert_eq!(total(&reports), 5);
@@ -286,7 +289,7 @@ mod tests {
         reports.take_writes().carry_out();
         reports.forget(|_| false);
         assert_eq!(reports.all().len(), 1, "it still lives");
-        reports.note_exit(&key(1), String::new(), false);
+        reports.note_exit(&key(1), String::new(), false, None);
         reports.forget(|_| true);
         assert_eq!(reports.all().len(), 1);
         reports.forget(|_| false);

@@ -21,11 +21,13 @@ pub(crate) struct Restarts {
     /// What happened last, and when, for people.
     pub(crate) message: String,
     pub(crate) last_unix_ms: i64,
+    /// What happened last is told at once: it will happen again, and only people can help.
+    is_told: bool,
 }
 
 impl Restarts {
     /// A launch has failed, or its process has ended though it should not.
-    pub(crate) fn note_failure(&mut self, up: Duration, now: Instant, message: String, unix_ms: i64) {
+    pub(crate) fn note_failure(&mut self, up: Duration, now: Instant, message: String, unix_ms: i64, is_told: bool) {
         if up >= STEADY {
             self.failed = 0;
         }
@@ -33,11 +35,12 @@ impl Restarts {
         self.retry_at = Some(now + wait_after(self.failed));
         self.message = message;
         self.last_unix_ms = unix_ms;
+        self.is_told = is_told;
     }
 
     /// Whether Nimbus is told, given how long the worker has been up now.
     pub(crate) fn is_reported(&self, up: Option<Duration>) -> bool {
-        self.failed >= REPORTED_FROM && up.is_none_or(|up| up < STEADY)
+        (self.failed >= REPORTED_FROM || self.is_told) && up.is_none_or(|up| up < STEADY)
     }
 }
 
@@ -64,14 +67,17 @@ mod tests {
         let now = Instant::now();
         let mut restarts = Restarts::default();
         for n in 1..=4 {
-            restarts.note_failure(Duration::from_secs(59), now, String::new(), 0);
+            restarts.note_failure(Duration::from_secs(59), now, String::new(), 0, false);
             assert_eq!(restarts.failed, n);
             assert_eq!(restarts.is_reported(None), n >= 3);
         }
         assert!(restarts.is_reported(Some(Duration::from_secs(59))));
         assert!(!restarts.is_reported(Some(STEADY)));
-        restarts.note_failure(STEADY, now, String::new(), 0);
+        restarts.note_failure(STEADY, now, String::new(), 0, false);
         assert_eq!(restarts.failed, 1);
         assert_eq!(restarts.retry_at, Some(now));
+        assert!(!restarts.is_reported(None));
+        restarts.note_failure(STEADY, now, String::new(), 0, true);
+        assert_eq!((restarts.failed, restarts.is_reported(None)), (1, true), "told from the first time on");
     }
 }

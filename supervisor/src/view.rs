@@ -2,7 +2,7 @@
 
 mod watching;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use galerna_coordination::keys::{Desired, Keys, Leader, Member, Registration, Status};
@@ -86,6 +86,24 @@ impl View {
             }
         }
         wanted
+    }
+
+    /// The topology of each worker that is assigned to this supervisor, or is still to hand something over.
+    pub(crate) fn workers_on(&self, supervisor: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        for (topology, seen) in &self.topologies {
+            let Some(assignment) = &seen.assignment else { continue };
+            let handing_over = assignment.value.handovers.iter().filter_map(|handover| handover.from.as_ref());
+            let handing_over = handing_over.filter(|id| id.supervisor == supervisor).map(|id| id.slot);
+            let slots: BTreeSet<u32> = slots_of(&assignment.value, supervisor).chain(handing_over).collect();
+            found.extend(slots.iter().map(|_| topology.as_str()));
+        }
+        found
+    }
+
+    /// Whether there is another supervisor that could take what runs on this one.
+    pub(crate) fn has_others_that_stay(&self, supervisor: &str) -> bool {
+        self.supervisors.iter().any(|(id, other)| id != supervisor && !other.is_leaving)
     }
 
     /// Whether the store knows a topology.

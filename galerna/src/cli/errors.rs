@@ -40,5 +40,7 @@ fn render(of: &ErrorReport) -> String {
     let worker = of.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
     let times = if of.count == 1 { String::new() } else { format!(" ({} times)", count(of.count)) };
     let message = of.message.trim_end().replace('\n', "\n    ");
-    format!("{last} {} task {}{worker}{times}: {message}\n", of.component, of.task)
+    // What befell a worker as a whole is of no component.
+    let what = if of.component.is_empty() { "worker".to_owned() } else { format!("{} task {}", of.component, of.task) };
+    format!("{last} {what}{worker}{times}: {message}\n")
 }

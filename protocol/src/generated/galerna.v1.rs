@@ -341,6 +341,7 @@ pub struct HistogramReport {
 #[serde(default)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ErrorReport {
+    /// Empty for what befell the worker as a whole.
     #[prost(string, tag = "1")]
     pub component: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]

@@ -6,6 +6,7 @@ use galerna_protocol::WorkerPlan;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::exits::End;
 use super::{Command, Keeper};
 use crate::launcher::{Exit, Process};
 use crate::logs;
@@ -30,6 +31,7 @@ impl Keeper {
             records,
             slots: Default::default(),
             wanted: Default::default(),
+            staying: None,
             preparations: JoinSet::new(),
             exits: JoinSet::new(),
         };
@@ -55,8 +57,10 @@ impl Keeper {
             self.shared.reports().begin(record.key(), report);
         }
         let Some(process) = self.process_of(&record) else {
-            let why = "ended while its supervisor was away".to_owned();
-            self.close(record, Exit::default(), why, std::time::Duration::ZERO, false);
+            let for_memory = self.shared.earlier_end.clone();
+            let is_short_of_memory = for_memory.is_some();
+            let why = for_memory.unwrap_or_else(|| "ended while its supervisor was away".to_owned());
+            self.close(record, Exit::default(), End { why, is_short_of_memory, ..End::default() });
             return;
         };
         let pid = process.identity.pid;
@@ -93,7 +97,7 @@ impl Keeper {
         for key in reports.all_living() {
             let lives = self.slots.get_mut(&key.slot).and_then(|slot| slot.worker().map(|worker| worker.record.key()));
             if lives.as_ref() != Some(&key) {
-                reports.note_exit(&key, "its supervisor has lost sight of it".to_owned(), true);
+                reports.note_exit(&key, "its supervisor has lost sight of it".to_owned(), true, None);
             }
         }
     }

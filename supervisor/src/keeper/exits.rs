@@ -1,6 +1,8 @@
 //! What follows when a worker's process has ended.
 
-use galerna_protocol::{Order, WorkerState};
+use std::time::Duration;
+
+use galerna_protocol::{ErrorReport, Order, WorkerState};
 use tokio::time::Instant;
 
 use super::Keeper;
@@ -13,6 +15,22 @@ use crate::records::Record;
 /// How a worker exits that has learnt that it was replaced.
 const FENCED: i32 = 4;
 
+/// SIGKILL.
+const KILLED: i32 = 9;
+
+/// What is known of a worker's end, beside how its process has ended.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    /// For people.
+    pub(super) why: String,
+    /// How long it was up.
+    pub(super) up: Duration,
+    /// Whether it was asked to end.
+    pub(super) was_asked: bool,
+    /// Whether it was ended because memory was short.
+    pub(super) is_short_of_memory: bool,
+}
+
 impl Keeper {
     /// A process is gone: its report is closed, and its slot is free, or done with for good.
     pub(super) fn note_exit(&mut self, number: u32, incarnation: u64, exit: Exit) {
@@ -24,19 +42,20 @@ impl Keeper {
         let Standing::Running(worker) = std::mem::take(&mut slot.standing) else { return };
         let now = Instant::now();
         let up = now.saturating_duration_since(worker.since);
-        let why = worker.why.unwrap_or_else(|| exit.to_string());
-        self.close(worker.record, exit, why, up, worker.asked_at.is_some());
+        let was_killed = exit.signal == Some(KILLED) || !exit.is_known();
+        let by_kernel = if was_killed && !worker.is_killed { self.shared.of_kill(now) } else { None };
+        let end = End {
+            up,
+            was_asked: worker.asked_at.is_some(),
+            is_short_of_memory: worker.is_short_of_memory || by_kernel.is_some(),
+            why: worker.why.or(by_kernel).unwrap_or_else(|| exit.to_string()),
+        };
+        self.close(worker.record, exit, end);
     }
 
     /// The same for one that runs no more, whether that was seen or not.
-    pub(super) fn close(
-        &mut self,
-        mut record: Record,
-        exit: Exit,
-        why: String,
-        up: std::time::Duration,
-        was_asked: bool,
-    ) {
+    pub(super) fn close(&mut self, mut record: Record, exit: Exit, end: End) {
+        let End { why, up, was_asked, is_short_of_memory } = end;
         let number = record.slot;
         let order = self.wanted.get(&number).filter(|it| it.topology == record.topology).map(|it| it.order);
         let key = record.key();
@@ -49,9 +68,15 @@ impl Keeper {
         let may_lack_counts = exit.code != Some(0) && (exit.is_known() || !had_ended);
         let log = logs::path_of(&self.shared.folders.logs(), &record.topology, number);
         let words = logs::last_words(&log, record.log_start);
+        let error = is_short_of_memory.then(|| ErrorReport {
+            message: why.clone(),
+            count: 1,
+            last_unix_ms: self.shared.options.clock.now_ms(),
+            ..ErrorReport::default()
+        });
         let message =
             if words.is_empty() || exit.code == Some(0) { why } else { format!("{why}; its last lines:\n{words}") };
-        self.shared.reports().note_exit(&key, message.clone(), may_lack_counts);
+        self.shared.reports().note_exit(&key, message.clone(), may_lack_counts, error);
         self.shared.news.notify_one();
         let slot = self.slots.entry(number).or_default();
         slot.topology.clone_from(&record.topology);
@@ -75,6 +100,6 @@ impl Keeper {
             slot.fenced_at = self.wanted.get(&number).map(|wanted| wanted.modified);
             return;
         }
-        slot.restarts.note_failure(up, Instant::now(), message, self.shared.options.clock.now_ms());
+        slot.restarts.note_failure(up, Instant::now(), message, self.shared.options.clock.now_ms(), is_short_of_memory);
     }
 }

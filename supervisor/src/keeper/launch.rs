@@ -50,7 +50,7 @@ impl Keeper {
             tracing::warn!("{} cannot be launched in slot {number}: {message}", wanted.topology);
             let unix_ms = self.shared.options.clock.now_ms();
             if let Some(slot) = self.slots.get_mut(&number) {
-                slot.restarts.note_failure(std::time::Duration::ZERO, Instant::now(), message, unix_ms);
+                slot.restarts.note_failure(std::time::Duration::ZERO, Instant::now(), message, unix_ms, false);
             }
         }
     }
@@ -110,6 +110,7 @@ impl Keeper {
             asked_at: None,
             is_killed: false,
             why: None,
+            is_short_of_memory: false,
             plan,
         }));
     }

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) is_killed: bool,
     /// Why it was killed, if that is its own fault.
     pub(super) why: Option<String>,
+    /// It was killed because memory was short.
+    pub(super) is_short_of_memory: bool,
     pub(super) plan: watch::Sender<WorkerPlan>,
 }
 

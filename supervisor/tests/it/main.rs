@@ -2,6 +2,11 @@
 
 mod attach;
 mod faults;
+#[cfg(all(feature = "etcd", target_os = "linux"))]
+mod init;
+mod leaving;
+mod memory;
+mod names;
 mod service;
 mod start;
 mod support;

@@ -1,5 +1,7 @@
 //! Names, folders, and who has them.
 
+use std::time::Duration;
+
 use galerna_coordination::Store;
 use galerna_coordination::keys::Registration;
 use galerna_protocol::WorkerState;
@@ -11,7 +13,8 @@ use crate::support::{Cluster, STAYS, is_alive};
 async fn the_second_supervisor_of_a_name_or_a_folder_is_told_and_does_not_start() {
     let cluster = Cluster::start().await;
     let first = cluster.supervisor("s").await;
-    let options = Options { data: cluster.data("other"), ..cluster.options("s") };
+    let lease = Duration::from_millis(200);
+    let options = Options { data: cluster.data("other"), lease, ..cluster.options("s") };
     let error = cluster.launch(options, cluster.store.clone()).await.expect_err("the name is taken");
     let expected =
         format!("a supervisor named `s` is already there, at {}; give this one another --id", first.address());
@@ -39,7 +42,7 @@ async fn a_killed_supervisor_takes_its_own_registration_over_and_a_stopped_one_l
     assert_ne!(before.session, after.session);
     assert_eq!(after.port, second.address().port());
     // Nor does the end of the first one's lease take it away.
-    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(read().await.expect("registered").session, after.session);
     second.stop().await;
     assert!(read().await.is_none());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_coordination::keys::{Desired, Keys, Leader, Status};
+use galerna_coordination::keys::{Desired, Keys, Leader, Registration, Status};
 use galerna_coordination::{MemoryStore, Store, Transaction};
 use galerna_protocol::supervisor_client::SupervisorClient;
 use galerna_protocol::supervisor_message::Message;
@@ -70,15 +70,50 @@ impl Cluster {
 
     /// Submits a script as topology `t-1` and assigns it to slot 7 of supervisor `s`.
     pub(crate) async fn assign(&self, script: &str) -> Artifact {
+        self.submit("t-1", ("s", 7), script).await
+    }
+
+    /// Submits a script as a topology and assigns it to a slot.
+    pub(crate) async fn submit(&self, topology: &str, to: (&str, u32), script: &str) -> Artifact {
         let artifact = self.nimbus.keep(script.as_bytes());
         let spec = TopologySpec { name: "t".to_owned(), artifact: Some(artifact.clone()), ..TopologySpec::default() };
-        let worker = AssignedWorker { id: Some(WorkerId::new("s", 7)), ..AssignedWorker::default() };
-        let assignment = Assignment { generation: 1, workers: vec![worker], handovers: Vec::new() };
-        let transaction = Transaction::new().put_json(self.keys.spec("t-1"), &spec).expect("JSON");
-        let transaction = transaction.put_json(self.keys.assignment("t-1"), &assignment).expect("JSON");
-        let transaction = transaction.put_json(self.keys.desired("t-1"), &Desired::default()).expect("JSON");
+        let transaction = Transaction::new().put_json(self.keys.spec(topology), &spec).expect("JSON");
+        let transaction = transaction.put_json(self.keys.desired(topology), &Desired::default()).expect("JSON");
         self.store.commit(transaction).await.expect("committed");
+        self.move_to(topology, to).await;
         artifact
+    }
+
+    /// Assigns a topology to this slot alone.
+    pub(crate) async fn move_to(&self, topology: &str, (supervisor, slot): (&str, u32)) {
+        let worker = AssignedWorker { id: Some(WorkerId::new(supervisor, slot)), ..AssignedWorker::default() };
+        let assignment = Assignment { generation: 1, workers: vec![worker], handovers: Vec::new() };
+        let transaction = Transaction::new().put_json(self.keys.assignment(topology), &assignment).expect("JSON");
+        self.store.commit(transaction).await.expect("committed");
+    }
+
+    /// What a supervisor has registered, if it has.
+    pub(crate) async fn registration(&self, id: &str) -> Option<Registration> {
+        let entry = self.store.get(&self.keys.supervisor(id)).await.expect("read");
+        entry.map(|entry| entry.json().expect("JSON"))
+    }
+
+    /// Waits until what a supervisor has registered is as it should be.
+    pub(crate) async fn registers(&self, id: &str, what: &str, holds: impl Fn(&Registration) -> bool) -> Registration {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.registration(id).await {
+                Some(registration) if holds(&registration) => return registration,
+                other => assert!(tokio::time::Instant::now() < until, "never: {what}: {other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Another supervisor, that only stands in the store.
+    pub(crate) async fn add_other(&self, id: &str) {
+        let transaction = Transaction::new().put_json(self.keys.supervisor(id), &Registration::default());
+        self.store.commit(transaction.expect("JSON")).await.expect("committed");
     }
 
     pub(crate) async fn desire(&self, status: Status) {

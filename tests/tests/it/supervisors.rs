@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::harness::{Fault, Sequence, Setup, bound, lease, secs};
+use galerna_coordination::Store;
+use galerna_coordination::keys::{Keys, Registration};
+
+use crate::harness::{Fault, Sequence, Setup, bound, lease, secs, within};
 
 #[tokio::test]
 async fn supervisor_and_its_workers_killed_their_tasks_run_elsewhere_and_nothing_is_lost() -> Result<()> {
@@ -59,12 +62,58 @@ async fn second_supervisor_of_a_name_is_told_so_and_exits() -> Result<()> {
     let setup = Setup::supervisors(1);
     let cluster = setup.start().await?;
     let second = setup.further_supervisor(&cluster, 1, "node-1")?;
-    let exit = second.ends(bound(secs(3))).await?;
+    // It waits whether the first one is a predecessor that is gone: a lease and a half, and a second.
+    let exit = second.ends(bound(lease().mul_f64(1.5) + secs(3))).await?;
     ensure!(exit.code() == Some(1), "it ended with {exit}");
     let log = second.log();
     let first = format!("{}:7000", cluster.host);
     ensure!(log.contains("`node-1`") && log.contains("already there") && log.contains(&first), "it says: {log}");
     cluster.knows_supervisors(1, bound(secs(1))).await?;
+    cluster.ends_well().await
+}
+
+#[tokio::test]
+async fn supervisor_told_to_stop_says_so_and_waits_until_a_second_signal_or_nobody_could_replace_it() -> Result<()> {
+    let cluster = Setup::supervisors(2).leave_within(600).start().await?;
+    let mut sequence = Sequence::workers(2).submit(&cluster).await?;
+    sequence.flows().await?;
+    let state = sequence.state().await?;
+    ensure!(!state.workers_on("node-2").is_empty(), "no worker runs on node-2: {state:?}");
+    // Without it nothing is moved away.
+    cluster.nimbuses[0].kill()?;
+
+    let leaving = cluster.supervisor("node-2")?;
+    leaving.terminate()?;
+    let (store, key) = (cluster.store()?, Keys::new("default").supervisor("node-2"));
+    let waits = async || {
+        let registration: Option<Registration> = store.get(&key).await?.map(|entry| entry.json()).transpose()?;
+        let is_said = registration.is_some_and(|it| it.is_leaving && it.leave_by_unix_ms > 0);
+        let waits = leaving.log().contains("leaving: waiting for 1 worker of ");
+        Ok(if is_said && waits { Ok(()) } else { Err(format!("said: {is_said}, waits: {waits}")) })
+    };
+    within(bound(secs(2)), "node-2 says that it leaves, and waits", waits).await?;
+    ensure!(leaving.exit()?.is_none(), "it has not waited");
+    leaving.terminate()?;
+    // As long as workers may take to end, and the last report.
+    let exit = leaving.ends(bound(secs(8))).await?;
+    ensure!(exit.success(), "it ended with {exit}");
+
+    let last = cluster.supervisor("node-1")?;
+    last.terminate()?;
+    let exit = last.ends(bound(secs(8))).await?;
+    ensure!(exit.success(), "it ended with {exit}");
+    ensure!(last.log().contains("no other supervisor could take what runs here"), "it says: {}", last.log());
+
+    let fault = Fault::begins();
+    cluster.nimbuses[0].restart()?;
+    leaving.restart()?;
+    last.restart()?;
+    sequence.flows_again(fault, lease() * 2 + secs(4)).await?;
+    sequence.ends_with_nothing_lost().await?;
+    for supervisor in [leaving, last] {
+        supervisor.terminate()?;
+        supervisor.ends(bound(secs(8))).await?;
+    }
     cluster.ends_well().await
 }
 

@@ -104,7 +104,11 @@ fn nimbus() -> FakeNimbus {
             TopologySummary { name: "a-longer-name".into(), status: "INACTIVE".into(), ..words() },
         ],
         described: Some(described()),
-        errors: vec![error("no field `word`\nfound `line`", 12_000), error("boom", 1)],
+        errors: vec![
+            error("no field `word`\nfound `line`", 12_000),
+            error("boom", 1),
+            ErrorReport { component: String::new(), task: 0, ..error("it had 530 MiB", 1) },
+        ],
         supervisors: vec![
             SupervisorSummary { cpu: 350.0, memory_mb: 7936.0, ..supervisor("node-1", Some(linux)) },
             SupervisorSummary { is_leaving: true, ..supervisor("node-2", None) },
@@ -160,6 +164,7 @@ node-2  node-2:6628  leaving      4     1      -         -  1 d 01 h
 2023-11-14T22:13:20.123Z count task 2 on node-2:6630 (12,000 times): no field `word`
     found `line`
 2023-11-14T22:13:20.123Z count task 2 on node-2:6630: boom
+2023-11-14T22:13:20.123Z worker on node-2:6630: it had 530 MiB
 
 === logs words
 node-1:6629  one
@@ -190,7 +195,7 @@ fn json_has_the_promised_keys_in_their_order() {
 [{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000,"leaving":false,"cpu":350.0,"memory_mb":7936.0},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000,"leaving":true,"cpu":0.0,"memory_mb":0.0}]
 
 === errors words
-[{"component":"count","task":2,"message":"no field `word`\nfound `line`","count":12000,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"count","task":2,"message":"boom","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"}]
+[{"component":"count","task":2,"message":"no field `word`\nfound `line`","count":12000,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"count","task":2,"message":"boom","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"","task":0,"message":"it had 530 MiB","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"}]
 
 === logs words
 {"worker":"node-1:6629","line":"one"}

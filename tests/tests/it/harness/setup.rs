@@ -37,12 +37,14 @@ pub(crate) struct Setup {
     nimbuses: usize,
     supervisors: usize,
     slots: u16,
+    /// How many seconds a supervisor may take until its tasks run elsewhere, once told to stop.
+    leave_within: u64,
     has_namespaces: bool,
 }
 
 impl Setup {
     pub(crate) fn supervisors(supervisors: usize) -> Self {
-        Self { nimbuses: 1, supervisors, slots: 4, has_namespaces: false }
+        Self { nimbuses: 1, supervisors, slots: 4, leave_within: 0, has_namespaces: false }
     }
 
     pub(crate) fn nimbuses(self, nimbuses: usize) -> Self {
@@ -52,6 +54,12 @@ impl Setup {
     /// How many slots each supervisor has.
     pub(crate) fn slots(self, slots: u16) -> Self {
         Self { slots, ..self }
+    }
+
+    /// Supervisors that are told to stop have their tasks moved away first, in so many seconds at most. Others stop
+    /// at once.
+    pub(crate) fn leave_within(self, leave_within: u64) -> Self {
+        Self { leave_within, ..self }
     }
 
     /// Each supervisor in a network namespace of its own.
@@ -204,6 +212,7 @@ impl Plan<'_> {
             ("--slots", self.setup.slots.to_string()),
             ("--id", id.to_owned()),
             ("--lease", LEASE.to_string()),
+            ("--leave-within", self.setup.leave_within.to_string()),
         ];
         let namespace = self.network.map(|network| network.namespace(index).to_owned());
         self.recipe(&name, PathBuf::from(env!("CARGO_BIN_EXE_test-supervisor")), &arguments, namespace)
