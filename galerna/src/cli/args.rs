@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use galerna_topology_api::human::HumanDuration;
 
-pub(super) use cluster::{Apply, Cluster, Kill, Listing, Logs, Named, Rebalance, Submission, Submit, Wait, topology_name};
+pub(super) use cluster::{
+    Apply, Cluster, Kill, Listing, Logs, Named, Rebalance, Submission, Submit, Wait, topology_name,
+};
 #[cfg(feature = "dev")]
 pub(super) use dev::Dev;
 pub(super) use worker::Worker;
