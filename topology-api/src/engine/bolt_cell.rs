@@ -169,13 +169,18 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                 }
                 // Before settling, so that a panic in there cannot run the row twice.
                 *cursor += 1;
-                // The host may have asked for this call to be settled by itself.
-                let chunk = std::mem::replace(&mut done.chunk, chunk);
                 let flow = if outcome.is_ok() && staging.is_plain() {
                     done.staged.append(&mut staging.staged);
-                    let is_full = *cursor - done.from >= chunk || done.staged.rows.len() >= chunk;
-                    if is_full { done.settle(*cursor, host) } else { Flow::Continue }
+                    let is_full = *cursor - done.from >= done.chunk || done.staged.rows.len() >= done.chunk;
+                    if is_full {
+                        // The host may have lowered it while this call was pending.
+                        done.chunk = chunk;
+                        done.settle(*cursor, host)
+                    } else {
+                        Flow::Continue
+                    }
                 } else {
+                    done.chunk = chunk;
                     done.settle(row, host);
                     done.from = *cursor;
                     host.settle(staging, Some(row), outcome)

@@ -317,8 +317,7 @@ impl<'a> Host<'a> {
                 self.outbox.ack_input(batch, row, *made);
             }
         }
-        let counts = self.counts.on(self.place);
-        counts.acked += rows.len() as u64;
+        self.counts.on(self.place).acked += rows.len() as u64;
         for row in rows.filter(|row| is_stray(*row, strays)) {
             self.counts.on(self.place).acked -= 1;
             self.fail_row(batch, row);
