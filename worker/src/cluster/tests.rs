@@ -256,7 +256,7 @@ fn assert_counted_once(reports: &[WorkerReport]) {
                 4 => 2048,
                 _ => 0,
             };
-            let is_known = task.queue_capacity >= limit && task.queue_capacity % 1024 == 0;
+            let is_known = task.queue_capacity >= limit && task.queue_capacity.is_multiple_of(1024);
             assert!(if runs(task.task) { is_known } else { task.queue_capacity == 0 }, "{task:?}");
         }
     }
