@@ -81,8 +81,11 @@ pub(super) const STREAM_FAILED: Metric = Metric::counter(
     STREAM,
 );
 
-pub(super) const EXECUTE: Metric =
-    Metric::histogram("galerna_component_execute_seconds", "How long the bolt's calls of `execute` took; one of each batch is timed.", COMPONENT);
+pub(super) const EXECUTE: Metric = Metric::histogram(
+    "galerna_component_execute_seconds",
+    "How long the bolt's calls of `execute` took; one of each batch is timed.",
+    COMPONENT,
+);
 pub(super) const PROCESS: Metric = Metric::histogram(
     "galerna_component_process_seconds",
     "How long it took from the bolt's call of `execute` to the ack.",
