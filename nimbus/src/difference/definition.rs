@@ -137,7 +137,9 @@ streams:
 
     #[test]
     fn each_part_is_named_and_numbers_do_not_count() {
-        let cases: [(&[(&str, &str)], &[&str]); 14] = [
+        /// What is written in the place of what, and the parts that differ then.
+        type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+        let cases: [Case; 14] = [
             (&[], &[]),
             (&[("topology.workers: 2", "topology.workers: 3"), ("parallelism: 2", "parallelism: 4")], &[]),
             (&[("    parallelism: 1\n", ""), ("    numTasks: 4\n", "    cpuLoad: 1.0\n")], &[]),

@@ -306,3 +306,14 @@ fn only_pruning_does_without_a_file_and_only_an_owner_can_prune() {
         call(args).expect(2);
     }
 }
+
+#[test]
+fn an_owner_is_described_and_listed() {
+    let nimbus = nimbus([]);
+    let owned = TopologySummary { owner: "billing".into(), ..words() };
+    nimbus.state().topologies = vec![owned.clone()];
+    nimbus.state().described = Some(DescribeReply { summary: Some(owned), ..described() });
+    let text = nimbus.call(&["describe", "words"]).expect(0).stdout;
+    assert!(text.contains("\nowner: billing\n"), "{text}");
+    assert_eq!(nimbus.call(&["list", "--output=json"]).expect(0).json()[0]["owner"], "billing");
+}
