@@ -114,16 +114,16 @@ impl Reports {
 
     /// Whether this supervisor has reported from this disk within `age`.
     pub(crate) fn has_reported(&self, supervisor: &str, disk: &str, now: Instant, age: Duration) -> bool {
-        self.from_disk(supervisor, disk).is_some_and(|received| now.duration_since(received.at) <= age)
+        self.told_from(supervisor, disk).is_some_and(|received| now.duration_since(received.at) <= age)
     }
 
     /// Whether this supervisor has reported, when it was, that nothing of a topology runs there any more,
     /// and was not to run it at that time nor since: no later report could say anything else.
     pub(crate) fn has_said_its_last(&self, supervisor: &str, disk: &str, topology: &str) -> bool {
-        self.from_disk(supervisor, disk).is_some_and(|received| received.ended.contains(topology))
+        self.told_from(supervisor, disk).is_some_and(|received| received.ended.contains(topology))
     }
 
-    fn from_disk(&self, supervisor: &str, disk: &str) -> Option<&Received> {
+    fn told_from(&self, supervisor: &str, disk: &str) -> Option<&Received> {
         self.received.get(supervisor).filter(|received| received.report.disk == disk)
     }
 }

@@ -76,8 +76,8 @@ async fn what_is_not_released_in_time_is_moved_the_hard_way_before_its_superviso
     let first = cluster.assigned(&id).await?;
     all_report(&one, &id, &first, WorkerState::Running);
     let _other = cluster.supervisor("b", 4, &nimbus).await?;
-    let goes = UnixClock::system().now_ms() + 4_000;
-    one.says_that_it_leaves(Duration::from_secs(4)).await?;
+    let goes = UnixClock::system().now_ms() + 6_000;
+    one.says_that_it_leaves(Duration::from_secs(6)).await?;
     let second = cluster.generation(&id, 2).await?;
     assert!(!second.handovers.is_empty());
     // Nobody reports that anything was released, and the topology would wait for half a minute.
