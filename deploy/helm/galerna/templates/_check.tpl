@@ -14,7 +14,7 @@
 {{- if .Values.etcd.enabled -}}
 {{- $name := printf "%s-etcd" (include "galerna.fullname" .) -}}
 {{- with lookup "apps/v1" "StatefulSet" .Release.Namespace $name -}}
-{{- if and (eq .metadata.namespace $.Release.Namespace) (ne (int .spec.replicas) (int $.Values.etcd.replicas)) -}}
+{{- if ne (int .spec.replicas) (int $.Values.etcd.replicas) -}}
 {{- fail (printf "etcd.replicas is %d, and %s has %d members: a cluster of etcd does not change its size by itself; see docs/guide/kubernetes.md" (int $.Values.etcd.replicas) $name (int .spec.replicas)) -}}
 {{- end -}}
 {{- end -}}
