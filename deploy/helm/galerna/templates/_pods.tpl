@@ -16,17 +16,6 @@ securityContext:
 
 {{/* Takes {root, component, values}: where a component's pods run. */}}
 {{- define "galerna.placement" -}}
-{{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with .values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
 affinity:
   {{- if .values.affinity }}
   {{- toYaml .values.affinity | nindent 2 }}
@@ -51,6 +40,17 @@ topologySpreadConstraints:
       matchLabels:
         {{- include "galerna.selector" . | nindent 8 }}
   {{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* Takes {root, port}: the three questions of Kubernetes to a daemon. */}}
