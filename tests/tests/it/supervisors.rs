@@ -57,6 +57,38 @@ async fn supervisor_killed_alone_and_restarted_adopts_its_workers() -> Result<()
     cluster.ends_well().await
 }
 
+/// As a pod that is started anew with another address.
+#[tokio::test]
+async fn supervisor_that_is_back_at_an_ipv6_address_runs_its_tasks_there() -> Result<()> {
+    let cluster = Setup::supervisors(2).start().await?;
+    let mut sequence = Sequence::workers(2).with("rate", 200).submit(&cluster).await?;
+    sequence.flows().await?;
+    let before = sequence.state().await?;
+    let victims = before.workers_on("node-2");
+    ensure!(!victims.is_empty(), "no worker runs on node-2: {before:?}");
+
+    let fault = Fault::begins();
+    let moving = cluster.supervisor("node-2")?;
+    moving.kill()?;
+    for worker in &victims {
+        sequence.kill_worker(worker)?;
+    }
+    let listen = format!("[::1]:{}", Setup::slot(1, 0) - 1);
+    moving.restart_with(&[("--listen", &listen), ("--advertise", "::1")])?;
+    sequence.flows_again(fault, lease() + secs(2)).await?;
+    // Where it takes longer than a lease to come back, its tasks have been elsewhere meanwhile.
+    within(bound(lease() + secs(4)), "its tasks run there again", async || {
+        let state = sequence.state().await?;
+        let there = state.workers_on("node-2");
+        let are_there = !there.is_empty() && there.iter().all(|worker| worker.address.starts_with("[::1]:"));
+        Ok(if are_there { Ok(()) } else { Err(format!("{state:?}")) })
+    })
+    .await?;
+    sequence.is_whole(bound(lease() + secs(2))).await?;
+    sequence.ends_with_nothing_lost().await?;
+    cluster.ends_well().await
+}
+
 #[tokio::test]
 async fn second_supervisor_of_a_name_is_told_so_and_exits() -> Result<()> {
     let setup = Setup::supervisors(1);

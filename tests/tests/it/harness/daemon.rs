@@ -43,7 +43,22 @@ impl Daemon {
 
     /// Starts it again, as the first time, once it has ended.
     pub(crate) fn restart(&self) -> Result<()> {
-        let Recipe { name, program, arguments, log, mark, namespace } = &self.recipe;
+        self.launch(&self.recipe.arguments)
+    }
+
+    /// Starts it again, once it has ended, with other values of some of its options.
+    pub(crate) fn restart_with(&self, changes: &[(&str, &str)]) -> Result<()> {
+        let mut arguments = self.recipe.arguments.clone();
+        for (option, value) in changes {
+            let place = arguments.iter().position(|one| one == option);
+            let place = place.with_context(|| format!("{} was not told {option}", self.recipe.name))?;
+            arguments[place + 1] = (*value).to_owned();
+        }
+        self.launch(&arguments)
+    }
+
+    fn launch(&self, arguments: &[String]) -> Result<()> {
+        let Recipe { name, program, log, mark, namespace, .. } = &self.recipe;
         let output = OpenOptions::new().create(true).append(true).open(log)?;
         let mut command = match namespace {
             Some(namespace) => {
