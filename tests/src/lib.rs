@@ -3,6 +3,8 @@
 //!
 //! The harness that starts daemons and breaks them stands beside the tests, in `tests/it/`.
 
+pub mod bound;
+pub mod fault;
 mod journal;
 mod registry;
 pub mod sequence;
