@@ -43,6 +43,24 @@ pub(crate) async fn supervisor_pod_deleted_its_tasks_run_elsewhere_and_nothing_i
     world.leave(galerna).await
 }
 
+pub(crate) async fn supervisor_and_its_workers_killed_in_their_container_nothing_is_lost(world: &World) -> Result<()> {
+    let galerna = world.galerna().await?;
+    let mut sequence = Sequence::named("supervisor-killed").flows(&galerna).await?;
+    let state = sequence.is_whole().await?;
+    let victim = (*state.supervisors().first().context("nobody runs it")?).to_owned();
+    let restarts = galerna.namespace.pod(&victim).await?.restarts();
+
+    let fault = Fault::begins();
+    world.cluster().await?.crash(&galerna.namespace, &victim).await?;
+    sequence.flows_again(fault.is_done(), secs(5)).await?;
+    galerna.is_ready().await?;
+    let pod = galerna.namespace.pod(&victim).await?;
+    ensure!(pod.restarts() == restarts + 1, "its container was started again {} times", pod.restarts() - restarts);
+    sequence.is_whole().await?;
+    sequence.ends_with_nothing_lost().await?;
+    world.leave(galerna).await
+}
+
 pub(crate) async fn leading_nimbus_deleted_nobody_notices_and_another_leads(world: &World) -> Result<()> {
     let galerna = world.galerna().await?;
     let mut sequence = Sequence::named("nimbus-gone").flows(&galerna).await?;

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         test!(Kubernetes, Short, installed::helm_test_passes),
         test!(Kubernetes, Short, metrics::every_daemon_serves_its_own_series_and_says_that_it_is_ready),
         test!(Tools, Short, losses::supervisor_pod_deleted_its_tasks_run_elsewhere_and_nothing_is_lost),
+        test!(Tools, Long, losses::supervisor_and_its_workers_killed_in_their_container_nothing_is_lost),
         test!(Tools, Long, losses::leading_nimbus_deleted_nobody_notices_and_another_leads),
         test!(Tools, Long, losses::etcd_pod_deleted_its_volume_kept_and_tuples_go_on),
         test!(Kubernetes, Long, memory::worker_over_its_share_is_ended_and_reported_while_its_container_goes_on),

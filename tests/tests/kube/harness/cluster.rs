@@ -7,8 +7,10 @@ use std::process;
 
 use anyhow::{Context, Result, bail, ensure};
 use galerna_tests::bound::secs;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::command::Shell;
+use super::namespace::Namespace;
 use super::report::say;
 use super::undo::Undo;
 use super::volumes::Volumes;
@@ -159,6 +161,20 @@ impl Cluster {
         self.shell.run_fed(&["kubectl", "create", "-f", "-"], definition).await?;
         let crd = format!("crd/{name}");
         self.shell.run(&["kubectl", "wait", "--for=condition=Established", "--timeout=20s", &crd]).await?;
+        Ok(())
+    }
+
+    /// Kills all that runs in a pod's containers at once, as the kernel does when memory is short.
+    pub(crate) async fn crash(&self, namespace: &Namespace, pod: &str) -> Result<()> {
+        let tools = self.tools.as_ref().context("only processes of kube-up's nodes can be killed")?;
+        let find = tools.join("kube-pids");
+        let pids = self.shell.run_file(&find, &[pod, "-n", &namespace.name], secs(20)).await?;
+        let pids: Vec<Pid> = pids.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
+        ensure!(!pids.is_empty(), "nothing runs in {pod}");
+        for pid in pids {
+            // What its parent has taken along is gone already.
+            let _ = kill_process(pid, Signal::KILL);
+        }
         Ok(())
     }
 
