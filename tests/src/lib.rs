@@ -1,8 +1,12 @@
 //! What the end-to-end tests run and judge by: a topology whose source is a numbered log, and the
 //! sequence check, which reads from files whether anything was lost.
 //!
-//! The harness that starts daemons and breaks them stands beside the tests, in `tests/it/`.
+//! The harnesses that start clusters and break them stand beside the tests: processes in
+//! `tests/it/`, Kubernetes in `tests/kube/`.
 
+pub mod bound;
+pub mod fault;
+mod hog;
 mod journal;
 mod registry;
 pub mod sequence;

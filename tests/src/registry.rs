@@ -2,9 +2,14 @@
 
 use galerna::prelude::*;
 
+use crate::hog::Hog;
 use crate::sequence::{NoteDown, NumberedLog, PassOn};
 
-/// All stock types, and those of the sequence check.
+/// All stock types, those of the sequence check, and one that takes too much memory.
 pub fn registry() -> Registry {
-    Registry::stock().spout::<NumberedLog>("numbered-log").bolt::<PassOn>("pass-on").bolt::<NoteDown>("note-down")
+    Registry::stock()
+        .spout::<NumberedLog>("numbered-log")
+        .bolt::<PassOn>("pass-on")
+        .bolt::<NoteDown>("note-down")
+        .bolt::<Hog>("hog")
 }

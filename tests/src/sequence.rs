@@ -23,12 +23,14 @@ mod note_down;
 mod numbered_log;
 mod pass_on;
 mod verdict;
+mod watch;
 
 pub use log::SequenceLog;
 pub use note_down::NoteDown;
 pub use numbered_log::{NumberedLog, end_source};
 pub use pass_on::PassOn;
 pub use verdict::{Broken, Verdict};
+pub use watch::{Recovery, Watch};
 
 /// The fields of the tuples on their way.
 const FIELDS: [&str; 5] = ["key", "number", "is_replay", "spout_task", "spout_run"];

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::KEYS;
+use crate::fault::between;
 use crate::journal::{Follower, files};
 
 /// Reads the files of one folder, again and again while they grow.
@@ -95,6 +97,15 @@ impl SequenceLog {
     /// When the first number was acked.
     pub fn first_ack(&self) -> Option<i64> {
         self.first_acks().min()
+    }
+
+    /// The longest time from `start` to `end` in which nothing arrived at the end of the way.
+    pub fn longest_gap(&self, start: i64, end: i64) -> Duration {
+        let mut arrivals: Vec<i64> = self.facts.seen.values().flatten().copied().collect();
+        arrivals.retain(|at| (start..end).contains(at));
+        arrivals.extend([start, end]);
+        arrivals.sort_unstable();
+        arrivals.windows(2).map(|pair| between(pair[0], pair[1])).max().unwrap_or_default()
     }
 
     /// How often a run has emitted a number.

@@ -3,12 +3,10 @@
 //! All of a cluster's daemons listen at a loopback address of its own, on fixed ports, so that
 //! clusters never meet; one runs at a time, because their times are measured.
 
-mod bound;
 mod client;
 mod cluster;
 mod daemon;
 mod development;
-mod fault;
 mod network;
 mod processes;
 mod running;
@@ -16,11 +14,11 @@ mod sequence;
 mod setup;
 mod state;
 
-pub(crate) use bound::{bound, secs, within};
 pub(crate) use client::{Answer, Client};
 pub(crate) use cluster::Cluster;
 pub(crate) use development::Development;
-pub(crate) use fault::{Fault, report};
+pub(crate) use galerna_tests::bound::{bound, secs, within};
+pub(crate) use galerna_tests::fault::{Fault, report};
 pub(crate) use network::why_no_namespaces;
 pub(crate) use sequence::Sequence;
 pub(crate) use setup::{Setup, lease};

@@ -77,3 +77,16 @@ fn flow_is_back_when_every_task_and_key_has_an_ack_of_something_emitted_since() 
     assert_eq!(log.acked_between(200, 216), 16);
     Ok(())
 }
+
+#[test]
+fn the_longest_gap_is_that_of_all_ways_together_and_borders_count() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("seen-8-5.txt"), "100 0 0 0 1 4 3\n500 1 0 0 1 4 3\n")?;
+    fs::write(folder.path().join("seen-9-5.txt"), "350 2 0 0 1 4 3\n")?;
+    let mut log = SequenceLog::new(folder.path());
+    log.refresh()?;
+    assert_eq!(log.longest_gap(100, 500).as_nanos(), 250);
+    assert_eq!(log.longest_gap(100, 900).as_nanos(), 400);
+    assert_eq!(log.longest_gap(600, 700).as_nanos(), 100);
+    Ok(())
+}

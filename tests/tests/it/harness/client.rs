@@ -15,8 +15,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use tonic::{Response, Status};
 
-use super::bound::secs;
 use super::cluster::Cluster;
+use galerna_tests::bound::secs;
 
 /// No answer takes longer, whatever has happened.
 const LONGEST_ANSWER: Duration = secs(10);

@@ -10,10 +10,10 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 
-use super::bound::{bound, secs, within};
 use super::daemon::Daemon;
 use super::network::Network;
 use super::processes;
+use galerna_tests::bound::{bound, secs, within};
 
 /// A cluster that runs. Dropping it kills all that belongs to it; unless it has
 /// [ended well](Self::ends_well) before, its logs are printed.

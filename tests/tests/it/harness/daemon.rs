@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
-use super::bound::within;
 use super::processes::{self, MARK};
+use galerna_tests::bound::within;
 
 /// How a daemon is started.
 #[derive(Debug)]

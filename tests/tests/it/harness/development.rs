@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use super::bound::{bound, secs, within};
 use super::client::Client;
 use super::daemon::{Daemon, Recipe};
 use super::processes;
 use super::setup::own_loopback;
+use galerna_tests::bound::{bound, secs, within};
 
 /// A `dev` that runs. Dropping it kills it and its workers.
 #[derive(Debug)]

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use galerna_protocol::WorkerSummary;
 use galerna_tests::monotonic_ns;
-use galerna_tests::sequence::{SequenceLog, Verdict, end_source};
+use galerna_tests::sequence::{Verdict, Watch, end_source};
 use rustix::process::Signal;
 
-use super::bound::{bound, secs, within};
 use super::cluster::Cluster;
-use super::fault::{Fault, between, report};
 use super::processes;
 use super::state::State;
+use galerna_tests::bound::{bound, secs, within};
+use galerna_tests::fault::{Fault, between, report};
 
 /// A topology that was submitted, and what its files say.
 #[derive(Debug)]
@@ -22,18 +22,14 @@ pub(crate) struct Running<'c> {
     cluster: &'c Cluster,
     pub(crate) name: String,
     folder: PathBuf,
-    log: SequenceLog,
+    watch: Watch,
     submitted: Fault,
-    /// How many tuples were acked in a second before anything happened.
-    usual_rate: f64,
 }
 
-/// How long rates are measured before a fault and after it.
-const MEASURED: Duration = Duration::from_millis(1500);
-
 impl<'c> Running<'c> {
-    pub(super) fn new(cluster: &'c Cluster, name: String, folder: PathBuf, log: SequenceLog, submitted: Fault) -> Self {
-        Self { cluster, name, folder, log, submitted, usual_rate: 0.0 }
+    pub(super) fn new(cluster: &'c Cluster, name: String, folder: PathBuf, submitted: Fault) -> Self {
+        let watch = Watch::new(&folder);
+        Self { cluster, name, folder, watch, submitted }
     }
 
     /// How it stands.
@@ -70,7 +66,7 @@ impl<'c> Running<'c> {
     /// was submitted.
     pub(crate) async fn counts(&mut self, promised: Duration) -> Result<Duration> {
         let remaining = bound(promised).saturating_sub(self.submitted.elapsed()).max(secs(1));
-        let log = &mut self.log;
+        let log = &mut self.watch.log;
         let first = within(remaining, "the first tuple is acked", async || {
             log.refresh()?;
             Ok(log.first_ack().ok_or("there is none"))
@@ -84,56 +80,21 @@ impl<'c> Running<'c> {
 
     /// Waits until tuples go all ways and a rate has been measured, before anything happens to it.
     pub(crate) async fn flows(&mut self) -> Result<()> {
-        let start = self.flowing_after(self.submitted, secs(30)).await?;
-        self.usual_rate = self.rate_since(start).await?;
-        Ok(())
+        self.watch.flows(self.submitted, || self.cluster.no_daemon_has_died()).await.with_context(|| self.name.clone())
     }
 
-    /// Waits until a rate can be measured from `start` on: how many tuples were acked in a second.
-    async fn rate_since(&mut self, start: i64) -> Result<f64> {
-        self.passes(start, MEASURED).await?;
-        self.log.refresh()?;
-        Ok(self.rate(start, start + MEASURED.as_nanos() as i64))
-    }
-
-    fn rate(&self, start: i64, end: i64) -> f64 {
-        self.log.acked_between(start, end) as f64 / between(start, end).as_secs_f64()
-    }
-
-    /// Waits until tuples go all ways that were emitted after `fault`: since when they do.
-    async fn flowing_after(&mut self, fault: Fault, bound: Duration) -> Result<i64> {
-        let (log, cluster) = (&mut self.log, self.cluster);
-        within(bound, &format!("tuples of {} flow", self.name), async || {
-            cluster.no_daemon_has_died()?;
-            log.refresh()?;
-            Ok(log.flowing_again_at(fault.was_done).ok_or_else(|| format!("{} numbers are acked", log.acked())))
-        })
-        .await
-    }
-
-    /// Waits until tuples go all ways again, within the promised time; then measures rates, which
-    /// outside the outage must not fall below a third.
+    /// Waits until tuples go all ways again, within the promised time; rates outside the outage
+    /// must not fall below a third.
     pub(crate) async fn flows_again(&mut self, fault: Fault, promised: Duration) -> Result<()> {
-        let again = self.flowing_after(fault, bound(promised) + secs(10)).await?;
-        let after = self.rate_since(again).await?;
-        let through = self.rate(fault.began, again + MEASURED.as_nanos() as i64);
-        let (outage, before) = (between(fault.began, again), self.usual_rate);
-        report(&format!(
-            "tuples flow again after {} ms (promised {promised:?}); acked per second: {before:.0} before, \
-             {through:.0} through the fault, {after:.0} after it",
-            outage.as_millis()
-        ));
-        ensure!(outage <= bound(promised), "tuples flow again after {outage:?}, {:?} are allowed", bound(promised));
-        ensure!(
-            after >= before / 3.0,
-            "{after:.0} tuples are acked in a second after the fault, {before:.0} before it"
-        );
-        Ok(())
+        let check = || self.cluster.no_daemon_has_died();
+        let recovery = self.watch.recovers(fault, promised, check).await.with_context(|| self.name.clone())?;
+        report(&recovery.to_string());
+        recovery.is_as_promised()
     }
 
     /// Waits until nothing was acked for half a second, and everything emitted was.
     pub(crate) async fn is_quiet(&mut self, bound: Duration) -> Result<()> {
-        let (log, mut last, mut since) = (&mut self.log, 0, monotonic_ns());
+        let (log, mut last, mut since) = (&mut self.watch.log, 0, monotonic_ns());
         within(bound, "no tuple flows", async || {
             log.refresh()?;
             let acks = log.acks();
@@ -142,15 +103,6 @@ impl<'c> Running<'c> {
             }
             let is_quiet = between(since, monotonic_ns()) >= Duration::from_millis(500) && log.verdict().is_good();
             Ok(if is_quiet { Ok(()) } else { Err(format!("{acks} tuples were acked")) })
-        })
-        .await
-    }
-
-    /// Waits until some time has passed since `start`: that is what rates are measured over.
-    async fn passes(&self, start: i64, time: Duration) -> Result<()> {
-        within(time + secs(1), "time passes", async || {
-            self.cluster.no_daemon_has_died()?;
-            Ok(if between(start, monotonic_ns()) >= time { Ok(()) } else { Err("it stands still") })
         })
         .await
     }
@@ -191,8 +143,8 @@ impl<'c> Running<'c> {
             status => Err(format!("it is {status}: {:?}", state.0.workers)),
         };
         let ended = self.stands(bound(secs(6)), "it finishes", finished).await;
-        self.log.refresh()?;
-        let state = ended.with_context(|| format!("until then: {}", self.log.verdict()))?;
+        self.watch.log.refresh()?;
+        let state = ended.with_context(|| format!("until then: {}", self.watch.log.verdict()))?;
         let verdict = self.has_kept_its_promises()?;
         ensure!(state.0.failure.is_empty(), "it says: {}", state.0.failure);
         self.is_counted_right(&state, &verdict)?;
@@ -202,13 +154,13 @@ impl<'c> Running<'c> {
     /// Kills it while tuples flow: what is in flight is processed first, then nothing of it is left.
     pub(crate) async fn drains_when_killed(mut self) -> Result<Verdict> {
         self.is_removed_by_kill(secs(3)).await?;
-        self.log.refresh()?;
+        self.watch.log.refresh()?;
         self.has_kept_its_promises()
     }
 
     /// Judges what was read, when it has come to its end.
     fn has_kept_its_promises(&self) -> Result<Verdict> {
-        let verdict = self.log.verdict();
+        let verdict = self.watch.log.verdict();
         report(&format!("{} ended: {verdict}", self.name));
         ensure!(verdict.is_good(), "{verdict}");
         Ok(verdict)
@@ -229,7 +181,7 @@ impl<'c> Running<'c> {
     fn is_counted_right(&self, state: &State, verdict: &Verdict) -> Result<()> {
         let spout = state.0.components.iter().find(|component| component.id == "numbers");
         let spout = spout.context("the spout is not described")?;
-        let (emitted, acks) = (verdict.numbers + verdict.replays + verdict.reread, self.log.acks());
+        let (emitted, acks) = (verdict.numbers + verdict.replays + verdict.reread, self.watch.log.acks());
         let counted = (spout.emitted as usize, spout.acked as usize);
         let is_right = if state.0.are_counts_exact {
             counted == (emitted, acks)

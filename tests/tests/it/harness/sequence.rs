@@ -5,12 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use galerna_tests::sequence::SequenceLog;
 
 use super::client::Answer;
 use super::cluster::Cluster;
-use super::fault::Fault;
 use super::running::Running;
+use galerna_tests::fault::Fault;
 
 /// The topology of the sequence check, with settings, still to be submitted.
 #[derive(Clone, Debug)]
@@ -85,7 +84,6 @@ impl Sequence {
     /// What is to be known of it from then on.
     pub(crate) fn runs_since<'c>(&self, cluster: &'c Cluster, submitted: Fault) -> Result<Running<'c>> {
         cluster.no_daemon_has_died().context("after submitting")?;
-        let log = SequenceLog::new(self.folder(cluster));
-        Ok(Running::new(cluster, self.name.clone(), self.folder(cluster), log, submitted))
+        Ok(Running::new(cluster, self.name.clone(), self.folder(cluster), submitted))
     }
 }

@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use super::bound::{secs, within};
 use super::cluster::Cluster;
 use super::daemon::{Daemon, Recipe};
 use super::network::Network;
 use super::processes;
+use galerna_tests::bound::{secs, within};
 
 /// One cluster at a time: they are measured.
 static TURN: Mutex<()> = Mutex::const_new(());

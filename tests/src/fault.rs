@@ -4,42 +4,42 @@ use std::io::{Write, stderr};
 use std::thread;
 use std::time::Duration;
 
-use galerna_tests::monotonic_ns;
+use crate::monotonic_ns;
 
 /// When it happened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// What is promised counts from then.
-    pub(crate) began: i64,
+    pub began: i64,
     /// What was emitted since is on its way in the world after it.
-    pub(crate) was_done: i64,
+    pub was_done: i64,
 }
 
 impl Fault {
     /// Begins now.
-    pub(crate) fn begins() -> Self {
+    pub fn begins() -> Self {
         let now = monotonic_ns();
         Self { began: now, was_done: now }
     }
 
     /// Has all been done by now.
-    pub(crate) fn is_done(self) -> Self {
+    pub fn is_done(self) -> Self {
         Self { was_done: monotonic_ns(), ..self }
     }
 
     /// How long ago it began.
-    pub(crate) fn elapsed(self) -> Duration {
+    pub fn elapsed(self) -> Duration {
         between(self.began, monotonic_ns())
     }
 }
 
 /// The time from `start` to `end`, zero if that is the wrong way round.
-pub(crate) fn between(start: i64, end: i64) -> Duration {
+pub fn between(start: i64, end: i64) -> Duration {
     Duration::from_nanos(u64::try_from(end - start).unwrap_or(0))
 }
 
 /// Says what was measured, past the capture of tests' output: it is wanted of good runs too.
-pub(crate) fn report(measured: &str) {
+pub fn report(measured: &str) {
     let line = format!("    {}: {measured}\n", thread::current().name().unwrap_or("a test"));
     let _ = stderr().write_all(line.as_bytes());
 }
