@@ -383,7 +383,10 @@ mod gauges {
     impl Capacity for TaskReport {
         /// It grows with what is fast, in steps of two.
         fn queued_capacity_of_one_sender(&self) -> u64 {
-            assert!((self.queue_capacity / FIRST).is_power_of_two() && self.queue_capacity.is_multiple_of(FIRST), "{self:?}");
+            assert!(
+                (self.queue_capacity / FIRST).is_power_of_two() && self.queue_capacity.is_multiple_of(FIRST),
+                "{self:?}"
+            );
             self.queue_capacity >> (self.queue_capacity / FIRST).ilog2()
         }
     }
