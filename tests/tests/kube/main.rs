@@ -2,8 +2,8 @@
 //!
 //! The tests take the cluster that `KUBECONFIG` names, or start one of three nodes by the tools in
 //! `../shared/kube` (`GALERNA_KUBE_TOOLS`); without either they are ignored, with the reason.
-//! `GALERNA_KUBE_TESTS=all` runs those too that take longer. Images are built of this checkout,
-//! unless `GALERNA_KUBE_IMAGE` names an archive.
+//! `GALERNA_KUBE_TESTS=all` runs those too that take longer, with the image of the release programs
+//! instead of those of the tests (`GALERNA_KUBE_IMAGE`).
 
 mod declared;
 mod harness;

@@ -43,7 +43,7 @@ pub(crate) async fn each_value_changed_alone_gives_objects_that_the_api_server_a
     let mut idle = Vec::new();
     for flip in &flips {
         let (before, after) = (&rendered[&flip.background.to_string()], &rendered[&flip.values.to_string()]);
-        if before == after && !flip.shows_nothing {
+        if before == after {
             idle.push(flip.path.as_str());
         }
         for object in after {

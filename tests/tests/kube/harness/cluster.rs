@@ -7,7 +7,7 @@ use std::process;
 
 use anyhow::{Context, Result, bail, ensure};
 use galerna_tests::bound::secs;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 use super::command::Shell;
 use super::namespace::Namespace;
@@ -38,6 +38,8 @@ pub(crate) enum Choice {
     None(String),
 }
 
+/// The variable with the command that loads images.
+const LOAD: &str = "GALERNA_KUBE_LOAD";
 /// Folders of our own clusters; the process that made one follows.
 const PREFIX: &str = "galerna-kube.";
 const NODES: &str = "3";
@@ -48,7 +50,7 @@ impl Choice {
     /// What the environment allows.
     pub(super) fn of_environment() -> Self {
         if env::var_os("KUBECONFIG").is_some() {
-            return Self::Given;
+            return Self::given();
         }
         let why = |reason: &str| Self::None(format!("no KUBECONFIG is given, and none can be started: {reason}"));
         let tools = tools_folder();
@@ -61,6 +63,19 @@ impl Choice {
         } else {
             Self::Own(tools)
         }
+    }
+
+    fn given() -> Self {
+        let path = env::var_os("PATH").unwrap_or_default();
+        if !env::split_paths(&path).any(|folder| folder.join("kubectl").exists()) {
+            return Self::None("KUBECONFIG is given, but kubectl is not on the path".to_owned());
+        }
+        if !Self::Given.has_tools() && env::var_os(LOAD).is_none() {
+            let why = "KUBECONFIG names a cluster that kube-up has not made, and GALERNA_KUBE_LOAD does not say which \
+                       command loads the archives of images that are given to it, as `kind load image-archive` does";
+            return Self::None(why.to_owned());
+        }
+        Self::Given
     }
 
     /// Whether it was made by `kube-up`, and its like are at hand.
@@ -140,10 +155,7 @@ impl Cluster {
             self.shell.run_file(&tools.join("kube-load"), &words, secs(300)).await?;
             return Ok(());
         }
-        let command = env::var("GALERNA_KUBE_LOAD").context(
-            "this cluster was not made by kube-up: GALERNA_KUBE_LOAD must say which command loads the archives that are \
-             given to it, for example `kind load image-archive`",
-        )?;
+        let command = env::var(LOAD).context(LOAD)?;
         for archive in words {
             self.shell.run(&["sh", "-c", &format!("{command} \"$1\""), "load", archive]).await?;
         }
@@ -164,18 +176,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills all that runs in a pod's containers at once, as the kernel does when memory is short.
-    pub(crate) async fn crash(&self, namespace: &Namespace, pod: &str) -> Result<()> {
-        let tools = self.tools.as_ref().context("only processes of kube-up's nodes can be killed")?;
+    /// What runs in a pod's containers, as this machine numbers it.
+    pub(crate) async fn processes(&self, namespace: &Namespace, pod: &str) -> Result<Vec<Pid>> {
+        let tools = self.tools.as_ref().context("only processes of kube-up's nodes can be seen")?;
         let find = tools.join("kube-pids");
         let pids = self.shell.run_file(&find, &[pod, "-n", &namespace.name], secs(20)).await?;
         let pids: Vec<Pid> = pids.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
         ensure!(!pids.is_empty(), "nothing runs in {pod}");
-        for pid in pids {
-            // What its parent has taken along is gone already.
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        Ok(())
+        Ok(pids)
     }
 
     /// Cuts the power of a node, as `node2`.

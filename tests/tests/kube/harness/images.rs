@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use galerna_tests::bound::secs;
 use tokio::time::Instant;
 
@@ -33,33 +33,62 @@ pub(crate) struct Image {
 /// What the image of etcd holds.
 const ETCD: [&str; 2] = ["etcd", "etcdctl"];
 
+/// Where the image of Galerna comes from: `GALERNA_KUBE_IMAGE`.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// `build`: the release programs, by `deploy/image/build`. Takes minutes.
+    Build,
+    /// `tests`: the programs of this test run, packed in the same way.
+    Tests,
+    /// An archive that was made before.
+    Archive(PathBuf),
+}
+
+/// The longest image of release programs, in bytes.
+const LONGEST_IMAGE: u64 = 60_000_000;
+
+impl Source {
+    /// What the environment says, or what suits.
+    pub(super) fn of_environment(is_whole: bool) -> Self {
+        match env::var_os("GALERNA_KUBE_IMAGE") {
+            Some(value) if value == "build" => Self::Build,
+            Some(value) if value == "tests" => Self::Tests,
+            Some(archive) => Self::Archive(archive.into()),
+            None if is_whole => Self::Build,
+            None => Self::Tests,
+        }
+    }
+}
+
 impl Images {
     /// Makes them and gives them to the cluster.
-    pub(super) async fn of(cluster: &Cluster) -> Result<Self> {
+    pub(super) async fn of(cluster: &Cluster, source: &Source) -> Result<Self> {
         let shell = Shell::default();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
         fs::create_dir_all(&folder)?;
         let begun = Instant::now();
-        let (archive, galerna) = match env::var_os("GALERNA_KUBE_IMAGE") {
-            Some(archive) => {
-                let archive = fs::canonicalize(&archive).context("GALERNA_KUBE_IMAGE")?;
+        let built = folder.join("galerna.tar");
+        let (archive, galerna) = match source {
+            Source::Build => (built.clone(), build(&shell, &built).await?),
+            Source::Tests => (built.clone(), pack_tests(&shell, &built).await?),
+            Source::Archive(archive) => {
+                let archive = fs::canonicalize(archive).context("GALERNA_KUBE_IMAGE")?;
                 let image = named_in(&shell, &archive).await?;
                 (archive, image)
             }
-            None => build(&shell, &folder.join("galerna.tar")).await?,
         };
         let next = Image { tag: format!("{}-next", galerna.tag), ..galerna.clone() };
         let next_archive = folder.join("galerna-next.tar");
         retag(&shell, &archive, &next, &next_archive).await?;
-        let (etcd_archive, etcd) = pack_etcd(&shell, &folder.join("etcd.tar")).await?;
+        let etcd_archive = folder.join("etcd.tar");
+        let etcd = pack_etcd(&shell, &etcd_archive).await?;
         let program = folder.join("test-topologies");
-        let (built, stripped) = (env!("CARGO_BIN_EXE_test-topologies"), program.display().to_string());
-        shell.run(&["strip", "--strip-debug", "-o", &stripped, built]).await?;
+        let (full, stripped) = (env!("CARGO_BIN_EXE_test-topologies"), program.display().to_string());
+        shell.run(&["strip", "--strip-debug", "-o", &stripped, full]).await?;
         let made = begun.elapsed();
         cluster.load(&[&archive, &next_archive, &etcd_archive]).await?;
         let loaded = begun.elapsed() - made;
-        let size = fs::metadata(&archive)?.len() as f64 / 1e6;
-        say(&format!("images made in {made:.1?}, loaded in {loaded:.1?}; galerna's has {size:.1} MB"));
+        say(&format!("images made in {made:.1?}, loaded in {loaded:.1?}"));
         Ok(Self { galerna, next, etcd, program })
     }
 }
@@ -79,22 +108,42 @@ fn deploy(program: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/image").join(program)
 }
 
-async fn build(shell: &Shell, archive: &Path) -> Result<(PathBuf, Image)> {
-    let name = "localhost/galerna:test";
+const GALERNA: &str = "localhost/galerna:test";
+const ETCD_IMAGE: &str = "localhost/etcd:test";
+
+async fn build(shell: &Shell, archive: &Path) -> Result<Image> {
     // A release build from nothing.
-    shell.run_file(&deploy("build"), &[&archive.display().to_string(), name], secs(3600)).await?;
-    Ok((archive.to_owned(), Image::new(name)?))
+    shell.run_file(&deploy("build"), &[&archive.display().to_string(), GALERNA], secs(3600)).await?;
+    let size = fs::metadata(archive)?.len();
+    say(&format!("the image of the release programs has {:.1} MB (promised 60)", size as f64 / 1e6));
+    ensure!(size <= LONGEST_IMAGE, "the image has {size} bytes");
+    Image::new(GALERNA)
 }
 
-async fn pack_etcd(shell: &Shell, archive: &Path) -> Result<(PathBuf, Image)> {
-    let name = "localhost/etcd:test";
-    let mut words = vec![archive.display().to_string(), name.to_owned()];
+async fn pack_tests(shell: &Shell, archive: &Path) -> Result<Image> {
+    let files = [
+        (env!("CARGO_BIN_EXE_test-topologies"), "/usr/bin/galerna"),
+        (env!("CARGO_BIN_EXE_test-nimbus"), "/usr/bin/galerna-nimbus"),
+        (env!("CARGO_BIN_EXE_test-supervisor"), "/usr/bin/galerna-supervisor"),
+    ];
+    let files = files.map(|(file, path)| format!("{file}={path}"));
+    pack(shell, archive, GALERNA, &files).await
+}
+
+async fn pack_etcd(shell: &Shell, archive: &Path) -> Result<Image> {
+    let mut files = Vec::new();
     for program in ETCD {
-        words.push(format!("{}=/usr/bin/{program}", installed(program)?.display()));
+        files.push(format!("{}=/usr/bin/{program}", installed(program)?.display()));
     }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    shell.run_file(&deploy("pack"), &words, secs(60)).await?;
-    Ok((archive.to_owned(), Image::new(name)?))
+    pack(shell, archive, ETCD_IMAGE, &files).await
+}
+
+async fn pack(shell: &Shell, archive: &Path, name: &str, files: &[String]) -> Result<Image> {
+    let archive = archive.display().to_string();
+    let mut words = vec![archive.as_str(), name, "--strip"];
+    words.extend(files.iter().map(String::as_str));
+    shell.run_file(&deploy("pack"), &words, secs(120)).await?;
+    Image::new(name)
 }
 
 /// Where a program is installed; what `kube-up` puts on the path is not.

@@ -1,6 +1,6 @@
 //! How a topology stands, as `describe --output json` says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -29,6 +29,12 @@ impl State {
     /// The supervisors that run something of it.
     pub(crate) fn supervisors(&self) -> BTreeSet<&str> {
         self.workers().filter_map(|worker| worker["supervisor"].as_str()).collect()
+    }
+
+    /// By its supervisor and slot, what changes when a worker is launched again.
+    pub(crate) fn launches(&self) -> BTreeMap<String, u64> {
+        let place = |worker: &Value| format!("{}:{}", worker["supervisor"], worker["slot"]);
+        self.workers().filter_map(|worker| Some((place(worker), worker["incarnation"].as_u64()?))).collect()
     }
 
     /// Why not all tasks run, if they do not.

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use super::cluster::{Choice, Cluster};
-use super::images::Images;
+use super::images::{Images, Source};
 use super::namespace::Namespace;
 use super::release::Release;
 use super::report::say;
@@ -19,8 +19,9 @@ use super::undo::Undo;
 pub(crate) struct World {
     choice: Choice,
     is_whole: bool,
-    cluster: OnceCell<Cluster>,
-    images: OnceCell<Images>,
+    source: Source,
+    cluster: OnceCell<Result<Cluster, String>>,
+    images: OnceCell<Result<Images, String>>,
     /// The release that the last test has left in order.
     spare: Mutex<Option<Release>>,
     /// The namespaces of the test that runs.
@@ -30,9 +31,11 @@ pub(crate) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
+        let is_whole = env::var("GALERNA_KUBE_TESTS").is_ok_and(|value| value == "all");
         Self {
             choice: Choice::of_environment(),
-            is_whole: env::var("GALERNA_KUBE_TESTS").is_ok_and(|value| value == "all"),
+            is_whole,
+            source: Source::of_environment(is_whole),
             cluster: OnceCell::new(),
             images: OnceCell::new(),
             spare: Mutex::default(),
@@ -58,7 +61,7 @@ impl World {
     }
 
     pub(crate) async fn cluster(&self) -> Result<&Cluster> {
-        self.cluster.get_or_try_init(|| Cluster::of(&self.choice, &self.undo)).await
+        once(&self.cluster, async || Cluster::of(&self.choice, &self.undo).await).await
     }
 
     pub(crate) fn undo(&self) -> &Undo {
@@ -67,7 +70,7 @@ impl World {
 
     pub(crate) async fn images(&self) -> Result<&Images> {
         let cluster = self.cluster().await?;
-        self.images.get_or_try_init(|| Images::of(cluster)).await
+        once(&self.images, async || Images::of(cluster, &self.source).await).await
     }
 
     /// A namespace for one test.
@@ -123,4 +126,10 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Makes something the first time. What has failed is not tried again: no test would fare better.
+async fn once<T>(cell: &OnceCell<Result<T, String>>, make: impl AsyncFnOnce() -> Result<T>) -> Result<&T> {
+    let made = cell.get_or_init(async || make().await.map_err(|error| format!("{error:#}"))).await;
+    made.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
 }

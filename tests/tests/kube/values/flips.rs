@@ -12,8 +12,6 @@ pub(super) struct Flip {
     pub(super) background: Value,
     /// The background, and the change.
     pub(super) values: Value,
-    /// Whether it concerns no object.
-    pub(super) shows_nothing: bool,
 }
 
 /// Values that only show when others are set: the beginning of their paths, and those others.
@@ -117,7 +115,7 @@ fn collect(value: &Value, path: &str, flips: &mut Vec<Flip>) -> Result<()> {
     };
     let mut values = background.clone();
     merge(&mut values, change);
-    flips.push(Flip { path: path.to_owned(), background, values, shows_nothing: false });
+    flips.push(Flip { path: path.to_owned(), background, values });
     Ok(())
 }
 
@@ -137,12 +135,12 @@ fn changed(value: &Value, path: &str) -> Result<Value> {
     })
 }
 
-/// `250m` becomes `7m`, `ca.crt` becomes `ca.crt-flipped`.
+/// `250m` becomes `500m`, which a limit above it allows; `ca.crt` becomes `ca.crt-flipped`.
 fn another(text: &str) -> String {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    match unit {
-        "m" | "Ki" | "Mi" | "Gi" | "s" if !number.is_empty() => format!("7{unit}"),
+    match (number.parse::<u64>(), unit) {
+        (Ok(number), "m" | "Ki" | "Mi" | "Gi" | "s") => format!("{}{unit}", number * 2),
         _ if text.is_empty() => "flipped".to_owned(),
         _ => format!("{text}-flipped"),
     }
