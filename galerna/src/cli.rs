@@ -26,6 +26,7 @@ mod logs;
 mod new;
 mod nimbus;
 mod numbers;
+mod open_folders;
 mod reader;
 mod schema;
 mod submit;
@@ -116,6 +117,7 @@ fn perform(
         Command::Dev(args) => dev::run(args, definition.get_name(), io),
         Command::Completions(args) => completions::run(args, definition, io),
         Command::Worker(args) => Ok(worker::run(args, registry)),
+        Command::OpenFolders(args) => open_folders::run(args),
     }
 }
 

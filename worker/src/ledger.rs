@@ -38,6 +38,14 @@ pub(crate) struct Decided {
     pub(crate) failed: u64,
 }
 
+impl Decided {
+    #[inline(always)]
+    fn note(&mut self, is_acked: bool) {
+        self.acked += u64::from(is_acked);
+        self.failed += u64::from(!is_acked);
+    }
+}
+
 /// Whole nanoseconds; 64 bits of them are centuries.
 fn nanos(time: Duration) -> u64 {
     time.as_nanos() as u64
@@ -254,13 +262,18 @@ impl Ledger {
         entry.generation = entry.generation.wrapping_add(1);
         let stream = usize::from(entry.stream);
         self.open -= 1;
-        if stream >= self.decided.len() {
-            self.decided.resize(stream + 1, Decided::default());
+        match self.decided.get_mut(stream) {
+            Some(decided) => decided.note(is_acked),
+            None => self.note_first(stream, is_acked),
         }
-        let decided = &mut self.decided[stream];
-        decided.acked += u64::from(is_acked);
-        decided.failed += u64::from(!is_acked);
         Settled { slot, is_acked }
+    }
+
+    /// The first tree of a stream that is decided.
+    #[cold]
+    fn note_first(&mut self, stream: usize, is_acked: bool) {
+        self.decided.resize(stream + 1, Decided::default());
+        self.decided[stream].note(is_acked);
     }
 }
 

@@ -105,6 +105,9 @@ pub(super) enum Command {
     /// Run as a worker of a cluster: supervisors call this
     #[command(hide = true)]
     Worker(Worker),
+    /// Give folders to this process's group: the Helm chart calls this
+    #[command(hide = true)]
+    OpenFolders(OpenFolders),
 }
 
 impl Command {
@@ -126,7 +129,8 @@ impl Command {
             Self::Logs(args) => args.cluster.output,
             #[cfg(feature = "dev")]
             Self::Dev(_) => Output::Text,
-            Self::Graph(_) | Self::Schema | Self::New(_) | Self::Completions(_) | Self::Worker(_) => Output::Text,
+            Self::Graph(_) | Self::Schema | Self::New(_) | Self::Completions(_) => Output::Text,
+            Self::Worker(_) | Self::OpenFolders(_) => Output::Text,
         };
         output == Output::Json
     }
@@ -171,6 +175,12 @@ pub(super) struct Graph {
     /// The language of the graph
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: GraphFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OpenFolders {
+    #[arg(value_name = "DIR", required = true)]
+    pub(super) folders: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
