@@ -11,7 +11,11 @@ use super::report::say;
 
 /// Commands that take away what was made, the last one first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Undo(Arc<Mutex<Vec<Step>>>);
+pub(crate) struct Undo {
+    steps: Arc<Mutex<Vec<Step>>>,
+    /// Held while everything is taken away: who comes second waits for it.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 #[derive(Debug)]
 struct Step {
@@ -25,18 +29,19 @@ impl Undo {
     pub(super) fn remember(&self, name: &str, shell: &Shell, words: impl IntoIterator<Item = impl Into<OsString>>) {
         let step =
             Step { name: name.to_owned(), words: words.into_iter().map(Into::into).collect(), shell: shell.clone() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
     }
 
     /// It has been taken away already.
     pub(super) fn forget(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|step| step.name != name);
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).retain(|step| step.name != name);
     }
 
     /// Takes everything away. What fails is said, and does not hold up the rest.
     pub(super) async fn everything(&self) {
+        let _turn = self.turn.lock().await;
         loop {
-            let Some(step) = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
+            let Some(step) = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
             let mut command = Command::new(&step.words[0]);
             // A group of its own: a second Ctrl-C does not end it half-way.
             command.args(&step.words[1..]).envs(step.shell.environment).stdin(Stdio::null()).process_group(0);
