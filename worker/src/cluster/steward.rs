@@ -222,6 +222,7 @@ impl Steward {
             }
             Event::PeerSeen { peer, incarnation, done } => {
                 self.peer_seen(&peer, incarnation);
+                self.go_on_moving()?;
                 let _ = done.send(());
             }
             Event::Notice { from, frame } => match frame {

@@ -1,10 +1,10 @@
 //! Tasks that move while everything is healthy, without losing or replaying anything.
 //!
-//! Spouts go first: they stop emitting and are released when their trees are settled. Then every
-//! worker holds back what it has for the bolts that move, and says so over its links, behind
-//! everything it has sent before. When a bolt's worker has heard that of all workers, nothing more
-//! can come: the bolt settles what it has, and is released. Its worker tells all others, and what
-//! was held back goes to the new place.
+//! A task moves once its new worker is there. Spouts go first: they stop emitting and are released
+//! when their trees are settled. Then every worker holds back what it has for the bolts that move,
+//! and says so over its links, behind everything it has sent before. When a bolt's worker has heard
+//! that of all workers, nothing more can come: the bolt settles what it has, and is released. Its
+//! worker tells all others, and what was held back goes to the new place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,7 +113,8 @@ impl Steward {
             .collect();
         let has_spouts = open.iter().any(|(_, _, is_spout)| *is_spout);
         for (task, from, is_spout) in open {
-            if is_spout != has_spouts {
+            // Until whoever takes it over is there, it runs on as if nothing were to happen.
+            if is_spout != has_spouts || !self.is_there(view.owner(task)) {
                 continue;
             }
             if !is_spout {
@@ -135,6 +136,12 @@ impl Steward {
             }
         }
         Ok(())
+    }
+
+    /// Whether a worker is this one, or has linked with it.
+    fn is_there(&self, worker: Option<&WorkerId>) -> bool {
+        let is_linked = |worker| self.peers.get(worker).is_some_and(|peer| peer.incarnation.is_some());
+        worker.is_none_or(|worker| *worker == self.me.id || is_linked(worker))
     }
 
     /// Holds back what this worker has for a task, and tells the worker that runs it.

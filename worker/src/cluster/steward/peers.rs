@@ -69,6 +69,7 @@ impl Steward {
             return Ok(Err(welcome));
         }
         self.peer_seen(&id, hello.incarnation);
+        self.go_on_moving()?;
         let Some(peer) = self.peers.get(&id) else { return Ok(Err(welcome)) };
         peer.outgoing.note_address(&hello.address);
         let inbound = peer.inbound.clone();
