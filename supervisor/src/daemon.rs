@@ -134,7 +134,7 @@ impl Supervisor {
     }
 
     /// Says that it is about to go, and waits until it may: until its tasks have been moved away by Nimbus, until
-    /// no other supervisor is there that could take them, and no longer than `within`. It runs nothing new
+    /// no other supervisor is there that could take them, and no longer than `within`. It is given nothing new
     /// meanwhile. [`stop`](Self::stop) it then.
     ///
     /// # Errors
@@ -183,7 +183,6 @@ impl Supervisor {
             // It bounds itself.
             let _ = stopped.await;
         }
-        self.shared.traces().clear();
         self.last_report.cancel();
         while self.reporter.join_next().await.is_some() {}
         self.give_name_back.cancel();
@@ -192,6 +191,8 @@ impl Supervisor {
         self.streams.close();
         let _ = tokio::time::timeout(LAST_WAIT, self.streams.wait()).await;
         self.others.shutdown().await;
+        // Nobody looks any more: this was a proper end, however full it was.
+        self.shared.traces().clear();
     }
 }
 

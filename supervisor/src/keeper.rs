@@ -66,8 +66,6 @@ pub(crate) struct Keeper {
     records: Records,
     slots: BTreeMap<u32, Slot>,
     wanted: BTreeMap<u32, Wanted>,
-    /// Once this supervisor is leaving: the topologies that were here then. Others are not launched any more.
-    staying: Option<BTreeSet<String>>,
     preparations: JoinSet<Prepared>,
     /// Slot and incarnation of what has ended.
     exits: JoinSet<(u32, u64, Exit)>,
@@ -77,7 +75,6 @@ impl Keeper {
     /// Runs until it is told to stop, or nobody could tell it any more.
     pub(crate) async fn run(mut self) {
         let mut registered = self.shared.registered.subscribe();
-        let mut leaving = self.shared.leave_by.subscribe();
         loop {
             // Even with nothing to do: that it comes round is how others see that it lives.
             let wake = self.settle().min(Instant::now() + Beat::PATIENCE / 4);
@@ -117,9 +114,6 @@ impl Keeper {
                     self.take_view();
                 }
                 _ = registered.changed() => {}
-                _ = leaving.changed() => {
-                    self.staying = Some(self.wanted.values().map(|wanted| wanted.topology.clone()).collect());
-                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -154,10 +148,7 @@ impl Keeper {
         let wanted = self.wanted.get(&number).map(|wanted| Wish {
             topology: &wanted.topology,
             order: wanted.order,
-            can_launch: can_count
-                && wanted.artifact().is_some()
-                && slot.fenced_at != Some(wanted.modified)
-                && self.staying.as_ref().is_none_or(|staying| staying.contains(&wanted.topology)),
+            can_launch: can_count && wanted.artifact().is_some() && slot.fenced_at != Some(wanted.modified),
         });
         next_step(&Facts {
             now,
@@ -265,20 +256,25 @@ impl Keeper {
     }
 
     /// Says what runs, to whoever watches over it or waits for its end.
-    fn tell_workers(&self) {
-        let guarded = |(number, slot): (&u32, &Slot)| {
-            let Standing::Running(worker) = &slot.standing else { return None };
-            let id = self.worker_id(*number);
-            let spec = self.wanted.get(number).and_then(|wanted| wanted.spec.as_deref());
-            Some(Guarded {
+    fn tell_workers(&mut self) {
+        let mut now = Vec::with_capacity(self.slots.len());
+        for (number, slot) in &mut self.slots {
+            let Standing::Running(worker) = &mut slot.standing else { continue };
+            let id = WorkerId::new(self.shared.options.id.clone(), *number);
+            let wanted = self.wanted.get(number).filter(|wanted| wanted.topology == worker.record.topology);
+            let share = self.shared.shares.of(wanted.and_then(|it| it.spec.as_deref()), &worker.plan.borrow(), &id);
+            // It never shrinks: what a process has had for tasks that have left, it gives back late or never.
+            if share.as_ref().map(|share| share.bytes) > worker.share.as_ref().map(|share| share.bytes) {
+                worker.share = share;
+            }
+            now.push(Guarded {
                 topology: worker.record.topology.clone(),
-                share: self.shared.shares.of(spec, &worker.plan.borrow(), &id),
+                share: worker.share.clone(),
                 id,
                 incarnation: worker.record.incarnation,
                 pid: worker.record.identity.as_ref().map_or(0, |identity| identity.pid),
-            })
-        };
-        let now: Vec<Guarded> = self.slots.iter().filter_map(guarded).collect();
+            });
+        }
         self.shared.workers.send_if_modified(|known| {
             let differs = *known != now;
             *known = now;

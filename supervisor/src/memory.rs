@@ -10,5 +10,5 @@ mod share;
 mod traces;
 
 pub(crate) use guard::{Guarded, watch};
-pub(crate) use share::Shares;
+pub(crate) use share::{Share, Shares};
 pub(crate) use traces::Traces;

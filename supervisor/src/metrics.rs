@@ -26,7 +26,8 @@ pub fn metrics() -> Vec<Metric> {
 pub(crate) fn text(observed: &Observable) -> String {
     let shared = &observed.shared;
     let view = Arc::clone(&observed.views.borrow());
-    let reports = shared.report();
+    // What is told is on disk: the next start tells no less.
+    let reports = shared.written_report();
     let mut families = Families::default();
     add_build_info(&mut families, "supervisor");
     add_own(&mut families, observed, &view, &reports.workers);

@@ -54,10 +54,10 @@ pub(crate) async fn report(shared: Arc<Shared>, mut views: watch::Receiver<Arc<V
     nimbus.tell(&addresses, shared.report()).await;
 }
 
-async fn write(shared: &Shared) {
-    let writes = shared.reports().take_writes();
+async fn write(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
     // What is lost if the runtime ends meanwhile is lost with the process, too.
-    let _ = tokio::task::spawn_blocking(|| writes.carry_out()).await;
+    let _ = tokio::task::spawn_blocking(move || shared.written_report()).await;
 }
 
 async fn clean(shared: &Arc<Shared>, view: &Arc<View>) {

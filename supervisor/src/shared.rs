@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) earlier_end: Option<String>,
     pub(crate) artifacts: Artifacts,
     reports: Mutex<Reports>,
+    writing: Mutex<()>,
     failures: Mutex<Vec<LaunchFailure>>,
     /// Told when Nimbus should hear of something at once.
     pub(crate) news: Notify,
@@ -83,6 +84,7 @@ impl Shared {
             listens,
             artifacts,
             reports: Mutex::new(reports),
+            writing: Mutex::default(),
             failures: Mutex::default(),
             news: Notify::new(),
             session: AtomicI64::new(0),
@@ -121,9 +123,24 @@ impl Shared {
         self.session.store(session, Ordering::Relaxed);
     }
 
+    /// Everything that Nimbus is told, once it is on disk. It blocks.
+    pub(crate) fn written_report(&self) -> SupervisorReport {
+        // One writes at a time, so that no file becomes older.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (writes, workers) = {
+            let mut reports = self.reports();
+            (reports.take_writes(), reports.all())
+        };
+        writes.carry_out();
+        self.report_with(workers)
+    }
+
     /// Everything that Nimbus is told.
     pub(crate) fn report(&self) -> SupervisorReport {
-        let workers: Vec<WorkerReport> = self.reports().all();
+        self.report_with(self.reports().all())
+    }
+
+    fn report_with(&self, workers: Vec<WorkerReport>) -> SupervisorReport {
         SupervisorReport {
             supervisor: self.options.id.clone(),
             session: self.session.load(Ordering::Relaxed),

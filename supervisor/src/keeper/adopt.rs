@@ -31,7 +31,6 @@ impl Keeper {
             records,
             slots: Default::default(),
             wanted: Default::default(),
-            staying: None,
             preparations: JoinSet::new(),
             exits: JoinSet::new(),
         };

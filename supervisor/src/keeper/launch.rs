@@ -111,6 +111,7 @@ impl Keeper {
             is_killed: false,
             why: None,
             is_short_of_memory: false,
+            share: None,
             plan,
         }));
     }

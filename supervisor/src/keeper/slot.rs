@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::decide;
 use crate::launcher::Control;
+use crate::memory::Share;
 use crate::records::Record;
 use crate::restarts::{Restarts, STEADY};
 
@@ -52,6 +53,8 @@ pub(super) struct Worker {
     pub(super) why: Option<String>,
     /// It was killed because memory was short.
     pub(super) is_short_of_memory: bool,
+    /// The most memory that it may have, if that is bounded.
+    pub(super) share: Option<Share>,
     pub(super) plan: watch::Sender<WorkerPlan>,
 }
 

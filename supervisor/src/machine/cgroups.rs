@@ -117,7 +117,8 @@ impl Group {
         let all: u64 = self.read(name)?.trim().parse().ok()?;
         let stat = self.read("memory.stat")?;
         let of = |name: &str| field(&stat, &format!("{prefix}{name}")).unwrap_or_default();
-        Some(all.saturating_sub(of("inactive_file")).saturating_sub(of("active_file")))
+        let taken_back = [of("inactive_file"), of("active_file"), of("slab_reclaimable")];
+        Some(taken_back.into_iter().fold(all, u64::saturating_sub))
     }
 
     fn kills(&self) -> Option<u64> {

@@ -1,8 +1,8 @@
 //! Whether the kernel has killed for memory: nobody says so, but there are traces.
 //!
 //! Within a container that goes on, the counters of its control group tell. A container that was killed as a
-//! whole tells nothing to its successor, which has counters of its own: so while most of the memory is in use, a
-//! file says so, and a start that finds it knows how the one before has ended.
+//! whole tells nothing to its successor, which has counters of its own: so while nearly all of the memory is in use,
+//! a file says so, and a start that finds it knows how the one before has ended.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Traces {
     pub(super) fn note(&mut self, whole: Option<Whole>, kills: u64, now: Instant, unix_ms: i64) {
         self.count(kills, now);
         self.whole = whole;
-        let near = whole.filter(|whole| whole.used > whole.limit / 5 * 4);
+        let near = whole.filter(|whole| whole.used > whole.limit / 10 * 9);
         match near {
             Some(Whole { used, limit }) => {
                 if self.written.is_none_or(|at| now.saturating_duration_since(at) >= WRITTEN_EACH) {
@@ -120,8 +120,8 @@ mod tests {
             traces.note(whole(used), 0, at, unix_ms);
             path.exists()
         };
-        assert!(!note(&mut traces, 800, 1_000));
-        assert!(note(&mut traces, 801, 2_000));
+        assert!(!note(&mut traces, 900, 1_000));
+        assert!(note(&mut traces, 901, 2_000));
         assert!(note(&mut traces, 990, 3_000));
         let told = Traces::of_earlier(&path, 8_500).expect("a trace");
         assert_eq!(
@@ -129,9 +129,9 @@ mod tests {
             "the container was probably killed for memory: 990 of 1000 MiB were in use 5 seconds before this start"
         );
         assert_eq!(Traces::of_earlier(&path, 8_500), None, "it is told once");
-        assert!(note(&mut traces, 900, 4_000));
+        assert!(note(&mut traces, 950, 4_000));
         assert!(!note(&mut traces, 700, 5_000));
-        assert!(note(&mut traces, 900, 6_000));
+        assert!(note(&mut traces, 950, 6_000));
         traces.clear();
         assert_eq!(Traces::of_earlier(&path, 9_000), None);
     }
