@@ -1,5 +1,8 @@
 {{/* What a schema cannot say. */}}
 {{- define "galerna.check" -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "galerna.fullname" .)) -}}
+{{- fail (printf "%s begins the names of services: expected small letters, digits and -, a letter first; fullnameOverride sets another" (include "galerna.fullname" .)) -}}
+{{- end -}}
 {{- with .Values.supervisor -}}
 {{- if lt (int .terminationGracePeriodSeconds) (add (int .leaveWithin) 5 | int) -}}
 {{- fail (printf "supervisor.terminationGracePeriodSeconds is %d: expected at least supervisor.leaveWithin (%d) and 5 more, else a supervisor is killed before its tasks have moved" (int .terminationGracePeriodSeconds) (int .leaveWithin)) -}}

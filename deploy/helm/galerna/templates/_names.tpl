@@ -59,10 +59,15 @@ annotations:
 {{- end -}}
 
 {{- define "galerna.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion | toString }}
+{{ .Values.image.repository }}:{{ include "galerna.text" (.Values.image.tag | default .Chart.AppVersion) }}
 {{- end -}}
 
 {{/* Where clients find nimbus. */}}
 {{- define "galerna.nimbus" -}}
 {{ include "galerna.fullname" . }}-nimbus:6627
+{{- end -}}
+
+{{/* A value as it was written: numbers of a values file are floats to Helm, and 1000000 is 1e+06 to it. */}}
+{{- define "galerna.text" -}}
+{{- kindIs "string" . | ternary . (toJson .) -}}
 {{- end -}}
