@@ -19,6 +19,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("image.repository=", &["/image/repository", "minLength"]),
     ("supervisor.resources=big", &["/supervisor/resources", "want object"]),
     ("externalEtcd.endpoints[0]=etcd:2379", &["/externalEtcd/endpoints/0", "https?://"]),
+    ("fullnameOverride=a.b", &["/fullnameOverride", "pattern"]),
     ("lease=0", &["/lease", "minimum"]),
     ("prune=maybe", &["/prune", "want boolean"]),
     ("topologies[0].definition=x", &["/topologies/0", "name"]),
@@ -34,6 +35,8 @@ pub(crate) async fn chart_is_clean_and_bad_values_are_refused_with_what_is_wrong
     let chart = chart().display().to_string();
     let told = shell.run(&["helm", "lint", "--strict", &chart]).await?;
     ensure!(!told.contains("WARNING"), "helm lint says: {told}");
+    let render = chart().join("../../manifests/render").display().to_string();
+    shell.run(&[&render, "--check"]).await?;
     for (setting, expected) in BAD {
         let answer = shell.answer(&["helm", "template", "galerna", &chart, "--set", setting]).await?;
         ensure!(!answer.is_good(), "`--set {setting}` is taken");
