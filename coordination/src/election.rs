@@ -85,6 +85,11 @@ impl Election {
         self.stand.send_replace(true);
     }
 
+    /// Whether we campaign, or lead.
+    pub fn stands(&self) -> bool {
+        *self.stand.borrow()
+    }
+
     /// Tells who leads, and whether we do.
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use galerna_coordination::{Beat, Check, Observed};
+use galerna_coordination::{Beat, Check, Election, Observed};
 
 use crate::core::{Core, lock};
 use crate::metrics;
@@ -34,7 +34,7 @@ impl Observed for Observable {
     }
 
     fn readiness(&self) -> Vec<Check> {
-        vec![self.store(), self.view(), self.leader(), self.artifacts()]
+        vec![self.store(), self.view(), self.leader(), self.candidacy(), self.artifacts()]
     }
 }
 
@@ -64,6 +64,13 @@ impl Observable {
             _ => Err("no nimbus leads"),
         };
         Check::needed("leader", finding)
+    }
+
+    /// Whether it could take over. One that still fetches what that takes must not be counted on: a rolling
+    /// upgrade would go on to the next nimbus, and nobody would be left who may lead.
+    fn candidacy(&self) -> Check {
+        let stands = lock(&self.0.election).as_ref().is_some_and(Election::stands);
+        Check::needed("candidacy", if stands { Ok("could lead") } else { Err("fetches programs before it could lead") })
     }
 
     fn artifacts(&self) -> Check {

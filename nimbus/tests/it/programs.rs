@@ -129,6 +129,29 @@ async fn nimbus_with_an_empty_disk_leads_once_it_has_the_program_from_a_supervis
 }
 
 #[tokio::test]
+async fn nimbus_that_still_fetches_a_program_is_not_ready_though_another_leads() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let (first, mut to_first) = cluster.start().await?;
+    let permits = Arc::new(Semaphore::new(0));
+    let (address, _server) = serve("127.0.0.1:0", Giving::program(program(), &permits)).await?;
+    let _supervisor = cluster.supervisor_at("a", address.port(), 1, &first).await?;
+    submit(&mut to_first, "words", 1).await?;
+    std::fs::remove_file(cluster.data("n1").join("artifacts").join(artifact(&program()).sha256))?;
+    let second = cluster.nimbus("n2", &cluster.store).await?;
+    let observed = second.observed();
+    let failing = || -> Vec<String> {
+        let checks = observed.readiness().into_iter().filter(|check| !check.passes());
+        checks.map(|check| check.line()).collect()
+    };
+    let expected = ["[-] candidacy: fetches programs before it could lead"];
+    eventually("nothing else is wrong", async || Ok((failing() == expected).then_some(()))).await?;
+    permits.add_permits(2);
+    eventually("it is ready", async || Ok(failing().is_empty().then_some(()))).await?;
+    assert!(first.is_leading());
+    Ok(())
+}
+
+#[tokio::test]
 async fn program_that_is_nowhere_keeps_nobody_from_leading_and_is_told() -> Result<()> {
     let cluster = Cluster::new()?;
     let (first, mut to_first) = cluster.start().await?;
