@@ -35,8 +35,7 @@ pub(crate) async fn chart_is_clean_and_bad_values_are_refused_with_what_is_wrong
     let chart = chart().display().to_string();
     let told = shell.run(&["helm", "lint", "--strict", &chart]).await?;
     ensure!(!told.contains("WARNING"), "helm lint says: {told}");
-    let render = chart().join("../../manifests/render").display().to_string();
-    shell.run(&[&render, "--check"]).await?;
+    shell.run(&[&format!("{chart}/../../manifests/render"), "--check"]).await?;
     for (setting, expected) in BAD {
         let answer = shell.answer(&["helm", "template", "galerna", &chart, "--set", setting]).await?;
         ensure!(!answer.is_good(), "`--set {setting}` is taken");
