@@ -184,3 +184,16 @@ spec:
       {{- include "galerna.selector" . | nindent 6 }}
 {{- end }}
 {{- end -}}
+
+{{/* A container that talks to nimbus. */}}
+{{- define "galerna.client" -}}
+image: {{ include "galerna.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+command: [galerna]
+env:
+  - {name: GALERNA_NIMBUS, value: {{ include "galerna.nimbus" . | quote }}}
+resources:
+  {{- toYaml .Values.jobResources | nindent 2 }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end -}}
