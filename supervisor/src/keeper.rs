@@ -27,8 +27,8 @@ use slot::{Slot, Standing};
 
 /// How long killed processes may take to be gone when the daemon stops.
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// Slots are looked at this often, whatever happens, so that others can see that it is done.
-const LOOK: Duration = Duration::from_secs(1);
+/// Slots are looked at this often, whatever happens: that it comes round is how others see that the keeper lives.
+const LOOK: Duration = Beat::PATIENCE.checked_div(4).expect("it is not zero");
 
 /// What the keeper is asked.
 #[derive(Debug)]
@@ -76,8 +76,7 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         let mut registered = self.shared.registered.subscribe();
         loop {
-            // Even with nothing to do: that it comes round is how others see that it lives.
-            let wake = self.settle().min(Instant::now() + Beat::PATIENCE / 4);
+            let wake = self.settle();
             self.tell_failures();
             self.shared.health.keeping.note();
             self.tell_workers();
