@@ -33,7 +33,7 @@ mod ready;
 pub use cluster::{Completed, LocalCluster, RunFailed, RunningCluster, SpoutCounts};
 pub use compare::assert_same_tuples;
 pub use feeder::Feeder;
-pub use harness::{BoltHarness, Executed};
+pub use harness::{Asked, BoltHarness, EmittedRow, Executed, SpoutHarness, TaskOptions};
 pub use mock::MockSpout;
 pub use ready::check_ready_is_cancel_safe;
 

@@ -3,6 +3,7 @@
 
 mod ends;
 mod groupings;
+mod harness;
 mod hooks;
 mod last_words;
 mod manual;

@@ -1,0 +1,4 @@
+//! What the harnesses of single components show.
+
+mod bolt;
+mod spout;
