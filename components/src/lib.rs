@@ -9,10 +9,10 @@
 mod bolts;
 mod catalogue;
 mod format;
+#[cfg(test)]
+mod harness;
 mod lines;
 mod spouts;
-#[cfg(test)]
-mod testing;
 
 pub use bolts::{Console, CountBy, FileSink, Filter, Log, MapFields, Null, SplitWords, TestWordCounter, TopN};
 pub use catalogue::{Catalogue, StockType, register};

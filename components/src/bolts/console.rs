@@ -73,9 +73,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use galerna_topology_api::values;
+    use galerna_worker::testing::BoltHarness;
 
     use super::*;
-    use crate::testing::{BoltTest, from_yaml};
+    use crate::harness::from_yaml;
 
     /// Takes so many writes, then fails.
     struct Pipe(Arc<Mutex<Vec<u8>>>, usize, ErrorKind);
@@ -92,18 +93,22 @@ mod tests {
         }
     }
 
-    async fn printing(properties: &str, writes: usize, failure: ErrorKind) -> (BoltTest, Arc<Mutex<Vec<u8>>>) {
+    async fn printing(properties: &str, writes: usize, failure: ErrorKind) -> (BoltHarness, Arc<Mutex<Vec<u8>>>) {
         let written = Arc::<Mutex<Vec<u8>>>::default();
-        let mut bolt = from_yaml::<Console>(properties);
-        bolt.output = Some(Box::new(Pipe(written.clone(), writes, failure)));
-        (BoltTest::prepare(bolt, ["word", "count"]).await, written)
+        let (properties, pipe) = (properties.to_owned(), written.clone());
+        let make = move || {
+            let mut bolt = from_yaml::<Console>(&properties);
+            bolt.output = Some(Box::new(Pipe(pipe.clone(), writes, failure)));
+            bolt
+        };
+        (BoltHarness::new(["word", "count"], make).await.unwrap(), written)
     }
 
     #[tokio::test]
     async fn a_tuple_is_a_line() {
         for (properties, expected) in [("{}", "a\t1\n"), ("{format: json}", "{\"word\":\"a\",\"count\":1}\n")] {
             let (mut test, written) = printing(properties, 9, ErrorKind::Other).await;
-            test.execute(values!["a", 1]).await.unwrap();
+            test.execute(values!["a", 1]).await.into_result().unwrap();
             assert_eq!(*written.lock().unwrap(), expected.as_bytes());
         }
     }
@@ -112,7 +117,7 @@ mod tests {
     async fn a_closed_pipe_drops_the_rest_quietly() {
         let (mut test, written) = printing("{}", 1, ErrorKind::BrokenPipe).await;
         for word in ["a", "b", "c"] {
-            test.execute(values![word, 1]).await.unwrap();
+            test.execute(values![word, 1]).await.into_result().unwrap();
         }
         assert_eq!(*written.lock().unwrap(), b"a\t1\n");
         assert_eq!(test.acked(), 3);
@@ -121,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn any_other_failure_is_fatal() {
         let (mut test, _) = printing("{}", 0, ErrorKind::StorageFull).await;
-        let error = test.execute(values!["a", 1]).await.unwrap_err();
+        let error = test.execute(values!["a", 1]).await.into_result().unwrap_err();
         assert!(error.is_fatal());
         assert_eq!(error.to_string(), "cannot write to standard output: no storage space");
     }

@@ -163,15 +163,19 @@ impl Bolt for CountBy {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use galerna_topology_api::values;
+    use galerna_worker::testing::BoltHarness;
+    use tokio::time::advance;
 
     use super::*;
-    use crate::testing::{BoltTest, from_yaml, refusal};
+    use crate::harness::{bolt, refusal};
 
-    async fn counting(properties: &str) -> BoltTest {
-        let mut test = BoltTest::prepare(from_yaml::<CountBy>(properties), ["word", "lang"]).await;
+    async fn counting(properties: &str) -> BoltHarness {
+        let mut test = bolt::<CountBy>(properties, ["word", "lang"]).await;
         for (word, lang) in [("b", "en"), ("a", "en"), ("b", "de"), ("b", "en")] {
-            test.execute(values![word, lang]).await.unwrap();
+            test.execute(values![word, lang]).await.into_result().unwrap();
         }
         test
     }
@@ -179,62 +183,62 @@ mod tests {
     #[tokio::test]
     async fn counts_come_once_at_the_end_in_the_order_of_the_values() {
         let mut test = counting("{fields: [word]}").await;
-        test.tick().await.unwrap();
-        test.flush().await.unwrap();
-        assert!(test.take_emitted().is_empty());
-        test.finish().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["a", 1], values!["b", 3]]);
+        test.tick().await.into_result().unwrap();
+        test.flush().await.into_result().unwrap();
+        assert!(test.take_rows().is_empty());
+        test.finish().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["a", 1], values!["b", 3]]);
     }
 
     #[tokio::test]
     async fn several_fields_count_as_one() {
         let mut test = counting("{fields: [lang, word], output: n}").await;
-        test.finish().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["de", "b", 1], values!["en", "a", 1], values!["en", "b", 2]]);
+        test.finish().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["de", "b", 1], values!["en", "a", 1], values!["en", "b", 2]]);
     }
 
     #[tokio::test]
     async fn a_tick_brings_what_has_changed_since_the_last() {
         let mut test = counting("{fields: [word], emit: tick}").await;
-        test.tick().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["a", 1], values!["b", 3]]);
-        test.execute(values!["a", "en"]).await.unwrap();
-        test.finish().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["a", 2]]);
+        test.tick().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["a", 1], values!["b", 3]]);
+        test.execute(values!["a", "en"]).await.into_result().unwrap();
+        test.finish().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["a", 2]]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn in_a_window_old_tuples_stop_counting_and_a_zero_is_told_once() {
         let mut test = counting("{fields: [word], emit: tick, window: 60s}").await;
-        test.pass_millis(40_000);
-        test.tick().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["a", 1], values!["b", 3]]);
-        test.execute(values!["b", "en"]).await.unwrap();
-        test.pass_millis(60_000);
-        test.tick().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["a", 0], values!["b", 1]]);
-        test.pass_millis(60_000);
-        test.tick().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["b", 0]]);
-        test.tick().await.unwrap();
-        assert!(test.take_emitted().is_empty());
+        advance(Duration::from_secs(40)).await;
+        test.tick().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["a", 1], values!["b", 3]]);
+        test.execute(values!["b", "en"]).await.into_result().unwrap();
+        advance(Duration::from_secs(60)).await;
+        test.tick().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["a", 0], values!["b", 1]]);
+        advance(Duration::from_secs(60)).await;
+        test.tick().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["b", 0]]);
+        test.tick().await.into_result().unwrap();
+        assert!(test.take_rows().is_empty());
     }
 
     #[tokio::test]
     async fn each_tuple_brings_its_new_count() {
         let mut test = counting("{fields: [word], emit: each}").await;
-        test.finish().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["b", 1], values!["a", 1], values!["b", 2], values!["b", 3]]);
+        test.finish().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["b", 1], values!["a", 1], values!["b", 2], values!["b", 3]]);
     }
 
     #[tokio::test]
     async fn very_many_keys_are_emitted_in_parts() {
-        let mut test = BoltTest::prepare(from_yaml::<CountBy>("{fields: [n]}"), ["n"]).await;
+        let mut test = bolt::<CountBy>("{fields: [n]}", ["n"]).await;
         for number in 0..10_000 {
-            test.execute(values![number]).await.unwrap();
+            test.execute(values![number]).await.into_result().unwrap();
         }
-        test.finish().await.unwrap();
-        let emitted = test.take_emitted();
+        test.finish().await.into_result().unwrap();
+        let emitted = test.take_rows();
         assert_eq!(emitted.len(), 10_000);
         assert!(emitted.is_sorted());
     }

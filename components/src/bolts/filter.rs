@@ -121,16 +121,16 @@ mod tests {
     use galerna_topology_api::values;
 
     use super::*;
-    use crate::testing::{BoltTest, from_yaml, refusal};
+    use crate::harness::{bolt, refusal};
 
     /// The words of those rows that pass.
     async fn passing(conditions: &str, field: &str) -> Vec<String> {
         let properties = format!("{{field: {field}, fields: [word], {conditions}}}");
-        let mut test = BoltTest::prepare(from_yaml::<Filter>(&properties), ["word", "n"]).await;
+        let mut test = bolt::<Filter>(&properties, ["word", "n"]).await;
         for row in [values!["one", 1], values!["two", 2.0], values!["three", 3]] {
-            test.execute(row).await.unwrap();
+            test.execute(row).await.into_result().unwrap();
         }
-        test.take_emitted().into_iter().map(|row| row[0].to_string()).collect()
+        test.take_rows().into_iter().map(|row| row[0].to_string()).collect()
     }
 
     #[tokio::test]
@@ -153,9 +153,8 @@ mod tests {
 
     #[tokio::test]
     async fn kinds_that_do_not_compare_fail_the_tuple() {
-        let bolt = from_yaml::<Filter>("{field: n, fields: [n], greater: 1}");
-        let mut test = BoltTest::prepare(bolt, ["n"]).await;
-        let error = test.execute(values!["x"]).await.unwrap_err();
+        let mut test = bolt::<Filter>("{field: n, fields: [n], greater: 1}", ["n"]).await;
+        let error = test.execute(values!["x"]).await.into_result().unwrap_err();
         assert_eq!(error.to_string(), "field `n` is string, which does not compare with 1, a i64");
     }
 

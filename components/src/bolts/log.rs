@@ -51,13 +51,13 @@ mod tests {
     use galerna_topology_api::values;
 
     use super::*;
-    use crate::testing::{BoltTest, from_yaml, refusal};
+    use crate::harness::{bolt, refusal};
 
     #[tokio::test]
     async fn every_tuple_is_taken_and_nothing_emitted() {
-        let mut test = BoltTest::prepare(from_yaml::<Log>("{}"), ["a"]).await;
-        test.execute(values![1]).await.unwrap();
-        assert_eq!((test.acked(), test.take_emitted().len()), (1, 0));
+        let mut test = bolt::<Log>("{}", ["a"]).await;
+        test.execute(values![1]).await.into_result().unwrap();
+        assert_eq!((test.acked(), test.take_rows().len()), (1, 0));
     }
 
     #[test]

@@ -153,27 +153,25 @@ mod tests {
     use galerna_topology_api::values;
 
     use super::*;
-    use crate::testing::{BoltTest, from_yaml, refusal};
+    use crate::harness::{bolt, refusal};
 
     #[tokio::test]
     async fn fields_are_selected_renamed_converted_and_added() {
-        let bolt = from_yaml::<MapFields>(
+        let properties =
             "fields: [n, {name: up, from: w, apply: [trim, upper]}, {name: size, from: w, apply: [length]},
-             {name: k, value: 7}, {name: x, from: n, apply: [to_float]}]",
-        );
-        let mut test = BoltTest::prepare(bolt, ["w", "n", "unused"]).await;
-        test.execute(values![" süß ", "12", ()]).await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["12", "SÜSS", 5, 7, 12.0]]);
+             {name: k, value: 7}, {name: x, from: n, apply: [to_float]}]";
+        let mut test = bolt::<MapFields>(properties, ["w", "n", "unused"]).await;
+        test.execute(values![" süß ", "12", ()]).await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["12", "SÜSS", 5, 7, 12.0]]);
     }
 
     #[tokio::test]
     async fn a_value_that_does_not_convert_fails_the_tuple() {
-        let bolt = from_yaml::<MapFields>("fields: [{name: n, apply: [to_int]}]");
-        let mut test = BoltTest::prepare(bolt, ["n"]).await;
-        let error = test.execute(values!["twelve"]).await.unwrap_err();
+        let mut test = bolt::<MapFields>("fields: [{name: n, apply: [to_int]}]", ["n"]).await;
+        let error = test.execute(values!["twelve"]).await.into_result().unwrap_err();
         assert_eq!(error.to_string(), "cannot apply ToInt to twelve, a string, for field `n`");
-        test.execute(values![()]).await.unwrap();
-        assert_eq!(test.take_emitted(), [values![()]]);
+        test.execute(values![()]).await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values![()]]);
     }
 
     #[test]

@@ -31,12 +31,12 @@ mod tests {
     use galerna_topology_api::values;
 
     use super::*;
-    use crate::testing::{BoltTest, from_yaml};
+    use crate::harness::bolt;
 
     #[tokio::test]
     async fn every_tuple_is_acked() {
-        let mut test = BoltTest::prepare(from_yaml::<Null>("{}"), ["a"]).await;
-        test.execute(values![1]).await.unwrap();
+        let mut test = bolt::<Null>("{}", ["a"]).await;
+        test.execute(values![1]).await.into_result().unwrap();
         assert_eq!(test.acked(), 1);
     }
 }

@@ -51,38 +51,37 @@ impl Bolt for SplitWords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{BoltTest, from_yaml};
+    use crate::harness::bolt;
 
     #[tokio::test]
     async fn words_are_what_stands_between_unicode_white_space() {
-        let mut test = BoltTest::prepare(from_yaml::<SplitWords>("{field: line}"), ["line"]).await;
+        let mut test = bolt::<SplitWords>("{field: line}", ["line"]).await;
         let text = "\u{3000}One\u{a0}two\t\u{2028}THREE\u{200b}four \u{85} a\u{1c}b\0c\n";
-        test.execute(values![text]).await.unwrap();
+        test.execute(values![text]).await.into_result().unwrap();
         let words: Vec<_> = text.split_whitespace().map(|word| values![word]).collect();
-        assert_eq!(test.take_emitted(), words);
-        test.execute(values![" \t "]).await.unwrap();
-        assert!(test.take_emitted().is_empty());
+        assert_eq!(test.take_rows(), words);
+        test.execute(values![" \t "]).await.into_result().unwrap();
+        assert!(test.take_rows().is_empty());
     }
 
     #[tokio::test]
     async fn lowercase_follows_unicode() {
-        let bolt = from_yaml::<SplitWords>("{field: line, lowercase: true, output: w}");
-        let mut test = BoltTest::prepare(bolt, ["line"]).await;
-        test.execute(values!["ÀÉ Straße"]).await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["àé"], values!["straße"]]);
+        let mut test = bolt::<SplitWords>("{field: line, lowercase: true, output: w}", ["line"]).await;
+        test.execute(values!["ÀÉ Straße"]).await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["àé"], values!["straße"]]);
     }
 
     #[tokio::test]
     async fn a_text_of_very_many_words_awaits_room() {
-        let mut test = BoltTest::prepare(from_yaml::<SplitWords>("{field: line}"), ["line"]).await;
-        test.execute(values!["w ".repeat(100_000)]).await.unwrap();
-        assert_eq!(test.take_emitted().len(), 100_000);
+        let mut test = bolt::<SplitWords>("{field: line}", ["line"]).await;
+        test.execute(values!["w ".repeat(100_000)]).await.into_result().unwrap();
+        assert_eq!(test.take_rows().len(), 100_000);
     }
 
     #[tokio::test]
     async fn a_field_that_is_not_text_fails_the_tuple() {
-        let mut test = BoltTest::prepare(from_yaml::<SplitWords>("{field: line}"), ["line"]).await;
-        let error = test.execute(values![1]).await.unwrap_err();
+        let mut test = bolt::<SplitWords>("{field: line}", ["line"]).await;
+        let error = test.execute(values![1]).await.into_result().unwrap_err();
         assert_eq!(error.to_string(), "field `line` is i64, expected string");
         assert_eq!((test.acked(), test.failed()), (0, 1));
     }

@@ -41,14 +41,14 @@ impl Bolt for TestWordCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{BoltTest, from_yaml};
+    use crate::harness::bolt;
 
     #[tokio::test]
     async fn the_first_field_is_counted_whatever_its_name() {
-        let mut test = BoltTest::prepare(from_yaml::<TestWordCounter>("{}"), ["anything", "other"]).await;
+        let mut test = bolt::<TestWordCounter>("{}", ["anything", "other"]).await;
         for word in ["mike", "golda", "mike"] {
-            test.execute(values![word, 7]).await.unwrap();
+            test.execute(values![word, 7]).await.into_result().unwrap();
         }
-        assert_eq!(test.take_emitted(), [values!["mike", 1], values!["golda", 1], values!["mike", 2]]);
+        assert_eq!(test.take_rows(), [values!["mike", 1], values!["golda", 1], values!["mike", 2]]);
     }
 }

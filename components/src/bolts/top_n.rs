@@ -142,14 +142,15 @@ impl Bolt for TopN {
 #[cfg(test)]
 mod tests {
     use galerna_topology_api::values;
+    use galerna_worker::testing::BoltHarness;
 
     use super::*;
-    use crate::testing::{BoltTest, from_yaml, refusal};
+    use crate::harness::{bolt, refusal};
 
-    async fn ranking(properties: &str) -> BoltTest {
-        let mut test = BoltTest::prepare(from_yaml::<TopN>(properties), ["word", "count"]).await;
+    async fn ranking(properties: &str) -> BoltHarness {
+        let mut test = bolt::<TopN>(properties, ["word", "count"]).await;
         for (word, count) in [("c", 2), ("a", 9), ("b", 2), ("d", 1), ("a", 5)] {
-            test.execute(values![word, count]).await.unwrap();
+            test.execute(values![word, count]).await.into_result().unwrap();
         }
         test
     }
@@ -157,39 +158,39 @@ mod tests {
     #[tokio::test]
     async fn the_latest_rows_are_ranked_and_level_ones_come_by_key() {
         let mut test = ranking("{by: count, n: 3}").await;
-        test.tick().await.unwrap();
-        assert!(test.take_emitted().is_empty());
-        test.finish().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["a", 5], values!["b", 2], values!["c", 2]]);
+        test.tick().await.into_result().unwrap();
+        assert!(test.take_rows().is_empty());
+        test.finish().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["a", 5], values!["b", 2], values!["c", 2]]);
     }
 
     #[tokio::test]
     async fn a_tick_brings_the_ranking_if_it_has_changed() {
         let mut test = ranking("{by: count, n: 1, emit: tick}").await;
-        test.tick().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["a", 5]]);
-        test.execute(values!["d", 4]).await.unwrap();
-        test.tick().await.unwrap();
-        assert!(test.take_emitted().is_empty());
-        test.execute(values!["d", 6]).await.unwrap();
-        test.finish().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["d", 6]]);
+        test.tick().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["a", 5]]);
+        test.execute(values!["d", 4]).await.into_result().unwrap();
+        test.tick().await.into_result().unwrap();
+        assert!(test.take_rows().is_empty());
+        test.execute(values!["d", 6]).await.into_result().unwrap();
+        test.finish().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["d", 6]]);
     }
 
     #[tokio::test]
     async fn each_change_brings_the_ranking() {
         let mut test = ranking("{by: count, n: 1, emit: each}").await;
-        assert_eq!(test.take_emitted(), [values!["c", 2], values!["a", 9], values!["a", 5]]);
+        assert_eq!(test.take_rows(), [values!["c", 2], values!["a", 9], values!["a", 5]]);
     }
 
     #[tokio::test]
     async fn a_key_that_fell_to_zero_is_forgotten_if_asked() {
         let mut test = ranking("{by: count, n: 9, forget_zero: true}").await;
         for word in ["a", "c", "d"] {
-            test.execute(values![word, 0]).await.unwrap();
+            test.execute(values![word, 0]).await.into_result().unwrap();
         }
-        test.finish().await.unwrap();
-        assert_eq!(test.take_emitted(), [values!["b", 2]]);
+        test.finish().await.into_result().unwrap();
+        assert_eq!(test.take_rows(), [values!["b", 2]]);
     }
 
     #[test]

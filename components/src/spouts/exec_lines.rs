@@ -164,39 +164,41 @@ impl Spout for ExecLines {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::testing::{SpoutTest, from_yaml};
+    use galerna_worker::testing::SpoutHarness;
 
-    fn shell(script: &str, more: &str) -> ExecLines {
-        from_yaml(&format!("{{command: sh, args: ['-c', '{script}'], {more}}}"))
+    use super::*;
+    use crate::harness::{spout, texts};
+
+    async fn shell(script: &str, more: &str) -> SpoutHarness {
+        spout::<ExecLines>(&format!("{{command: sh, args: ['-c', '{script}'], {more}}}")).await
     }
 
     #[tokio::test]
     async fn the_input_ends_with_the_command() {
-        let mut test = SpoutTest::open(shell("echo one; printf two", "")).await;
+        let mut test = shell("echo one; printf two", "").await;
         test.exhaust().await.unwrap();
-        assert_eq!(test.texts(), ["one", "two"]);
+        assert_eq!(texts(&test), ["one", "two"]);
     }
 
     #[tokio::test]
     async fn a_bad_status_ends_the_run_after_the_last_line() {
-        let mut test = SpoutTest::open(shell("echo one; exit 3", "")).await;
+        let mut test = shell("echo one; exit 3", "").await;
         let error = test.exhaust().await.unwrap_err();
         assert!(error.is_fatal());
         assert_eq!(error.to_string(), "`sh` ended with exit status: 3");
-        assert_eq!(test.texts(), ["one"]);
+        assert_eq!(texts(&test), ["one"]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn restart_starts_it_again_and_lists_a_bad_status() {
-        let mut test = SpoutTest::open(shell("echo one; exit 3", "restart: true")).await;
+        let mut test = shell("echo one; exit 3", "restart: true").await;
         test.run_until(3).await.unwrap();
-        assert_eq!(test.errors()[0], "`sh` ended with exit status: 3");
+        assert_eq!(test.reported()[0], "`sh` ended with exit status: 3");
     }
 
     #[tokio::test]
     async fn a_command_that_does_not_exist_is_named() {
-        let mut test = SpoutTest::open(from_yaml::<ExecLines>("{command: no-such-command}")).await;
+        let mut test = spout::<ExecLines>("{command: no-such-command}").await;
         let error = test.exhaust().await.unwrap_err();
         assert!(error.to_string().starts_with("cannot run `no-such-command`: "), "{error}");
     }

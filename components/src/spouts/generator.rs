@@ -91,16 +91,19 @@ made_spout!(Generator);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
     use super::*;
-    use crate::testing::{SpoutTest, from_yaml, refusal};
+    use crate::harness::{refusal, spout, spout_task};
 
     #[tokio::test]
     async fn tasks_share_the_numbers_without_gap_or_double() {
         let mut numbers = Vec::new();
         for task in 0..3 {
-            let spout: Generator = from_yaml("{count: 200, payload: 3}");
-            let test = SpoutTest::open_as(spout, task, 3).await;
-            numbers.extend(test.run_to_end().await.into_iter().map(|row| {
+            let test = spout_task::<Generator>("{count: 200, payload: 3}", task, 3).await.unwrap();
+            numbers.extend(test.complete().await.unwrap().into_iter().map(|row| {
                 assert_eq!(row[1], Value::from("xxx"));
                 row[0].as_i64().unwrap()
             }));
@@ -109,15 +112,15 @@ mod tests {
         assert_eq!(numbers, (0..200).collect::<Vec<_>>());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_rate_is_kept_and_missed_time_made_up_for() {
-        let mut test = SpoutTest::open(from_yaml::<Generator>("{rate: 10}")).await;
-        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 1));
-        assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
-        test.pass_millis(500);
-        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 5));
-        test.pass_millis(3_600_000);
-        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 1));
+        let mut test = spout::<Generator>("{rate: 10}").await;
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Emitted, 1));
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
+        advance(Duration::from_millis(500)).await;
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Emitted, 5));
+        advance(Duration::from_secs(3600)).await;
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Emitted, 1));
     }
 
     #[test]

@@ -127,14 +127,14 @@ made_spout!(RandomWords);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{SpoutTest, from_yaml, refusal};
+    use crate::harness::{refusal, spout_task};
 
     #[tokio::test]
     async fn a_seed_picks_the_same_words_again_and_others_in_another_task() {
         let mut runs = Vec::new();
         for task in [0, 0, 1] {
-            let spout: RandomWords = from_yaml("{words: [a, b, c], count: 100, seed: 7}");
-            runs.push(SpoutTest::open_as(spout, task, 2).await.run_to_end().await);
+            let test = spout_task::<RandomWords>("{words: [a, b, c], count: 100, seed: 7}", task, 2).await.unwrap();
+            runs.push(test.complete().await.unwrap());
         }
         assert_eq!(runs[0].len(), 50);
         assert_eq!(runs[0], runs[1]);

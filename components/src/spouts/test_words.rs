@@ -53,16 +53,20 @@ impl Spout for TestWords {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::testing::{SpoutTest, from_yaml};
+    use std::time::Duration;
 
-    #[tokio::test]
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::harness::spout;
+
+    #[tokio::test(start_paused = true)]
     async fn one_of_the_five_names_comes_every_100_ms() {
-        let mut test = SpoutTest::open(from_yaml::<TestWords>("{}")).await;
+        let mut test = spout::<TestWords>("{}").await;
         for _ in 0..3 {
-            assert_eq!(test.next().await.unwrap(), (Next::Emitted, 1));
-            assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
-            test.pass_millis(100);
+            assert_eq!(test.next().await.unwrap().outcome(), (Next::Emitted, 1));
+            assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
+            advance(Duration::from_millis(100)).await;
         }
         let names = ["nathan", "mike", "jackson", "golda", "bertels"];
         assert!(test.rows().iter().all(|row| names.contains(&row[0].as_str().unwrap())));

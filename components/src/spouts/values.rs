@@ -72,33 +72,36 @@ made_spout!(Values);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use galerna_topology_api::values;
+    use tokio::time::advance;
 
     use super::*;
-    use crate::testing::{SpoutTest, from_yaml, refusal};
+    use crate::harness::{refusal, spout, spout_task};
 
     const ROWS: &str = "{fields: [a, b], rows: [[1, x], [2, y], [3, null]], retries: {limit: 1, backoff: 1s}}";
 
     #[tokio::test]
     async fn each_row_comes_once_over_all_tasks() {
-        let first = SpoutTest::open_as(from_yaml::<Values>(ROWS), 0, 2).await.run_to_end().await;
-        let second = SpoutTest::open_as(from_yaml::<Values>(ROWS), 1, 2).await.run_to_end().await;
+        let first = spout_task::<Values>(ROWS, 0, 2).await.unwrap().complete().await.unwrap();
+        let second = spout_task::<Values>(ROWS, 1, 2).await.unwrap().complete().await.unwrap();
         assert_eq!(first, [values![1, "x"], values![3, ()]]);
         assert_eq!(second, [values![2, "y"]]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_failed_row_comes_again_after_its_back_off_and_is_given_up_at_the_limit() {
-        let mut test = SpoutTest::open(from_yaml::<Values>(ROWS)).await;
-        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 3));
-        assert_eq!(test.next().await.unwrap(), (Next::Exhausted, 0));
+        let mut test = spout::<Values>(ROWS).await;
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Emitted, 3));
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Exhausted, 0));
         test.fail(1).await;
-        assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
-        test.pass_millis(1000);
-        assert_eq!(test.next().await.unwrap(), (Next::Emitted, 1));
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Emitted, 1));
         assert_eq!(test.rows()[3], values![2, "y"]);
         test.fail(3).await;
-        assert_eq!(test.next().await.unwrap(), (Next::Exhausted, 0));
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Exhausted, 0));
         assert_eq!(test.given_up(), [values![2, "y"].to_vec()]);
     }
 

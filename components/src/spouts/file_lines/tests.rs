@@ -1,22 +1,26 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use galerna_topology_api::{Error, Next};
+use galerna_worker::testing::SpoutHarness;
+use tokio::time::advance;
 
 use super::FileLines;
-use crate::testing::{SpoutTest, from_yaml};
+use crate::harness::{spout, spout_task, texts};
 
-fn spout(path: &Path, properties: &str) -> FileLines {
-    from_yaml(&format!("{{path: '{}', {properties}}}", path.display()))
+fn properties(path: &Path, more: &str) -> String {
+    format!("{{path: '{}', {more}}}", path.display())
 }
 
-async fn open(path: &Path, properties: &str) -> SpoutTest {
-    SpoutTest::open(spout(path, properties)).await
+async fn open(path: &Path, more: &str) -> SpoutHarness {
+    spout::<FileLines>(&properties(path, more)).await
 }
 
 async fn lines_of_task(path: &Path, task: u32, tasks: u32) -> Vec<String> {
-    let rows = SpoutTest::open_as(spout(path, ""), task, tasks).await.run_to_end().await;
+    let test = spout_task::<FileLines>(&properties(path, ""), task, tasks).await.unwrap();
+    let rows = test.complete().await.unwrap();
     rows.into_iter().map(|row| row[0].to_string()).collect()
 }
 
@@ -25,16 +29,16 @@ fn append(path: &Path, text: &str) {
 }
 
 /// What reading `text` to its end fails with, and the lines before.
-async fn failure(text: &[u8], properties: &str) -> (Error, Vec<String>, String) {
+async fn failure(text: &[u8], more: &str) -> (Error, Vec<String>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
     fs::write(&path, text).unwrap();
-    let mut test = open(&path, properties).await;
+    let mut test = open(&path, more).await;
     let error = test.exhaust().await.unwrap_err();
-    (error, test.texts().into_iter().map(str::to_owned).collect(), path.display().to_string())
+    (error, texts(&test).into_iter().map(str::to_owned).collect(), path.display().to_string())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_line_comes_once_without_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
@@ -43,21 +47,21 @@ async fn every_line_comes_once_without_its_end() {
     assert!(lines_of_task(&path, 1, 2).await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_empty_file_ends_at_once() {
     assert!(lines_of_task(Path::new("/dev/null"), 0, 1).await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_file_is_a_fatal_error_that_names_it() {
-    let error = SpoutTest::try_open(spout(Path::new("/no/such/file"), "")).await.err().unwrap();
+    let error = spout_task::<FileLines>("{path: /no/such/file}", 0, 1).await.err().unwrap();
     assert!(error.is_fatal());
     assert_eq!(error.to_string(), "cannot read /no/such/file: No such file or directory (os error 2)");
-    let error = SpoutTest::try_open(spout(Path::new("/no/such/*"), "")).await.err().unwrap();
+    let error = spout_task::<FileLines>("{path: '/no/such/*'}", 0, 1).await.err().unwrap();
     assert_eq!(error.to_string(), "no file matches /no/such/*");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_binary_file_is_one_error_that_names_the_byte_after_the_lines_before_it() {
     let (error, lines, path) = failure(b"fine\nbad \xff\xfe\n", "").await;
     assert!(error.is_fatal());
@@ -66,25 +70,25 @@ async fn a_binary_file_is_one_error_that_names_the_byte_after_the_lines_before_i
     assert_eq!(lines, ["fine"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_line_beyond_the_limit_is_one_error_that_names_its_byte() {
     let (error, lines, path) = failure(b"fine\n0123456789\n", "max_line: 8").await;
     assert_eq!(error.to_string(), format!("the line at byte 5 of {path} is longer than 8 bytes (`max_line`)"));
     assert_eq!(lines, ["fine"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lossy_replaces_and_counts_what_is_not_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
     fs::write(&path, b"a\xffb\nfine\n").unwrap();
     let mut test = open(&path, "encoding: lossy").await;
     test.exhaust().await.unwrap();
-    assert_eq!(test.texts(), ["a\u{fffd}b", "fine"]);
-    assert_eq!(test.context.counter("lines_replaced").value(), 1);
+    assert_eq!(texts(&test), ["a\u{fffd}b", "fine"]);
+    assert_eq!(test.context().counter("lines_replaced").value(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failed_line_comes_again_and_the_input_ends_only_then() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
@@ -93,12 +97,12 @@ async fn a_failed_line_comes_again_and_the_input_ends_only_then() {
     test.exhaust().await.unwrap();
     test.ack(0).await;
     test.fail(1).await;
-    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
     test.exhaust().await.unwrap();
-    assert_eq!(test.texts(), ["one", "two", "two"]);
+    assert_eq!(texts(&test), ["one", "two", "two"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_files_of_a_pattern_and_of_a_folder_are_dealt_to_the_tasks() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.log", "b.log", "c.log", "d.log", "e.log"] {
@@ -119,20 +123,20 @@ async fn the_files_of_a_pattern_and_of_a_folder_are_dealt_to_the_tasks() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn following_sees_lines_only_when_they_are_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     append(&path, "one\ntw");
     let mut test = open(&path, "follow: true").await;
     test.run_until(1).await.unwrap();
-    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
     append(&path, "o\n");
     test.run_until(2).await.unwrap();
-    assert_eq!(test.texts(), ["one", "two"]);
+    assert_eq!(texts(&test), ["one", "two"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn following_survives_rotation_by_renaming_and_by_cutting_off() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
@@ -141,27 +145,27 @@ async fn following_survives_rotation_by_renaming_and_by_cutting_off() {
     test.run_until(1).await.unwrap();
     fs::rename(&path, folder.path().join("log.1")).unwrap();
     append(&folder.path().join("log.1"), "late\nunended");
-    assert_eq!(test.next().await.unwrap().0, Next::Emitted);
+    assert_eq!(test.next().await.unwrap().next, Next::Emitted);
     append(&path, "two\n");
     test.run_until(4).await.unwrap();
     OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
-    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
     append(&path, "3\n");
     test.run_until(5).await.unwrap();
-    assert_eq!(test.texts(), ["one", "late", "unended", "two", "3"]);
+    assert_eq!(texts(&test), ["one", "late", "unended", "two", "3"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn following_waits_for_a_file_that_is_to_come() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut test = open(&path, "follow: true").await;
-    assert_eq!(test.errors(), [format!("{} does not exist; waiting for it", path.display())]);
+    assert_eq!(test.reported(), [format!("{} does not exist; waiting for it", path.display())]);
     append(&path, "one\n");
     test.run_until(1).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn following_a_pattern_does_not_read_a_renamed_file_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
@@ -174,31 +178,31 @@ async fn following_a_pattern_does_not_read_a_renamed_file_again() {
     test.run_until(3).await.unwrap();
     for _ in 0..3 {
         test.ready().await;
-        assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+        assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
     }
-    let mut texts = test.texts();
-    texts.sort_unstable();
-    assert_eq!(texts, ["one", "three", "two"]);
+    let mut lines = texts(&test);
+    lines.sort_unstable();
+    assert_eq!(lines, ["one", "three", "two"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn files_moved_into_a_followed_folder_are_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let inbox = folder.path().join("inbox");
     fs::create_dir(&inbox).unwrap();
     let mut test = open(&inbox, "follow: true").await;
-    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
+    assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
     for (count, name) in ["b", "a"].into_iter().enumerate() {
         append(&folder.path().join(name), name);
         fs::rename(folder.path().join(name), inbox.join(name)).unwrap();
         test.run_until(count + 1).await.unwrap();
     }
     test.ready().await;
-    assert_eq!(test.next().await.unwrap(), (Next::Idle, 0));
-    assert_eq!(test.texts(), ["b", "a"]);
+    assert_eq!(test.next().await.unwrap().outcome(), (Next::Idle, 0));
+    assert_eq!(texts(&test), ["b", "a"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_position_resumes_at_the_first_line_that_was_not_acked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
@@ -209,53 +213,53 @@ async fn a_position_resumes_at_the_first_line_that_was_not_acked() {
     for line in [3, 0, 2] {
         first.ack(line).await;
     }
-    first.close().await;
+    first.close().await.unwrap();
     let mut second = open(&path, &position).await;
     second.exhaust().await.unwrap();
-    assert_eq!(second.texts(), ["two", "three", "four"]);
+    assert_eq!(texts(&second), ["two", "three", "four"]);
     for line in 0..3 {
         second.ack(line).await;
     }
-    second.pass_millis(1000);
-    assert_eq!(second.next().await.unwrap(), (Next::Exhausted, 0));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(second.next().await.unwrap().outcome(), (Next::Exhausted, 0));
     drop(second);
     append(&path, "five\n");
     let mut third = open(&path, &position).await;
     third.exhaust().await.unwrap();
-    assert_eq!(third.texts(), ["five"]);
+    assert_eq!(texts(&third), ["five"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_position_of_another_file_of_that_name_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let position = format!("position: '{}'", folder.path().join("position").display());
     append(&path, "one\n");
-    open(&path, &position).await.run_to_end().await;
+    open(&path, &position).await.complete().await.unwrap();
     append(&folder.path().join("new"), "two\nthree\n");
     fs::rename(folder.path().join("new"), &path).unwrap();
     let mut test = open(&path, &position).await;
     test.exhaust().await.unwrap();
-    assert_eq!(test.texts(), ["two", "three"]);
+    assert_eq!(texts(&test), ["two", "three"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_position_holds_when_a_file_was_rotated_while_nobody_looked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let pattern = folder.path().join("log*");
     let position = format!("position: '{}'", folder.path().join("position").display());
     append(&path, "one\n");
-    open(&pattern, &position).await.run_to_end().await;
+    open(&pattern, &position).await.complete().await.unwrap();
     append(&path, "two\n");
     fs::rename(&path, folder.path().join("log.1")).unwrap();
     append(&path, "three\n");
     let mut test = open(&pattern, &position).await;
     test.exhaust().await.unwrap();
-    assert_eq!(test.texts(), ["three", "two"]);
+    assert_eq!(texts(&test), ["three", "two"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pipe_is_refused_rather_than_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");
