@@ -206,7 +206,8 @@ impl Crew {
         let edges = Edges::new(self.seed, task, launch);
         let spouts = spout_tasks_of(&self.topology).filter_map(|spout| Some((spout, self.sink(spout)?))).collect();
         let exchange = self.exchange.clone();
-        Outbox::new(task, self.run.clock, streams.collect(), peers, spouts, exchange, edges, self.tap.clone(), is_debug)
+        let (is_spout, clock, tap) = (component.is_spout(), self.run.clock, self.tap.clone());
+        Outbox::new(task, is_spout, clock, streams.collect(), peers, spouts, exchange, edges, tap, is_debug)
     }
 
     fn consumers(&self, source: &TupleSource, place_of: &BTreeMap<TaskId, usize>) -> Vec<Consumer> {
@@ -221,9 +222,9 @@ impl Crew {
                     fields: source.fields.clone(),
                     targets: to.tasks.clone().collect(),
                 };
-                let is_local = |task: TaskId| self.exchange.is_local(task);
-                let router = Router::new(&input.grouping, &context, is_local, source.task as usize);
-                consumers.push(Consumer::new(router, to.tasks.clone().map(|task| place_of[&task]).collect()));
+                let router = Router::new(&input.grouping, &context);
+                let peers = to.tasks.clone().map(|task| place_of[&task]).collect();
+                consumers.push(Consumer::new(router, peers, source.task as usize));
             }
         }
         consumers

@@ -213,7 +213,7 @@ mod tests {
         let (inbox, mut received) = queue();
         exchange.open(to, Way::Local(inbox), vec![frame]);
         assert!(matches!(received.try_next(), Some(Message::Data(_))));
-        assert!(credit.try_take(1), "nobody would give back what the earlier launch has taken");
+        assert!(credit.has_any(), "nobody would give back what the earlier launch has taken");
     }
 
     #[test]

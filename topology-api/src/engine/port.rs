@@ -70,6 +70,10 @@ pub trait SpoutHost: Send {
     /// and time-outs go on. Ready when a wait for room is over and the call should be polled again.
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Asked while a call is pending: whether an order waits for it to end, so that the call should be
+    /// dropped. Where it must not be dropped (`may_drop` is false), the host notes who holds up the order.
+    fn calls_off(&mut self, may_drop: bool) -> bool;
+
     /// As [`BoltHost::time_call`].
     fn time_call(&mut self, is_start: bool);
 }

@@ -19,7 +19,7 @@ use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{InEdges, Marker};
 use crate::inbox::Arrivals;
-use crate::message::{Control, Delivery, Message};
+use crate::message::{Control, CreditReturn, Delivery, Message};
 use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
 use crate::stats::add;
@@ -55,6 +55,31 @@ enum LastOrder {
     Release,
     /// End.
     Exit,
+}
+
+/// The credit that a batch owes its sender, who learns by it how fast the rows are processed.
+struct Owed {
+    credit: CreditReturn,
+    weight: usize,
+    /// Rows that are not paid for.
+    rows: usize,
+}
+
+impl Owed {
+    /// Gives back what the rows weigh that have been executed, this many being left.
+    fn pay(&mut self, left: usize) {
+        if left < self.rows {
+            let rest = self.weight * left / self.rows;
+            self.credit.give_back(self.weight - rest);
+            (self.weight, self.rows) = (rest, left);
+        }
+    }
+
+    fn pay_all(&mut self) {
+        if self.weight > 0 {
+            self.credit.give_back(std::mem::take(&mut self.weight));
+        }
+    }
 }
 
 /// Something to do.
@@ -175,7 +200,7 @@ impl BoltTask {
         }
         self.core.flush(self.core.run.clock.now());
         for _ in 0..MOST_LINGERING {
-            std::thread::yield_now();
+            (self.core.run.step_aside)();
             if let Some(message) = self.inbox.try_next() {
                 return Some(Work::Message(message));
             }
@@ -242,17 +267,18 @@ impl BoltTask {
 
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
         let Delivery { batch, weight, credit } = delivery;
-        self.edges.data(batch.source.task, credit.limit());
+        let mut credit = Owed { credit, weight, rows: batch.rows };
+        self.edges.data(batch.source.task, credit.credit.limit());
         self.note_capacity();
         self.was_busy = batch.rows >= LONG_BATCH;
         // From the first last words on, all that is not anchored is such.
         self.core.outbox.is_final |= batch.is_final;
-        let outcome = self.execute(cell, &batch).await;
-        credit.give_back(weight);
+        let outcome = self.execute(cell, &batch, &mut credit).await;
+        credit.pay_all();
         outcome
     }
 
-    async fn execute(&mut self, cell: &mut Box<dyn ErasedBolt>, batch: &Batch) -> Result<(), Fatal> {
+    async fn execute(&mut self, cell: &mut Box<dyn ErasedBolt>, batch: &Batch, credit: &mut Owed) -> Result<(), Fatal> {
         let mut cursor = 0;
         while cursor < batch.rows {
             let began = self.core.run.clock.now();
@@ -275,6 +301,7 @@ impl BoltTask {
             } else if let Some(message) = fatal {
                 self.restart_after_fatal(cell, &message).await?;
             }
+            credit.pay(batch.rows - cursor);
             self.rest(began, cursor - first).await;
         }
         Ok(())
