@@ -188,8 +188,8 @@ impl BoltTask {
         match work {
             Work::Message(Message::Control(Control::Release)) => self.order = Some(LastOrder::Release),
             Work::Message(Message::Control(Control::Exit)) => self.order = Some(LastOrder::Exit),
-            Work::Message(Message::Control(Control::Reopen(from))) => {
-                self.edges.reopen(from);
+            Work::Message(Message::Reopen(from)) => {
+                from.iter().for_each(|from| self.edges.reopen(*from));
                 self.note_capacity();
             }
             Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,

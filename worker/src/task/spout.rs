@@ -257,8 +257,8 @@ impl SpoutTask {
                     self.must_exit = true;
                     return;
                 }
-                // The tracker obeys it by itself, and bolts alone have edges that reopen.
-                Control::FailOpen | Control::Reopen(_) => continue,
+                // The tracker obeys it by itself.
+                Control::FailOpen => continue,
             };
             if self.is_active != is_active {
                 self.is_active = is_active;

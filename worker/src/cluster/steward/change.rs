@@ -219,7 +219,8 @@ impl Steward {
 
     /// A task that was released is about to start here: what its predecessor said of its edges is void.
     pub(super) fn open_edges_of(&self, task: TaskId) {
-        for receiver in receivers_of(&self.crew.topology, &BTreeSet::from([task])).into_keys() {
+        let receivers = receivers_of(&self.crew.topology, &BTreeSet::from([task]));
+        for receiver in receivers.into_iter().flat_map(|receivers| receivers.tasks) {
             if let Some(door) = self.crew.exchange.door(receiver) {
                 door.send(Message::Marker { from: task, marker: Marker::Open });
             }

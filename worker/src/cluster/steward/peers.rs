@@ -13,7 +13,7 @@ use crate::cluster::outgoing::{Outgoing, Place};
 use crate::cluster::view::{View, receivers_of, spouts_upstream};
 use crate::crew::sources_of;
 use crate::link::{Frame, Link};
-use crate::message::Control;
+use crate::message::{Control, Message};
 use crate::wire::WIRE_VERSION;
 
 impl Steward {
@@ -169,8 +169,10 @@ impl Steward {
     /// Tasks are lost with all that was in them: edges from them are void, and the trees that may have
     /// passed through them fail.
     pub(super) fn note_lost(&self, lost: &BTreeSet<TaskId>) {
-        for (receiver, sources) in receivers_of(&self.crew.topology, lost) {
-            sources.into_iter().for_each(|source| self.send(receiver, Control::Reopen(source)));
+        for receivers in receivers_of(&self.crew.topology, lost) {
+            for (_, running) in self.running.range(receivers.tasks) {
+                running.inbox.send(Message::Reopen(receivers.sources.clone()));
+            }
         }
         self.fail_trees_through(lost);
     }
