@@ -1,6 +1,7 @@
 //! Several workers in one process, linked over loopback, told plans as supervisors would tell them.
 
 mod random_plans;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -170,7 +170,7 @@ impl BoltTask {
     /// After a long batch the next is likely to come within microseconds. Sleeping and being woken
     /// costs the sender more than that, so the thread first steps aside a few times.
     fn linger(&mut self) -> Option<Work> {
-        if !std::mem::take(&mut self.was_busy) || !self.core.has_own_thread {
+        if !std::mem::take(&mut self.was_busy) || !self.core.own_thread.is_exclusive() {
             return None;
         }
         self.core.flush(self.core.run.clock.now());

@@ -352,7 +352,7 @@ impl SpoutTask {
     /// After many tuples, acks or room are likely to come within microseconds. Sleeping and being
     /// woken costs more than that, so the thread first steps aside a few times; whether they came.
     fn linger(&mut self) -> bool {
-        if !std::mem::take(&mut self.was_busy) || !self.core.has_own_thread {
+        if !std::mem::take(&mut self.was_busy) || !self.core.own_thread.is_exclusive() {
             return false;
         }
         for _ in 0..MOST_LINGERING {

@@ -246,14 +246,14 @@ impl Steward {
         if let Some(control) = control.filter(|_| component.is_spout()) {
             inbox.send(Message::Control(control));
         }
-        let has_own_thread = executor.count() == 1;
-        let ready = guarded(|| self.crew.task(&component, task, launch, has_own_thread, arrivals))
-            .map_err(|Panic(message)| Leave::Failed(format!("a custom grouping of `{}` {message}", component.id)))?;
         let name = format!("galerna-{}", component.id);
-        let abort = self
+        let seat = self
             .lanes
-            .spawn(task, executor, &name, ready.future)
+            .seat(task, executor, component.is_blocking, &name)
             .map_err(|error| Leave::Failed(format!("cannot start a thread: {error}")))?;
+        let ready = guarded(|| self.crew.task(&component, task, launch, seat.own_thread.clone(), arrivals))
+            .map_err(|Panic(message)| Leave::Failed(format!("a custom grouping of `{}` {message}", component.id)))?;
+        let abort = self.lanes.spawn(&seat, ready.future);
         self.tallies.started(component.id.clone(), task, ready.stats);
         let started_unix_ms = self.crew.run.wall_clock.now().as_nanos() / 1_000_000;
         self.running.insert(task, Running { launch: launch.number, inbox, started_unix_ms, parked: None, abort });
