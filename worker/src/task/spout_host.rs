@@ -13,6 +13,7 @@ use super::tracker::Tracker;
 use super::{Core, note_call};
 use crate::clock::Clock;
 use crate::outbox::{Outbox, Trees};
+use crate::panics::EngineSection;
 use crate::run::RunShared;
 use crate::stats::{Counts, TaskStats};
 
@@ -153,6 +154,7 @@ impl<'a> Host<'a> {
 
 impl SpoutHost for Host<'_> {
     fn settle(&mut self, done: &mut Staged, slots: &mut Vec<u32>) -> SpoutSettled {
+        let _section = EngineSection::enter();
         self.stats.activity.progress();
         self.deal(done, slots);
         if self.mailbox.has_mail() {
@@ -165,6 +167,7 @@ impl SpoutHost for Host<'_> {
     }
 
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()> {
+        let _section = EngineSection::enter();
         self.deal(done, slots);
         if self.take_mail(slots) {
             self.waits_for_room = true;
@@ -186,6 +189,7 @@ impl SpoutHost for Host<'_> {
     }
 
     fn time_call(&mut self, is_start: bool) {
+        let _section = EngineSection::enter();
         let now = self.clock().now();
         if is_start {
             self.call_began = now;
