@@ -162,7 +162,8 @@ impl Steward {
             if let Some(peer) = self.peers.remove(&id) {
                 let message = format!("{id} is not part of generation {}", view.generation());
                 peer.inbound.close(LinkRefusal { is_fenced: true, message });
-                peer.outgoing.close();
+                // Those that have no place any more: what was for the others was sent elsewhere.
+                peer.outgoing.close(&self.tasks_at(&id));
                 peer.link.abort();
                 self.moves.forget(&id);
             }

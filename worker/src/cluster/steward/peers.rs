@@ -40,7 +40,7 @@ impl Steward {
             supervisor: worker.supervisor_address.clone(),
             request: LocateRequest { topology_id: self.me.topology.clone(), slot: id.slot },
         };
-        let outgoing = Arc::new(Outgoing::new(id.clone()));
+        let outgoing = Arc::new(Outgoing::new(id.clone(), self.crew.exchange.fenced_batches.clone()));
         let back: Arc<dyn Link> = outgoing.clone();
         let sources = sources_of(&self.crew.topology);
         let inbound = Arc::new(Inbound::new(id.clone(), self.crew.exchange.clone(), sources, back));
@@ -63,7 +63,6 @@ impl Steward {
         let mut welcome = LinkWelcome { incarnation: self.me.incarnation, plan, refusal: None };
         let id = hello.from.clone().unwrap_or_default();
         if let Some(refusal) = self.refusal(hello, &id) {
-            self.refused += u64::from(refusal.is_fenced);
             tracing::warn!(peer = %id, incarnation = hello.incarnation, "link refused: {}", refusal.message);
             welcome.refusal = Some(refusal);
             return Ok(Err(welcome));
@@ -162,7 +161,7 @@ impl Steward {
     }
 
     /// The tasks that a worker runs, as far as is known here.
-    fn tasks_at(&self, id: &WorkerId) -> BTreeSet<TaskId> {
+    pub(super) fn tasks_at(&self, id: &WorkerId) -> BTreeSet<TaskId> {
         self.ways.iter().filter(|(_, worker)| *worker == id).map(|(task, _)| *task).collect()
     }
 
