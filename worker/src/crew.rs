@@ -22,6 +22,7 @@ use crate::port::{COMMAND_QUEUE, Port};
 use crate::random::Edges;
 use crate::routing::Router;
 use crate::run::RunShared;
+use crate::runtimes::OwnThread;
 use crate::stats::{Counts, InStreams, StreamStats, TaskStats};
 use crate::tap::Tap;
 use crate::task::{BoltTask, Core, Hooks, Inlets, SpoutTask};
@@ -130,7 +131,7 @@ impl Crew {
         component: &Component,
         task: TaskId,
         launch: Launch,
-        has_own_thread: bool,
+        own_thread: OwnThread,
         inbox: Arrivals,
     ) -> Ready {
         let stats =
@@ -166,7 +167,7 @@ impl Crew {
             in_streams: InStreams::of(component, &self.topology),
             hooks: Hooks::default(),
             done: Done::default(),
-            has_own_thread,
+            own_thread,
             parks: self.parks,
             last_flush: self.run.clock.now(),
             is_slow: false,

@@ -48,6 +48,8 @@ const NONE: u16 = 0;
 const INPUT: u16 = 1;
 const HELD: u16 = 2;
 const TRACKED: u16 = 3;
+/// Beside one of these: the row is the first of its call.
+const BEGINS_CALL: u16 = 1 << 15;
 
 impl StagedRow {
     #[inline(always)]
@@ -70,12 +72,18 @@ impl StagedRow {
     /// What it is anchored to.
     #[inline]
     pub fn anchors(&self) -> RowAnchors {
-        match self.anchors {
+        match self.anchors & !BEGINS_CALL {
             INPUT => RowAnchors::Input(self.first),
             HELD => RowAnchors::Held { start: self.first, len: self.second },
             TRACKED => RowAnchors::Tracked,
             _ => RowAnchors::None,
         }
+    }
+
+    /// Whether it is the first row of a call, where rows of several calls lie behind one another.
+    #[inline]
+    pub fn begins_call(&self) -> bool {
+        self.anchors & BEGINS_CALL != 0
     }
 
     /// The task that it is meant for, on a direct stream.
@@ -125,9 +133,12 @@ impl Staged {
         self.values.append(&mut call.values);
         // Most calls emit one row, which is cheaper to move by its parts.
         if let [StagedRow { stream, anchors, direct, first, second }] = *call.rows {
-            self.rows.push(StagedRow { stream, anchors, direct, first, second });
+            self.rows.push(StagedRow { stream, anchors: anchors | BEGINS_CALL, direct, first, second });
             call.rows.clear();
         } else {
+            if let Some(row) = call.rows.first_mut() {
+                row.anchors |= BEGINS_CALL;
+            }
             self.rows.append(&mut call.rows);
         }
     }

@@ -26,7 +26,8 @@ impl Outbox {
     /// that they may be anchored to, `held` the tuples that the task holds, `trees` opens a tree for
     /// each row with a message id. `made` gets, for each input row from `first` on, the XOR of the
     /// edges made for it. Rows that were meant for a task that does not receive their stream are
-    /// dropped and answered, each with the input row that it was emitted for.
+    /// dropped; the first one of each call is answered, with the input row that the call was for, unless
+    /// none of them was anchored to it.
     pub(crate) fn route(
         &mut self,
         staged: &mut Staged,
@@ -40,13 +41,15 @@ impl Outbox {
         if self.tap.is_some() || self.is_debug || !hooks.is_empty() {
             self.observe(staged, hooks);
         }
-        let mut strays = Vec::new();
+        let mut strays: Vec<(Option<usize>, Stray)> = Vec::new();
+        let mut has_stray = false;
         if self.route_run(staged, input, trees, made) {
             return strays;
         }
         let Staged { rows, values, held_anchors } = staged;
         let mut values = values.drain(..);
         for row in rows.drain(..) {
+            has_stray &= !row.begins_call();
             let mut ties = match (row.anchors(), input) {
                 (RowAnchors::Input(at), Some((batch, _))) => Ties::of_input(batch, at as usize),
                 (RowAnchors::Held { start, len }, _) => {
@@ -60,7 +63,11 @@ impl Outbox {
             let is_stray = outcome.is_err();
             if let Err(error) = outcome {
                 let at = if let RowAnchors::Input(at) = row.anchors() { Some(at as usize) } else { None };
-                strays.push((at, error));
+                match strays.last_mut() {
+                    Some((known, _)) if has_stray => *known = known.or(at),
+                    _ => strays.push((at, error)),
+                }
+                has_stray = true;
             }
             match (ties, row.anchors(), input) {
                 (Ties::Own(root), ..) => trees.started(root, dealt.edges, dealt.rows, is_stray),

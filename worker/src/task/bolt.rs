@@ -195,7 +195,7 @@ impl BoltTask {
     /// After a long batch the next is likely to come within microseconds. Sleeping and being woken
     /// costs the sender more than that, so the thread first steps aside a few times.
     fn linger(&mut self) -> Option<Work> {
-        if !std::mem::take(&mut self.was_busy) || !self.core.has_own_thread {
+        if !std::mem::take(&mut self.was_busy) || !self.core.own_thread.is_exclusive() {
             return None;
         }
         self.core.flush(self.core.run.clock.now());
@@ -213,8 +213,8 @@ impl BoltTask {
         match work {
             Work::Message(Message::Control(Control::Release)) => self.order = Some(LastOrder::Release),
             Work::Message(Message::Control(Control::Exit)) => self.order = Some(LastOrder::Exit),
-            Work::Message(Message::Control(Control::Reopen(from))) => {
-                self.edges.reopen(from);
+            Work::Message(Message::Reopen(from)) => {
+                from.iter().for_each(|from| self.edges.reopen(*from));
                 self.note_capacity();
             }
             Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,

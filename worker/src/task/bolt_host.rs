@@ -17,6 +17,7 @@ use super::hooks::Hooks;
 use super::{Core, FLUSH_INTERVAL, note_call};
 use crate::acks::AckKind;
 use crate::outbox::{NoTrees, Outbox};
+use crate::panics::{EngineSection, Panic, guarded};
 use crate::routing::Stray;
 use crate::run::RunShared;
 use crate::stats::{Counts, InStreams, TaskStats};
@@ -193,7 +194,7 @@ impl<'a> Host<'a> {
     }
 
     /// The call failed: so does its input, kept or not, and what it acked by hand.
-    fn fail(&mut self, staging: &mut Staging, row: Option<usize>, error: &Error) {
+    fn fail(&mut self, staging: &mut Staging, row: Option<usize>, error: Error) {
         staging.withdraw();
         let kept = staging.kept.take();
         if let Some((batch, row)) = self.batch.zip(row) {
@@ -204,9 +205,13 @@ impl<'a> Host<'a> {
         }
         self.decide_held(staging, false);
         self.has_failed = true;
-        self.report(&error.to_string());
-        if error.is_fatal() {
-            self.fatal = Some(error.to_string());
+        let is_fatal = error.is_fatal();
+        // To write it down and to drop it is to call user code.
+        let message = guarded(move || error.to_string());
+        let message = message.unwrap_or_else(|Panic(message)| format!("an error whose message {message}"));
+        self.report(&message);
+        if is_fatal {
+            self.fatal = Some(message);
         }
     }
 
@@ -339,6 +344,7 @@ fn is_stray(row: usize, strays: &[(Option<usize>, Stray)]) -> bool {
 
 impl BoltHost for Host<'_> {
     fn settle_run(&mut self, done: &mut Staged, rows: Range<usize>) -> Flow {
+        let _section = EngineSection::enter();
         let Some(batch) = self.batch else { return Flow::Stop };
         self.stats.activity.progress();
         self.count_executed(rows.len());
@@ -383,6 +389,7 @@ impl BoltHost for Host<'_> {
     }
 
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
+        let _section = EngineSection::enter();
         self.stats.activity.progress();
         self.now = None;
         if row.is_some() {
@@ -412,7 +419,7 @@ impl BoltHost for Host<'_> {
         });
         match error {
             None => self.succeed(staging, row, made),
-            Some(error) => self.fail(staging, row, &error),
+            Some(error) => self.fail(staging, row, error),
         }
         self.timed = None;
         self.was_pending = false;
@@ -421,6 +428,7 @@ impl BoltHost for Host<'_> {
     }
 
     fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
+        let _section = EngineSection::enter();
         if let Some(row) = row
             && done.from < row
         {
@@ -454,6 +462,7 @@ impl BoltHost for Host<'_> {
     }
 
     fn time_call(&mut self, is_start: bool) {
+        let _section = EngineSection::enter();
         let now = self.run.clock.now();
         if is_start {
             self.call_began = now;

@@ -196,8 +196,8 @@ impl SpoutTask {
                 phase.must_exit = true;
                 return;
             }
-            // The tracker follows it by itself, and bolts alone have edges that reopen.
-            Control::FailOpen | Control::Reopen(_) => return,
+            // The tracker follows it by itself.
+            Control::FailOpen => return,
         };
         if phase.is_active == is_active {
             return;
@@ -273,7 +273,7 @@ impl SpoutTask {
     /// woken costs more than that, so the thread first steps aside a few times; whether there is
     /// something to do other than this step.
     fn linger(&mut self, step: Step) -> bool {
-        if !std::mem::take(&mut self.was_busy) || !self.core.has_own_thread {
+        if !std::mem::take(&mut self.was_busy) || !self.core.own_thread.is_exclusive() {
             return false;
         }
         for _ in 0..super::MOST_LINGERING {

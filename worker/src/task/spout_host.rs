@@ -14,6 +14,8 @@ use super::{Core, note_call};
 use crate::clock::Clock;
 use crate::message::Control;
 use crate::outbox::{Outbox, Trees};
+use crate::panics::EngineSection;
+use crate::routing::Stray;
 use crate::run::RunShared;
 use crate::stats::{Counts, TaskStats};
 
@@ -114,9 +116,10 @@ impl<'a> Host<'a> {
         self.rows
     }
 
-    fn deal(&mut self, staged: &mut Staged, slots: &mut Vec<u32>) {
+    /// Deals rows; the error of each call with a row that went nowhere.
+    fn deal(&mut self, staged: &mut Staged, slots: &mut Vec<u32>) -> Vec<Stray> {
         if staged.is_empty() {
-            return;
+            return Vec::new();
         }
         self.rows += staged.rows.len();
         self.counts.emitted(&staged.rows);
@@ -127,10 +130,15 @@ impl<'a> Host<'a> {
         let held = &mut HeldTable::default();
         let strays = self.outbox.route(staged, None, held, self.hooks.all(), &mut trees, &mut []);
         self.tracker.note_open_trees();
-        for (_, error) in strays {
-            self.report(&error.to_string());
-        }
         self.tracker.note_departures(self.outbox, now);
+        strays.into_iter().map(|(_, stray)| stray).collect()
+    }
+
+    /// Deals what calls have emitted that have returned.
+    fn deal_done(&mut self, done: &mut Staged, slots: &mut Vec<u32>) {
+        for stray in self.deal(done, slots) {
+            self.report(&stray.to_string());
+        }
     }
 
     /// Deals what the running call has handed over; whether that was anything.
@@ -139,7 +147,11 @@ impl<'a> Host<'a> {
             return false;
         }
         let (mut parts, _) = self.mailbox.take();
-        parts.iter_mut().for_each(|part| self.deal(&mut part.staged, slots));
+        // All parts are of one call.
+        let strays: Vec<Stray> = parts.iter_mut().flat_map(|part| self.deal(&mut part.staged, slots)).collect();
+        if let Some(stray) = strays.first() {
+            self.report(&stray.to_string());
+        }
         !parts.is_empty()
     }
 
@@ -150,8 +162,9 @@ impl<'a> Host<'a> {
 
 impl SpoutHost for Host<'_> {
     fn settle(&mut self, done: &mut Staged, slots: &mut Vec<u32>) -> SpoutSettled {
+        let _section = EngineSection::enter();
         self.stats.activity.progress();
-        self.deal(done, slots);
+        self.deal_done(done, slots);
         if self.mailbox.has_mail() {
             self.take_mail(slots);
             self.mailbox.made();
@@ -162,7 +175,8 @@ impl SpoutHost for Host<'_> {
     }
 
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()> {
-        self.deal(done, slots);
+        let _section = EngineSection::enter();
+        self.deal_done(done, slots);
         if self.take_mail(slots) {
             self.waits_for_room = true;
             self.stats.activity.end();
@@ -182,6 +196,7 @@ impl SpoutHost for Host<'_> {
     }
 
     fn calls_off(&mut self, may_drop: bool) -> bool {
+        let _section = EngineSection::enter();
         let ends =
             |order: &Control| matches!(order, Control::Deactivate | Control::Drain | Control::Release | Control::Exit);
         let is_due = self.tracker.orders.iter().any(ends);
@@ -192,6 +207,7 @@ impl SpoutHost for Host<'_> {
     }
 
     fn time_call(&mut self, is_start: bool) {
+        let _section = EngineSection::enter();
         let now = self.clock().now();
         if is_start {
             self.call_began = now;

@@ -130,7 +130,7 @@ impl Tracker {
             Message::Acks(batch) => self.apply(&batch),
             Message::Control(Control::FailOpen) => self.fail_all(),
             Message::Control(order) => self.orders.push_back(order),
-            Message::Data(_) | Message::Marker { .. } => {}
+            Message::Data(_) | Message::Marker { .. } | Message::Reopen(_) => {}
         }
     }
 
