@@ -236,6 +236,15 @@ impl HeldTable {
         }
     }
 
+    /// Stands for a tuple that does not exist, whose call therefore fails: nulls, and nothing to decide.
+    pub(crate) fn nothing(&self, source: &TupleSource) -> HeldTuple {
+        HeldTuple {
+            source: Arc::new(source.clone()),
+            values: source.fields.iter().map(|_| Value::Null).collect(),
+            token: Token { slot: u32::MAX, generation: 0, is_spent: true, dropped: self.dropped.clone() },
+        }
+    }
+
     fn insert(&mut self, tuple: &Tuple<'_>) -> u32 {
         let anchors: Vec<_> = tuple.anchors().collect();
         let is_final = matches!(tuple.anchors, TupleAnchors::Row(batch, _) if batch.is_final);

@@ -73,6 +73,22 @@ impl BoltHost for Host {
         Flow::Continue
     }
 
+    fn settle_batch(&mut self, staging: &mut Staging, _: Range<usize>, outcome: Result<()>) -> Flow {
+        staging.withdraw_failed();
+        let decisions = staging.decisions.take();
+        self.settle(staging, None, outcome);
+        for decision in decisions {
+            match decision.kept {
+                Some(_) if self.outcome.is_ok() && decision.error.is_none() => continue,
+                Some(slot) => drop(staging.held.remove(slot)),
+                None => {}
+            }
+            let is_ok = self.outcome.is_ok() && decision.error.is_none();
+            *if is_ok { &mut self.acked } else { &mut self.failed } += 1;
+        }
+        Flow::Continue
+    }
+
     fn poll_pending(&mut self, _: &mut Done, _: Option<usize>, _: &mut Context<'_>) -> Poll<()> {
         let (parts, _) = self.room.take();
         if parts.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{HandedOver, OutputRow, Room};
+use super::{Decisions, HandedOver, OutputRow, Room};
 use crate::emitter::{EmitError, Row};
 use crate::fields::{DEFAULT_STREAM, Streams};
 use crate::held::HeldTable;
@@ -142,6 +142,23 @@ impl Staged {
             self.rows.append(&mut call.rows);
         }
     }
+
+    /// Drops the rows whose anchors `is_withdrawn` says so of. These must not be held tuples.
+    fn withdraw(&mut self, streams: &Streams, is_withdrawn: impl Fn(RowAnchors) -> bool) {
+        let mut values = mem::take(&mut self.values).into_iter();
+        let left = &mut self.values;
+        self.rows.retain(|row| {
+            let arity = streams.iter().as_slice()[row.stream as usize].fields.len();
+            let values = values.by_ref().take(arity);
+            let is_left = !is_withdrawn(row.anchors());
+            if is_left {
+                left.extend(values);
+            } else {
+                values.for_each(drop);
+            }
+            is_left
+        });
+    }
 }
 
 /// What one task has emitted and acked in its current call: reused, owned by the engine, so that it
@@ -158,6 +175,8 @@ pub struct Staging {
     pub held: HeldTable,
     /// The slot that the current input was kept in, if it was.
     pub kept: Option<u32>,
+    /// What the call decided about each of its inputs, if it was given several.
+    pub decisions: Decisions,
     /// How many rows one call may stage.
     pub limit: usize,
     pub(crate) refusal: Option<EmitError>,
@@ -181,6 +200,7 @@ impl Staging {
             events: Vec::new(),
             held: HeldTable::default(),
             kept: None,
+            decisions: Decisions::default(),
             limit,
             refusal: None,
             room: Arc::new(Room::default()),
@@ -217,6 +237,13 @@ impl Staging {
     /// Drops everything staged: the call failed.
     pub fn withdraw(&mut self) {
         self.staged.clear();
+    }
+
+    /// Drops what was emitted for inputs that the call has failed.
+    pub fn withdraw_failed(&mut self) {
+        if self.decisions.withdraws() {
+            self.staged.withdraw(&self.streams, |anchors| self.decisions.is_withdrawn(anchors));
+        }
     }
 
     /// Stages a row for work outside a call: what an output handle has sent. Answers whether the row

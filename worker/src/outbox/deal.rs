@@ -64,7 +64,9 @@ impl Outbox {
             if let Err(error) = outcome {
                 let at = if let RowAnchors::Input(at) = row.anchors() { Some(at as usize) } else { None };
                 match strays.last_mut() {
-                    Some((known, _)) if has_stray => *known = known.or(at),
+                    Some((known, _)) if has_stray && known.zip(at).is_none_or(|(known, at)| known == at) => {
+                        *known = known.or(at);
+                    }
                     _ => strays.push((at, error)),
                 }
                 has_stray = true;

@@ -294,9 +294,9 @@ impl BoltTask {
             self.executed += (cursor - first) as u64;
             self.inbox.executed(cursor - first);
             if let Err(Panic(message)) = outcome {
-                self.fail_after_panic(batch, cursor);
-                cursor += 1;
-                self.inbox.executed(1);
+                let failed = self.fail_after_panic(batch, cursor);
+                cursor += failed;
+                self.inbox.executed(failed);
                 self.restart(cell, &message).await?;
             } else if let Some(message) = fatal {
                 self.restart_after_fatal(cell, &message).await?;
@@ -307,19 +307,15 @@ impl BoltTask {
         Ok(())
     }
 
-    /// The call for a row panicked: settles the rows before it, and fails this one.
-    fn fail_after_panic(&mut self, batch: &Batch, row: usize) {
+    /// The call for a row panicked: settles the rows before it, and fails this one and the others that
+    /// the call was given. Answers how many have failed.
+    fn fail_after_panic(&mut self, batch: &Batch, row: usize) -> usize {
         let (mut host, lent) = Host::new(&mut self.core, &mut self.commands, Some(batch));
         lent.staging.withdraw();
         if lent.done.from < row {
             host.settle_run(&mut lent.done.staged, lent.done.from..row);
         }
-        // Kept or not, it is this one row that fails.
-        if let Some(slot) = lent.staging.kept.take() {
-            lent.staging.held.remove(slot);
-        }
-        host.fail_row(batch, row);
-        host.count_executed(1);
+        host.fail_call(lent.staging, batch, row)
     }
 
     /// Between two runs of calls: waits for room if there is none, and now and then sends what

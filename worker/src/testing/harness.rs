@@ -1,5 +1,7 @@
 //! One bolt without a cluster.
 
+mod batch;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,12 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{
-    Anchor, Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, BoxFuture, Done, ErasedBolt, Flow, HeldEvent,
-    OutputCommand, Root, Staged, Staging, TaskPort, TupleSource,
+    Anchor, Batch, BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, BoltHost, BoxFuture, Done, ErasedBolt, Flow,
+    HeldEvent, OutputCommand, Root, RowAnchors, Staged, Staging, TaskPort, TupleSource,
 };
 use galerna_topology_api::{
-    Bolt, ComponentInfo, Error, Fields, ManualBolt, OutputClosed, Resources, Result, Row, Streams, Timestamp,
-    TopologyConfig, TopologyContext, TopologyInfo, Value,
+    BatchBolt, Bolt, ComponentInfo, Error, Fields, ManualBolt, OutputClosed, Resources, Result, Row, Streams,
+    Timestamp, TopologyConfig, TopologyContext, TopologyInfo, Value,
 };
 use tokio::time::Instant;
 
@@ -82,6 +84,17 @@ impl BoltHarness {
         Self::of(&BoltCell::factory(move || Ok(make())), fields.into(), TopologyConfig::new()).await
     }
 
+    /// A bolt that takes many tuples at a time. `prepare` was called.
+    ///
+    /// # Errors
+    /// When `prepare` fails.
+    pub async fn batch<B: BatchBolt>(
+        fields: impl Into<Fields>,
+        make: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::of(&BatchCell::factory(move || Ok(make())), fields.into(), TopologyConfig::new()).await
+    }
+
     /// The general form: a factory and a config.
     ///
     /// # Errors
@@ -119,14 +132,28 @@ impl BoltHarness {
     /// # Panics
     /// When the row does not have a value for each field.
     pub async fn execute(&mut self, row: impl Row) -> Executed {
+        self.execute_all([row]).await.pop().unwrap_or_default()
+    }
+
+    /// Gives the bolt tuples: all in one batch, if it takes many at a time. Answers what became of each.
+    ///
+    /// What the call emitted for no tuple of the batch, and what it settled of earlier ones, stands with
+    /// the last tuple.
+    ///
+    /// # Panics
+    /// When a row does not have a value for each field.
+    pub async fn execute_all<R: Row>(&mut self, rows: impl IntoIterator<Item = R>) -> Vec<Executed> {
         let mut batch = Batch::new(self.source.clone(), 2);
-        row.append_to(&mut batch.values);
-        assert_eq!(batch.values.len(), self.source.fields.len(), "values of a row with {}", self.source.fields);
-        batch.rows = 1;
-        // The slot of the tree tells later which input was acked.
-        let root = Root { spout: 1, incarnation: 1, slot: self.executed, generation: 0 };
-        batch.anchors.push(Anchor { root, edge: 1 });
-        self.executed += 1;
+        for row in rows {
+            row.append_to(&mut batch.values);
+            batch.rows += 1;
+            let values = batch.rows * self.source.fields.len();
+            assert_eq!(batch.values.len(), values, "values of rows with {}", self.source.fields);
+            // The slot of the tree tells later which input was acked.
+            let root = Root { spout: 1, incarnation: 1, slot: self.executed, generation: 0 };
+            batch.anchors.push(Anchor { root, edge: 1 });
+            self.executed += 1;
+        }
         let mut host = self.host(true);
         let mut cursor = 0;
         let call = BoltCall {
@@ -138,7 +165,7 @@ impl BoltHarness {
             context: &self.context,
         };
         self.cell.execute_batch(call).await;
-        host.executed
+        host.rows
     }
 
     /// Gives the bolt a tick.
@@ -171,7 +198,7 @@ impl BoltHarness {
 
     fn host(&self, has_input: bool) -> Host {
         let (streams, room) = (self.staging.streams.clone(), self.staging.room());
-        Host { streams, executed: Executed::default(), room, has_input }
+        Host { streams, executed: Executed::default(), rows: Vec::new(), anchors: Vec::new(), room, has_input }
     }
 
     async fn event(&mut self, event: BoltEvent) -> Executed {
@@ -184,6 +211,10 @@ impl BoltHarness {
 struct Host {
     streams: Arc<Streams>,
     executed: Executed,
+    /// What became of each tuple so far.
+    rows: Vec<Executed>,
+    /// What each row that was emitted is anchored to.
+    anchors: Vec<RowAnchors>,
     room: Arc<galerna_topology_api::engine::Room>,
     has_input: bool,
 }
@@ -196,24 +227,13 @@ impl Host {
             let values = staged.values[place..place + spec.fields.len()].to_vec();
             place += spec.fields.len();
             self.executed.emitted.push((spec.id.to_string(), values));
+            self.anchors.push(row.anchors());
         }
         staged.clear();
     }
-}
 
-impl BoltHost for Host {
-    fn settle(&mut self, staging: &mut Staging, _: Option<usize>, outcome: Result<()>) -> Flow {
-        staging.take_handed_over();
-        let refusal = staging.take_refusal().map(Error::from);
-        let outcome = outcome.and(refusal.map_or(Ok(()), Err));
-        let is_ok = outcome.is_ok();
-        self.executed.error = outcome.err();
-        if is_ok {
-            self.take_rows(&mut staging.staged);
-        }
-        staging.withdraw();
-        self.executed.is_kept = is_ok && staging.kept.take().is_some();
-        self.executed.is_acked = is_ok && self.has_input && !self.executed.is_kept;
+    /// Settles held tuples as the call has decided.
+    fn decide(&mut self, staging: &mut Staging, is_ok: bool) {
         let mut decided: Vec<(u32, bool)> = Vec::new();
         for event in std::mem::take(&mut staging.events) {
             match event {
@@ -230,12 +250,38 @@ impl BoltHost for Host {
             let anchors = staging.held.remove(slot).map(|entry| entry.anchors).unwrap_or_default();
             self.executed.settled.extend(anchors.iter().map(|anchor| (anchor.root.slot as usize, is_acked)));
         }
+    }
+}
+
+impl BoltHost for Host {
+    fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
+        staging.take_handed_over();
+        let refusal = staging.take_refusal().map(Error::from);
+        let outcome = outcome.and(refusal.map_or(Ok(()), Err));
+        let is_ok = outcome.is_ok();
+        self.executed.error = outcome.err();
+        if is_ok {
+            self.take_rows(&mut staging.staged);
+        }
+        staging.withdraw();
+        self.executed.is_kept = is_ok && staging.kept.take().is_some();
+        self.executed.is_acked = is_ok && self.has_input && !self.executed.is_kept;
+        self.decide(staging, is_ok);
+        if row.is_some() {
+            self.rows.push(std::mem::take(&mut self.executed));
+        }
         Flow::Continue
     }
 
     fn settle_run(&mut self, done: &mut Staged, _: Range<usize>) -> Flow {
         self.take_rows(done);
         self.executed.is_acked = true;
+        self.rows.push(std::mem::take(&mut self.executed));
+        Flow::Continue
+    }
+
+    fn settle_batch(&mut self, staging: &mut Staging, rows: Range<usize>, outcome: Result<()>) -> Flow {
+        self.settle_rows(staging, rows.start, outcome);
         Flow::Continue
     }
 
