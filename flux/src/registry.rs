@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use galerna_topology_api as api;
-use galerna_topology_api::engine::{BoltCell, SpoutCell};
+use galerna_topology_api::engine::{BatchCell, BoltCell, SpoutCell};
 use galerna_topology_api::{
-    Bolt, CustomGrouping, CustomGroupingFactory, GroupingContext, ManualBolt, Spout, WorkerHook,
+    BatchBolt, Bolt, CustomGrouping, CustomGroupingFactory, GroupingContext, ManualBolt, Spout, WorkerHook,
 };
 use serde::de::DeserializeOwned;
 
@@ -75,6 +75,12 @@ impl Registry {
         self.add::<B>(name, manual_bolt_wrap::<B>())
     }
 
+    /// Registers a bolt that takes many tuples at a time; the file's properties are its fields.
+    #[must_use]
+    pub fn batch_bolt<B: BatchBolt + DeserializeOwned>(self, name: &str) -> Self {
+        self.add::<B>(name, batch_bolt_wrap::<B>())
+    }
+
     /// Registers a spout that is made from a config of its own type.
     #[must_use]
     pub fn spout_factory<C, S>(self, name: &str, make: impl Fn(C) -> api::Result<S> + Send + Sync + 'static) -> Self
@@ -107,6 +113,20 @@ impl Registry {
         B: ManualBolt,
     {
         self.add_made(name, make, manual_bolt_wrap::<B>())
+    }
+
+    /// Registers a bolt that takes many tuples at a time and is made from a config of its own type.
+    #[must_use]
+    pub fn batch_bolt_factory<C, B>(
+        self,
+        name: &str,
+        make: impl Fn(C) -> api::Result<B> + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: DeserializeOwned + 'static,
+        B: BatchBolt,
+    {
+        self.add_made(name, make, batch_bolt_wrap::<B>())
     }
 
     /// Registers what an entry of `components:` can be; others receive it as a
@@ -292,6 +312,10 @@ fn bolt_wrap<B: Bolt>() -> Wrap {
 
 fn manual_bolt_wrap<B: ManualBolt>() -> Wrap {
     Wrap::Bolt(|making| BoltCell::factory(move || making.next::<B>()))
+}
+
+fn batch_bolt_wrap<B: BatchBolt>() -> Wrap {
+    Wrap::Bolt(|making| BatchCell::factory(move || making.next::<B>()))
 }
 
 fn component_wrap<T: Send + Sync + 'static>() -> Wrap {

@@ -4,10 +4,10 @@ pub use std::process::ExitCode;
 
 pub use galerna_flux::{Flux, Registry};
 pub use galerna_topology_api::{
-    Bolt, BoltResult, CustomGrouping, CustomGroupingFactory, Emitter, Error, Failed, Fields, Grouping, GroupingContext,
-    HeldTuple, ManualBolt, ManualEmitter, Next, OutputHandle, Result, RetryBuffer, RetryPolicy, Spout, SpoutEmitter,
-    Streams, TaskHook, TaskId, Timestamp, Topology, TopologyBuilder, TopologyConfig, TopologyContext, Tuple, Value,
-    WorkerHook, values,
+    BatchBolt, BatchEmitter, Bolt, BoltResult, CustomGrouping, CustomGroupingFactory, Emitter, Error, Failed, Fields,
+    Grouping, GroupingContext, HeldTuple, ManualBolt, ManualEmitter, Next, OutputHandle, Result, RetryBuffer,
+    RetryPolicy, Spout, SpoutEmitter, Streams, TaskHook, TaskId, Timestamp, Topology, TopologyBuilder, TopologyConfig,
+    TopologyContext, Tuple, TupleBatch, Value, WorkerHook, values,
 };
 pub use serde::{Deserialize, Serialize};
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
+use crate::batch_bolt::BatchBolt;
 use crate::bolt::{Bolt, ManualBolt};
 use crate::config::TopologyConfig;
-use crate::engine::{BoltCell, BoltFactory, SpoutCell, SpoutFactory};
+use crate::engine::{BatchCell, BoltCell, BoltFactory, SpoutCell, SpoutFactory};
 use crate::error::Result;
 use crate::fields::{DEFAULT_STREAM, Fields};
 use crate::grouping::{CustomGroupingFactory, Grouping};
@@ -138,6 +139,15 @@ impl TopologyBuilder {
         make: impl Fn() -> B + Send + Sync + 'static,
     ) -> BoltDeclarer<'_> {
         self.add_bolt(id, BoltCell::factory(move || Ok(make())))
+    }
+
+    /// Adds a bolt that takes many tuples at a time.
+    pub fn batch_bolt<B: BatchBolt>(
+        &mut self,
+        id: impl Into<SmolStr>,
+        make: impl Fn() -> B + Send + Sync + 'static,
+    ) -> BoltDeclarer<'_> {
+        self.add_bolt(id, BatchCell::factory(move || Ok(make())))
     }
 
     /// Adds a bolt whose type is erased already.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use crate::config::TopologyConfig;
-use crate::engine::TaskPort;
+use crate::engine::{BoxFuture, TaskPort};
 use crate::error::Error;
 use crate::fields::{Fields, Streams};
 use crate::hooks::TaskHook;
@@ -44,7 +44,34 @@ pub struct ComponentInfo {
 ///
 /// Handed to every method of a component, directly or by its emitter.
 #[derive(Clone)]
-pub struct TopologyContext(Arc<Inner>);
+pub struct TopologyContext(Arc<Inner>, Option<Arc<Mutex<Wait>>>);
+
+/// The wait of a spout's `ready`, which the engine may drop and ask for again.
+#[derive(Debug, Default)]
+struct Wait {
+    /// What was waited for last, and when that is over on the engine's clock.
+    pending: Option<(Awaited, Duration)>,
+    /// Whether the next wait continues the pending one, if it is for the same.
+    continues: bool,
+}
+
+/// What a spout waits for by its context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    Sleep(Duration),
+    BackOff,
+}
+
+impl Wait {
+    /// When the pending wait is over, if it was for the same and is to be continued.
+    fn continued(&mut self, awaited: Awaited) -> Option<Duration> {
+        let (pending, until) = self.pending.filter(|_| self.continues)?;
+        (pending == awaited).then(|| {
+            self.continues = false;
+            until
+        })
+    }
+}
 
 struct Inner {
     topology: Arc<TopologyInfo>,
@@ -84,19 +111,46 @@ impl TopologyContext {
         let index = task - tasks.start;
         let component = SmolStr::new(component);
         let (hooks, back_off) = (Mutex::default(), AtomicU32::new(1));
-        Self(Arc::new(Inner {
-            topology,
-            component,
-            task,
-            index,
-            incarnation,
-            config,
-            resources,
-            metrics,
-            port,
-            hooks,
-            back_off,
-        }))
+        Self(
+            Arc::new(Inner {
+                topology,
+                component,
+                task,
+                index,
+                incarnation,
+                config,
+                resources,
+                metrics,
+                port,
+                hooks,
+                back_off,
+            }),
+            None,
+        )
+    }
+
+    /// The same context for `ready` alone: a wait that is dropped and asked for again continues where
+    /// it was. For the engine.
+    pub fn for_ready(&self) -> Self {
+        Self(self.0.clone(), Some(Arc::default()))
+    }
+
+    /// Has the next wait continue the pending one, or begin from the start. For the engine, on a
+    /// context [for `ready`](Self::for_ready).
+    pub fn continue_wait(&self, continues: bool) {
+        if let Some(wait) = &self.1 {
+            wait.lock().unwrap_or_else(PoisonError::into_inner).continues = continues;
+        }
+    }
+
+    /// Until when to wait: as asked, or as was asked before a wait for the same was dropped.
+    fn wait_for(&self, awaited: Awaited, duration: impl FnOnce() -> Duration) -> BoxFuture<'static, ()> {
+        let Some(wait) = &self.1 else { return self.0.port.sleep(duration()) };
+        let mut wait = wait.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.elapsed();
+        let until = wait.continued(awaited).unwrap_or_else(|| now + duration());
+        wait.pending = Some((awaited, until));
+        self.0.port.sleep(until.saturating_sub(now))
     }
 
     /// The topology's name.
@@ -213,8 +267,12 @@ impl TopologyContext {
     }
 
     /// Sleeps on the engine's clock, which tests may pause.
+    ///
+    /// # Cancel safety
+    /// It may be dropped. In [`Spout::ready`](crate::Spout::ready), a sleep that the engine drops because
+    /// an ack came continues when `ready` is called again and sleeps for the same duration.
     pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
-        self.0.port.sleep(duration)
+        self.wait_for(Awaited::Sleep(duration), || duration)
     }
 
     /// Time since the worker started, on the engine's clock: what to measure durations by.
@@ -228,10 +286,15 @@ impl TopologyContext {
     }
 
     /// Waits from 1 ms, twice as long each time, up to 10 ms. Starts over once the spout emits.
+    ///
+    /// # Cancel safety
+    /// As [`sleep`](Self::sleep).
     pub fn back_off(&self) -> impl Future<Output = ()> + Send + use<> {
-        let millis = self.0.back_off.load(Ordering::Relaxed);
-        self.0.back_off.store((millis * 2).min(LONGEST_BACK_OFF), Ordering::Relaxed);
-        self.sleep(Duration::from_millis(millis.into()))
+        self.wait_for(Awaited::BackOff, || {
+            let millis = self.0.back_off.load(Ordering::Relaxed);
+            self.0.back_off.store((millis * 2).min(LONGEST_BACK_OFF), Ordering::Relaxed);
+            Duration::from_millis(millis.into())
+        })
     }
 
     /// Starts [`back_off`](Self::back_off) over. The engine calls it when the spout has emitted.

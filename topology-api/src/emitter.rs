@@ -1,5 +1,7 @@
 //! Emitting from bolts.
 
+mod batch;
+
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::task::Poll;
@@ -15,6 +17,9 @@ use crate::held::HeldTuple;
 use crate::tasks::TaskId;
 use crate::tuple::Tuple;
 use crate::value::{RowError, Value, append_row};
+
+pub use batch::BatchEmitter;
+pub(crate) use batch::batch_emitter;
 
 /// A row of values that can be emitted: `values![..]`, a `Vec<Value>`, or a slice to clone from.
 pub trait Row {
@@ -87,6 +92,14 @@ pub enum EmitError {
     Limit {
         /// The limit.
         limit: usize,
+    },
+    /// The call named a tuple that is not in its batch.
+    #[error("there is no tuple {number} in a batch of {len}; the first is tuple 0")]
+    NoSuchTuple {
+        /// The number that was named.
+        number: usize,
+        /// How many tuples the batch has.
+        len: usize,
     },
     /// A struct could not become a row.
     #[error("cannot emit the row")]
@@ -184,6 +197,7 @@ impl<'a> Emitter<'a> {
 
 /// Hands over what is staged and waits until the engine has sent it.
 pub(crate) async fn wait_for_room(staging: &mut Staging) {
+    staging.withdraw_failed();
     if staging.staged.is_empty() {
         return;
     }

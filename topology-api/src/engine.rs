@@ -5,6 +5,7 @@
 
 mod batch;
 mod bolt_cell;
+mod decisions;
 mod port;
 mod room;
 mod spout_cell;
@@ -17,7 +18,9 @@ pub use crate::emitter::{auto_emitter, emitter};
 pub use crate::held::{HeldEntry, HeldTable};
 pub use crate::output_handle::{OutputCommand, OutputRow};
 pub use batch::{Anchor, Batch, Root, TupleSource};
-pub use bolt_cell::{BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Flow};
+pub use bolt_cell::{BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Flow};
+pub(crate) use decisions::NO_ROW;
+pub use decisions::{Decision, Decisions};
 pub use port::{BoltHost, SpoutHost, SpoutSettled, TaskPort};
 pub use room::{HandedOver, Room};
 pub use spout_cell::{ErasedSpout, Settled, SpoutCall, SpoutCell, SpoutFactory};

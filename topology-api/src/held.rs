@@ -230,9 +230,18 @@ impl HeldTable {
             entry.tokens += 1;
         }
         HeldTuple {
-            source: Arc::new(tuple.source.clone()),
+            source: tuple.source.clone(),
             values: tuple.values.into(),
             token: Token { slot, generation, is_spent: false, dropped: self.dropped.clone() },
+        }
+    }
+
+    /// Stands for a tuple that does not exist, whose call therefore fails: nulls, and nothing to decide.
+    pub(crate) fn nothing(&self, source: &TupleSource) -> HeldTuple {
+        HeldTuple {
+            source: Arc::new(source.clone()),
+            values: source.fields.iter().map(|_| Value::Null).collect(),
+            token: Token { slot: u32::MAX, generation: 0, is_spent: true, dropped: self.dropped.clone() },
         }
     }
 
@@ -251,5 +260,38 @@ impl HeldTable {
                 self.slots.len() as u32 - 1
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Batch;
+
+    #[test]
+    fn kept_tuples_share_the_source_of_their_batch() {
+        let source = Arc::new(TupleSource {
+            component: "numbers".into(),
+            task: 1,
+            incarnation: 1,
+            stream_index: 0,
+            stream: "default".into(),
+            fields: ["n"].into(),
+        });
+        let mut batch = Batch::new(source.clone(), 2);
+        batch.values = vec![Value::from(7), Value::from(8)];
+        batch.rows = 2;
+        let mut table = HeldTable::default();
+        let held: Vec<HeldTuple> = (0..2).map(|row| table.keep(&batch.tuple(row), None)).collect();
+        assert!(held.iter().all(|held| Arc::ptr_eq(&held.source, &source)));
+        assert_eq!(Arc::strong_count(&source), 4, "the test, the batch and two kept tuples");
+
+        drop(batch);
+        // A kept tuple that is kept again shares the source as well.
+        let again = table.keep(&held[1].tuple(), Some(held[1].slot()));
+        assert!(Arc::ptr_eq(&again.source, &source));
+        assert_eq!((again.tuple().i64("n"), again.tuple().source_component()), (Ok(8), "numbers"));
+        drop((held, again));
+        assert_eq!(Arc::strong_count(&source), 1);
     }
 }

@@ -7,6 +7,7 @@
 //! runtime needs from components stands apart in [`engine`].
 #![deny(missing_docs)]
 
+mod batch_bolt;
 mod bolt;
 mod builder;
 mod config;
@@ -32,11 +33,12 @@ mod tuple;
 mod validate;
 mod value;
 
+pub use batch_bolt::{BatchBolt, TupleBatch};
 pub use bolt::{Bolt, BoltResult, ManualBolt};
 pub use builder::{BoltDeclarer, SpoutDeclarer, TopologyBuilder};
 pub use config::{ConfigKey, ConfigProblem, KeyStatus, TopologyConfig};
 pub use context::{ComponentInfo, TopologyContext, TopologyInfo};
-pub use emitter::{EmitError, Emitter, ManualEmitter, Row};
+pub use emitter::{BatchEmitter, EmitError, Emitter, ManualEmitter, Row};
 pub use error::{Error, Result};
 pub use fields::{DEFAULT_STREAM, Fields, StreamSpec, Streams};
 pub use grouping::{CustomGrouping, CustomGroupingFactory, Grouping, GroupingContext};

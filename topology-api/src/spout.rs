@@ -29,6 +29,12 @@ pub trait Spout: Send + 'static {
     /// What identifies a tuple towards the outside: an offset, a file position.
     type MessageId: Send + 'static;
 
+    /// Whether a call of [`next`](Self::next) that waits may be dropped, as long as it has emitted
+    /// nothing, when the spout is to drain, move, be deactivated or exit. Declare it for a `next` that
+    /// waits for data and loses none when dropped, such as the `recv` of a channel. Without it, the
+    /// order waits until the call returns; after 5 s it is listed as an error that names the task.
+    const NEXT_IS_CANCEL_SAFE: bool = false;
+
     /// The streams that it emits on. Called once, after construction, before anything runs.
     fn output(&self) -> Streams;
 
@@ -41,15 +47,18 @@ pub trait Spout: Send + 'static {
     /// Emits the next tuple or a few, or says that there is none.
     ///
     /// While it waits, acks and time-outs of earlier tuples go on, and the calls to `ack` and
-    /// `fail` queue. It is dropped half-way only when the task is stopped hard. An `Err` is listed
-    /// and withdraws what the call emitted; it is called again after a back-off.
+    /// `fail` queue. It is dropped half-way only when the task is stopped hard, or as
+    /// [`NEXT_IS_CANCEL_SAFE`](Self::NEXT_IS_CANCEL_SAFE) allows. An `Err` is listed and withdraws what
+    /// the call emitted; it is called again after a back-off.
     fn next(&mut self, out: &mut SpoutEmitter<'_, Self::MessageId>) -> impl Future<Output = Result<Next>> + Send;
 
     /// After [`Next::Idle`]: waits until it is worth calling `next` again. The default waits from
-    /// 1 ms, twice as long each time, up to 10 ms.
+    /// 1 ms, twice as long each time, up to 10 ms. A call of `fail` and an activation end the wait too.
     ///
     /// # Cancel safety
-    /// It may be dropped at any time and must consume nothing.
+    /// It may be dropped at any time and must consume nothing. The engine drops it to call `ack`, and
+    /// calls it again: a [`TopologyContext::sleep`] in it then continues, where another timer would
+    /// start over.
     fn ready(&mut self, context: &TopologyContext) -> impl Future<Output = ()> + Send {
         context.back_off()
     }

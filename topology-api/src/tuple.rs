@@ -1,5 +1,7 @@
 //! Tuples as bolts see them: a borrowed row with names and a source.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
@@ -13,7 +15,7 @@ use crate::value::{RowDeserializer, RowError, Timestamp, Value, ValueKind};
 /// Fields are found by index or by name; the typed getters say what was found instead.
 #[derive(Clone, Copy)]
 pub struct Tuple<'a> {
-    pub(crate) source: &'a TupleSource,
+    pub(crate) source: &'a Arc<TupleSource>,
     pub(crate) values: &'a [Value],
     pub(crate) anchors: TupleAnchors<'a>,
 }

@@ -1,5 +1,8 @@
 //! What bolts tell spouts about their trees, combined per tree and sent in batches.
 
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Root;
 
@@ -46,12 +49,24 @@ struct Pending {
     batch: AckBatch,
     /// For a tree's slot modulo the size: the place of its latest ack in the batch.
     recent: [u32; RECENT],
+    /// The place of another launch of the same spout task.
+    sibling: Option<usize>,
+}
+
+impl Pending {
+    #[inline]
+    fn is_for(&self, root: Root) -> bool {
+        self.batch.spout == root.spout && self.batch.incarnation == root.incarnation
+    }
 }
 
 /// The statements of one task that have not left yet.
 #[derive(Debug, Default)]
 pub(crate) struct AckOutbox {
     pending: Vec<Pending>,
+    /// For each spout task, the place of one of its launches; siblings lead to the others. The map is
+    /// never iterated.
+    places: HashMap<TaskId, usize, FixedState>,
     /// The place of the spout that was spoken to last.
     last: usize,
     count: usize,
@@ -91,19 +106,36 @@ impl AckOutbox {
 
     #[inline]
     fn pending_for(&mut self, root: Root) -> &mut Pending {
-        let is_for =
-            |pending: &Pending| pending.batch.spout == root.spout && pending.batch.incarnation == root.incarnation;
-        if !self.pending.get(self.last).is_some_and(is_for) {
-            self.last = match self.pending.iter().position(is_for) {
-                Some(place) => place,
-                None => {
-                    let batch = AckBatch { spout: root.spout, incarnation: root.incarnation, deltas: Vec::new() };
-                    self.pending.push(Pending { batch, recent: [0; RECENT] });
-                    self.pending.len() - 1
-                }
-            };
+        if !self.pending.get(self.last).is_some_and(|pending| pending.is_for(root)) {
+            self.last = self.place_for(root);
         }
         &mut self.pending[self.last]
+    }
+
+    /// The place of the launch that a root names. A launch without pending statements gives its place to
+    /// a new launch of its spout task, so launches that are gone leave nothing behind.
+    fn place_for(&mut self, root: Root) -> usize {
+        let first = self.places.get(&root.spout).copied();
+        let (mut next, mut unused) = (first, None);
+        while let Some(place) = next {
+            let pending = &self.pending[place];
+            if pending.is_for(root) {
+                return place;
+            }
+            if pending.batch.deltas.is_empty() {
+                unused = Some(place);
+            }
+            next = pending.sibling;
+        }
+        if let Some(place) = unused {
+            self.pending[place].batch.incarnation = root.incarnation;
+            return place;
+        }
+        let batch = AckBatch { spout: root.spout, incarnation: root.incarnation, deltas: Vec::new() };
+        self.pending.push(Pending { batch, recent: [0; RECENT], sibling: first });
+        let place = self.pending.len() - 1;
+        self.places.insert(root.spout, place);
+        place
     }
 
     /// Takes everything out, a batch per spout task.
@@ -138,5 +170,34 @@ mod tests {
         assert_eq!(batches[0].deltas.iter().map(|delta| delta.xor).collect::<Vec<_>>(), [0b0101, 0b1000]);
         assert_eq!(batches[1].deltas.iter().map(|delta| delta.xor).collect::<Vec<_>>(), [0b0001]);
         assert_eq!(outbox.drain().count(), 0);
+    }
+    #[test]
+    fn spout_task_that_is_relaunched_does_not_grow_the_outbox() {
+        let mut outbox = AckOutbox::default();
+        for incarnation in 0..10_000 {
+            outbox.ack(Root { incarnation, ..root(1, 7) }, 1);
+            let batches: Vec<_> = outbox.drain().collect();
+            assert_eq!(batches.len(), 1);
+            assert_eq!((batches[0].incarnation, batches[0].deltas.len()), (incarnation, 1));
+        }
+        assert_eq!((outbox.pending.len(), outbox.places.len()), (1, 1));
+    }
+
+    #[test]
+    fn launches_of_one_spout_task_that_are_spoken_of_together_stay_apart() {
+        let mut outbox = AckOutbox::default();
+        let of = |incarnation| Root { incarnation, ..root(1, 7) };
+        for _ in 0..3 {
+            for incarnation in [1, 2, 3, 2, 1] {
+                outbox.ack(of(incarnation), 1 << incarnation);
+                outbox.ack(root(2, 7), 1);
+            }
+            outbox.say(of(1), AckKind::Fail);
+            let mut batches: Vec<_> = outbox.drain().filter(|batch| batch.spout == 1).collect();
+            batches.sort_by_key(|batch| batch.incarnation);
+            let summary = batches.iter().map(|batch| (batch.incarnation, batch.deltas.len(), batch.deltas[0].xor));
+            assert_eq!(summary.collect::<Vec<_>>(), [(1, 2, 0), (2, 1, 0), (3, 1, 1 << 3)]);
+        }
+        assert_eq!(outbox.pending.len(), 4);
     }
 }

@@ -12,51 +12,56 @@ use crate::wire::DEEPEST;
 /// What a new pair of tasks starts with, in rows.
 pub(crate) const FIRST: u32 = 1024;
 /// What a pair grows to at most.
-const MOST: i64 = 16 * 1024;
+pub(crate) const MOST: u32 = 16 * 1024;
 /// Bytes outside the rows that weigh as much as a row.
 const BYTES_PER_ROW: usize = 512;
 
 /// The credit of one pair of tasks, shared by both sides.
 ///
-/// A batch may be sent while any credit is left, so that one of any size gets through; what it
-/// weighs is taken off then, and given back when the receiver is done with it.
+/// A batch may be sent while any credit is left, so that a batch of any size gets through. The sender
+/// takes the batch's weight off; the receiver gives it back as it processes the rows.
 #[derive(Debug)]
 pub(crate) struct Credit {
     left: AtomicI64,
     size: AtomicI64,
+    /// The sender is woken when `left` rises above this.
+    wake_above: AtomicI64,
     sender: AtomicWaker,
 }
 
 impl Default for Credit {
     fn default() -> Self {
-        Self { left: AtomicI64::new(FIRST.into()), size: AtomicI64::new(FIRST.into()), sender: AtomicWaker::new() }
+        Self {
+            left: AtomicI64::new(FIRST.into()),
+            size: AtomicI64::new(FIRST.into()),
+            wake_above: AtomicI64::new(0),
+            sender: AtomicWaker::new(),
+        }
     }
 }
 
 impl Credit {
-    /// Takes what a batch weighs, if any credit is left.
-    pub(crate) fn try_take(&self, weight: usize) -> bool {
-        // Only the sender takes, so that nobody can take between the look and the deed.
-        if self.left.load(Ordering::Acquire) <= 0 {
-            return false;
-        }
-        self.left.fetch_sub(weight as i64, Ordering::AcqRel);
-        true
+    /// Whether any credit is left: a batch may be sent. Only the sender takes, so what is left does not
+    /// shrink between this and [`take`](Self::take).
+    pub(crate) fn has_any(&self) -> bool {
+        self.left.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes what a batch weighs, whatever is left: it was sent before, and is sent again.
+    /// Takes what a batch weighs.
     pub(crate) fn take(&self, weight: usize) {
         self.left.fetch_sub(weight as i64, Ordering::AcqRel);
     }
 
-    /// Gives back what a batch weighed, and wakes the sender if it waits.
+    /// Gives back what processed rows weighed, and wakes the sender if it waits for as much.
     pub(crate) fn give_back(&self, weight: usize) {
         let size = self.size.load(Ordering::Relaxed);
         // After a refill, what was under way then may come back all the same: there is never more
         // than the whole.
         let given = |left: i64| Some((left + weight as i64).min(size));
-        let before = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, given).unwrap_or_default();
-        if before <= 0 && before + weight as i64 > 0 {
+        // Sequentially consistent with `register`: either the sender sees this, or this sees its threshold.
+        let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, given).unwrap_or_default();
+        let above = self.wake_above.load(Ordering::SeqCst);
+        if before <= above && before + weight as i64 > above {
             self.sender.wake();
         }
     }
@@ -67,9 +72,21 @@ impl Credit {
         self.sender.wake();
     }
 
-    /// Has `waker` woken when there is credit again. Look again after calling this.
-    pub(crate) fn register(&self, waker: &Waker) {
+    /// Has `waker` woken when more than `above` is left. The caller must look again afterwards.
+    pub(crate) fn register(&self, waker: &Waker, above: i64) {
+        self.wake_above.store(above, Ordering::SeqCst);
         self.sender.register(waker);
+    }
+
+    /// The threshold for [`register`](Self::register) at which at most this much is under way.
+    pub(crate) fn above(&self, under_way: u32) -> i64 {
+        self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1
+    }
+
+    /// How much was sent and is not processed yet.
+    pub(crate) fn under_way(&self) -> u32 {
+        let left = self.left.load(Ordering::SeqCst);
+        (self.size.load(Ordering::Relaxed) - left).clamp(0, u32::MAX.into()) as u32
     }
 
     /// How much may be under way at most, as it stands.
@@ -80,7 +97,7 @@ impl Credit {
     /// Doubles the credit: the receiver works fast, and longer runs make both sides wake less.
     pub(crate) fn grow(&self) {
         let size = self.size.load(Ordering::Relaxed);
-        if size < MOST {
+        if size < MOST.into() {
             self.size.store(size * 2, Ordering::Relaxed);
             self.left.fetch_add(size, Ordering::AcqRel);
         }
@@ -103,6 +120,11 @@ pub(crate) fn weigh(values: &[Value]) -> Result<usize, Stray> {
         bytes += value.heap_size();
     }
     Ok(bytes / BYTES_PER_ROW)
+}
+
+/// What values that [`weigh`] has accepted weigh beyond their rows, in rows.
+pub(crate) fn bytes_weight(values: &[Value]) -> usize {
+    values.iter().map(Value::heap_size).sum::<usize>() / BYTES_PER_ROW
 }
 
 fn is_shallow(value: &Value, levels: usize) -> bool {

@@ -22,6 +22,7 @@ use crate::port::{COMMAND_QUEUE, Port};
 use crate::random::Edges;
 use crate::routing::Router;
 use crate::run::RunShared;
+use crate::runtimes::OwnThread;
 use crate::stats::{Counts, InStreams, StreamStats, TaskStats};
 use crate::tap::Tap;
 use crate::task::{BoltTask, Core, Hooks, Inlets, SpoutTask};
@@ -130,7 +131,7 @@ impl Crew {
         component: &Component,
         task: TaskId,
         launch: Launch,
-        has_own_thread: bool,
+        own_thread: OwnThread,
         inbox: Arrivals,
     ) -> Ready {
         let stats =
@@ -166,7 +167,7 @@ impl Crew {
             in_streams: InStreams::of(component, &self.topology),
             hooks: Hooks::default(),
             done: Done::default(),
-            has_own_thread,
+            own_thread,
             parks: self.parks,
             last_flush: self.run.clock.now(),
             is_slow: false,
@@ -206,7 +207,8 @@ impl Crew {
         let edges = Edges::new(self.seed, task, launch);
         let spouts = spout_tasks_of(&self.topology).filter_map(|spout| Some((spout, self.sink(spout)?))).collect();
         let exchange = self.exchange.clone();
-        Outbox::new(task, self.run.clock, streams.collect(), peers, spouts, exchange, edges, self.tap.clone(), is_debug)
+        let (is_spout, clock, tap) = (component.is_spout(), self.run.clock, self.tap.clone());
+        Outbox::new(task, is_spout, clock, streams.collect(), peers, spouts, exchange, edges, tap, is_debug)
     }
 
     fn consumers(&self, source: &TupleSource, place_of: &BTreeMap<TaskId, usize>) -> Vec<Consumer> {
@@ -221,9 +223,9 @@ impl Crew {
                     fields: source.fields.clone(),
                     targets: to.tasks.clone().collect(),
                 };
-                let is_local = |task: TaskId| self.exchange.is_local(task);
-                let router = Router::new(&input.grouping, &context, is_local, source.task as usize);
-                consumers.push(Consumer::new(router, to.tasks.clone().map(|task| place_of[&task]).collect()));
+                let router = Router::new(&input.grouping, &context);
+                let peers = to.tasks.clone().map(|task| place_of[&task]).collect();
+                consumers.push(Consumer::new(router, peers, source.task as usize));
             }
         }
         consumers

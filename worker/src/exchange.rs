@@ -22,6 +22,21 @@ pub(crate) use door::{Door, Way};
 
 type Credits = BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>;
 
+/// How many batches this worker has dropped because they came from a launch of a worker that was
+/// replaced, or were for a task that no longer runs where they went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FencedBatches(Arc<AtomicU64>);
+
+impl FencedBatches {
+    pub(crate) fn add(&self, batches: u64) {
+        self.0.fetch_add(batches, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// All doors of one worker, and the credits of its tasks.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -30,13 +45,15 @@ pub(crate) struct Exchange {
     credits: Mutex<Credits>,
     /// Grows when a task comes or goes.
     locality: AtomicU64,
+    pub(crate) fenced_batches: FencedBatches,
 }
 
 impl Exchange {
     /// Doors to these tasks, all held until they are opened.
     pub(crate) fn new(tasks: impl IntoIterator<Item = TaskId>) -> Self {
         let doors = tasks.into_iter().map(|task| (task, Arc::new(Door::new(task)))).collect();
-        Self { doors, credits: Mutex::default(), locality: AtomicU64::new(0) }
+        let (credits, locality) = (Mutex::default(), AtomicU64::new(0));
+        Self { doors, credits, locality, fenced_batches: FencedBatches::default() }
     }
 
     /// The way into a task of this topology.
@@ -92,6 +109,7 @@ impl Exchange {
     /// their sender gets its credit back.
     fn refuse(&self, message: Message) {
         let Message::Data(Delivery { batch, weight, credit }) = message else { return };
+        self.fenced_batches.add(1);
         credit.give_back(weight);
         let mut fails = AckOutbox::default();
         let more = batch.more_anchors.iter().map(|(_, anchor)| anchor);
@@ -213,7 +231,7 @@ mod tests {
         let (inbox, mut received) = queue();
         exchange.open(to, Way::Local(inbox), vec![frame]);
         assert!(matches!(received.try_next(), Some(Message::Data(_))));
-        assert!(credit.try_take(1), "nobody would give back what the earlier launch has taken");
+        assert!(credit.has_any(), "nobody would give back what the earlier launch has taken");
     }
 
     #[test]
@@ -268,9 +286,14 @@ mod tests {
         };
         exchange.deliver(data(), &back_link);
         assert!(!is_refused(&mut back, &mut acks), "it may still come");
+        assert_eq!(exchange.fenced_batches.count(), 0);
         exchange.expect(bolt, false);
         assert!(is_refused(&mut back, &mut acks));
         exchange.deliver(data(), &back_link);
         assert!(is_refused(&mut back, &mut acks));
+        assert_eq!(exchange.fenced_batches.count(), 2);
+        // Only batches are counted.
+        exchange.deliver(Frame::Marker { from: spout, to: bolt, marker: crate::edges::Marker::Open }, &back_link);
+        assert_eq!(exchange.fenced_batches.count(), 2);
     }
 }

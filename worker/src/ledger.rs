@@ -15,15 +15,23 @@ use crate::acks::{AckDelta, AckKind};
 /// Rows leave at the latest this long after their departure was noted; time-outs allow for it.
 const DEPARTURE_SLACK: Duration = Duration::from_millis(1);
 
+/// The departure of a tree whose first tuples have not all left.
+const NOT_YET: u64 = u64::MAX;
+
 /// One tree, or a free slot.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     xor: u64,
-    /// When its batch departed, in nanoseconds since the worker's start.
+    /// When its batch departed, in nanoseconds since the worker's start, or [`NOT_YET`].
     departed: u64,
     /// From when on its time-out counts: its departure, unless that was reset.
     counts_from: u64,
+    /// While no bolt holds a tuple of it: its departure, later by the time in which bolts held tuples.
+    /// While one does: how long none did, since its departure.
+    active: u64,
     generation: u32,
+    /// How many of its first tuples have not left yet.
+    waiting: u32,
     /// How many of its tuples bolts hold.
     held: u32,
     /// The place of the stream that its first tuple was emitted on.
@@ -51,6 +59,30 @@ fn nanos(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
 
+/// What a statement about a tree came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// Nothing that concerns the spout, or the tree is no longer open.
+    Nothing,
+    /// A bolt holds a tuple of the tree, and none did before.
+    Held,
+    /// No bolt holds a tuple of the tree any more.
+    Released,
+    /// The tree is decided.
+    Settled(Settled, Taken),
+}
+
+/// How long a decided tree took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// When it departed, if it has.
+    pub(crate) departed: Option<Duration>,
+    /// The time since then in which no bolt held a tuple of it.
+    pub(crate) active: Duration,
+    /// Whether a bolt held a tuple of it at the end.
+    pub(crate) was_held: bool,
+}
+
 /// The open trees of one spout task.
 ///
 /// A slot whose tree is decided is used again only when it was [released](Self::release): until then
@@ -64,9 +96,6 @@ pub(crate) struct Ledger {
     free: Vec<u32>,
     open: usize,
     held: usize,
-    /// Trees whose batch may not have departed yet, and how many of them are stamped already.
-    departing: Vec<u32>,
-    stamped: usize,
     /// How many trees of each stream were decided since this was last taken.
     decided: Vec<Decided>,
 }
@@ -81,8 +110,6 @@ impl Ledger {
             free: Vec::new(),
             open: 0,
             held: 0,
-            departing: Vec::new(),
-            stamped: 0,
             decided: Vec::new(),
         }
     }
@@ -99,7 +126,7 @@ impl Ledger {
 
     /// Opens a tree for a tuple of a stream. Its first edges follow by [`start`](Self::start).
     #[inline(always)]
-    pub(crate) fn open(&mut self, stream: u16, now: Duration) -> Root {
+    pub(crate) fn open(&mut self, stream: u16) -> Root {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -107,7 +134,9 @@ impl Ledger {
                     xor: 0,
                     departed: 0,
                     counts_from: 0,
+                    active: 0,
                     generation: 0,
+                    waiting: 0,
                     held: 0,
                     stream: 0,
                     is_open: false,
@@ -116,23 +145,24 @@ impl Ledger {
             }
         };
         let entry = &mut self.entries[slot as usize];
-        let now = nanos(now);
         entry.xor = 0;
-        entry.departed = now;
-        entry.counts_from = now;
+        entry.departed = NOT_YET;
+        entry.waiting = 0;
+        entry.active = 0;
         entry.held = 0;
         entry.stream = stream;
         entry.is_open = true;
         self.open += 1;
-        self.departing.push(slot);
         Root { spout: self.spout, incarnation: self.incarnation, slot, generation: entry.generation }
     }
 
-    /// Enters the XOR of a new tree's first edges; a tree without edges is complete at once.
+    /// Enters the XOR of a new tree's first edges, which lead to this many receivers; a tree without
+    /// edges is complete immediately.
     #[inline(always)]
-    pub(crate) fn start(&mut self, slot: u32, edges: u64) -> Option<Settled> {
+    pub(crate) fn start(&mut self, slot: u32, edges: u64, rows: u32) -> Option<Settled> {
         let entry = &mut self.entries[slot as usize];
         entry.xor ^= edges;
+        entry.waiting = rows;
         (entry.xor == 0).then(|| self.close(slot, true))
     }
 
@@ -151,71 +181,70 @@ impl Ledger {
         self.free.extend_from_slice(slots);
     }
 
-    /// Notes that the trees opened so far have (mostly) departed.
-    pub(crate) fn stamp(&mut self, now: Duration) {
+    /// Notes that first tuples of these trees have left, one for each mention. A tree's time begins when
+    /// the last of them leaves; `now` is the time just before.
+    pub(crate) fn depart(&mut self, trees: &[Root], now: Duration) {
         let now = nanos(now);
-        for slot in &self.departing[self.stamped..] {
-            let entry = &mut self.entries[*slot as usize];
-            entry.departed = now;
-            entry.counts_from = now;
+        for root in trees {
+            let entry = &mut self.entries[root.slot as usize];
+            if entry.generation != root.generation {
+                continue;
+            }
+            entry.waiting = entry.waiting.saturating_sub(1);
+            if entry.waiting == 0 {
+                entry.departed = now;
+                entry.counts_from = now;
+                entry.active = if entry.held > 0 { 0 } else { now };
+            }
         }
-        self.stamped = self.departing.len();
     }
 
-    /// Notes that everything emitted so far has departed, just now if it had to wait for room.
-    pub(crate) fn depart(&mut self, now: Duration, had_to_wait: bool) {
-        if had_to_wait {
-            self.stamped = 0;
-        }
-        self.stamp(now);
-        self.departing.clear();
-        self.stamped = 0;
-    }
-
-    /// Notes that everything emitted so far has departed but the trees in these slots, which wait for
-    /// room: their time has not begun.
-    pub(crate) fn depart_but(&mut self, waiting: Vec<u32>, now: Duration) {
-        self.stamp(now);
-        self.departing = waiting;
-        self.stamped = 0;
-    }
-
-    /// Applies what bolts say about a tree. Answers with the tree's end and, for a completed one,
-    /// when it departed. What concerns a tree that is no longer open is ignored.
+    /// Applies what bolts say about a tree. What concerns a tree that is no longer open is ignored.
     #[inline]
-    pub(crate) fn apply(&mut self, delta: &AckDelta, now: Duration) -> Option<(Settled, Duration)> {
-        let entry = self.entries.get_mut(delta.slot as usize)?;
+    pub(crate) fn apply(&mut self, delta: &AckDelta, now: Duration) -> Applied {
+        let Some(entry) = self.entries.get_mut(delta.slot as usize) else { return Applied::Nothing };
         if entry.generation != delta.generation || !entry.is_open {
-            return None;
+            return Applied::Nothing;
         }
+        let was_held = entry.held > 0;
         match delta.kind {
             AckKind::Ack => {
                 entry.xor ^= delta.xor;
-                if entry.xor != 0 {
-                    return None;
-                }
-                let departed = Duration::from_nanos(entry.departed);
-                Some((self.close(delta.slot, true), departed))
+                if entry.xor == 0 { self.settle(delta.slot, true, now) } else { Applied::Nothing }
             }
-            AckKind::Fail => {
-                let departed = Duration::from_nanos(entry.departed);
-                Some((self.close(delta.slot, false), departed))
-            }
+            AckKind::Fail => self.settle(delta.slot, false, now),
             AckKind::Held => {
                 entry.held += 1;
-                self.held += usize::from(entry.held == 1);
-                None
+                if entry.held > 1 {
+                    return Applied::Nothing;
+                }
+                entry.active = nanos(now).saturating_sub(entry.active);
+                self.held += 1;
+                Applied::Held
             }
             AckKind::Released => {
-                self.held -= usize::from(entry.held == 1);
                 entry.held = entry.held.saturating_sub(1);
-                None
+                if entry.held > 0 || !was_held {
+                    return Applied::Nothing;
+                }
+                entry.active = nanos(now).saturating_sub(entry.active);
+                self.held -= 1;
+                Applied::Released
             }
             AckKind::Reset => {
                 entry.counts_from = nanos(now);
-                None
+                Applied::Nothing
             }
         }
+    }
+
+    fn settle(&mut self, slot: u32, is_acked: bool, now: Duration) -> Applied {
+        let Entry { departed, active, held, .. } = self.entries[slot as usize];
+        let was_held = held > 0;
+        let active = if was_held { active } else { nanos(now).saturating_sub(active) };
+        let departed = (departed != NOT_YET).then(|| Duration::from_nanos(departed));
+        let taken = Taken { departed, active: Duration::from_nanos(active), was_held };
+        Applied::Settled(self.close(slot, is_acked), taken)
     }
 
     /// Fails all trees whose time is over, and answers when to look again: never before a tree's
@@ -226,11 +255,12 @@ impl Ledger {
         if self.open > 0 {
             for slot in 0..self.entries.len() {
                 let entry = &self.entries[slot];
-                if !entry.is_open {
+                // The time of a tree that waits for room has not begun.
+                if !entry.is_open || entry.departed == NOT_YET {
                     continue;
                 }
                 let deadline = Duration::from_nanos(entry.counts_from) + timeout + DEPARTURE_SLACK;
-                if deadline <= now && !self.is_departing(slot as u32) {
+                if deadline <= now {
                     settled.extend([self.close(slot as u32, false)]);
                 } else {
                     earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
@@ -248,11 +278,6 @@ impl Ledger {
                 settled.extend([self.close(slot as u32, false)]);
             }
         }
-    }
-
-    /// A tree that waits for room has not departed, so its time has not begun.
-    fn is_departing(&self, slot: u32) -> bool {
-        self.departing.contains(&slot)
     }
 
     fn close(&mut self, slot: u32, is_acked: bool) -> Settled {
@@ -290,6 +315,10 @@ mod tests {
         AckDelta { slot: root.slot, generation: root.generation, kind: AckKind::Ack, xor }
     }
 
+    fn is_settled(applied: Applied) -> bool {
+        matches!(applied, Applied::Settled(..))
+    }
+
     const fn at(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
@@ -299,9 +328,9 @@ mod tests {
         let mut ledger = ledger(10);
         let mut departures = Vec::new();
         for n in 0..1000u64 {
-            let root = ledger.open(0, at(n * 7));
-            assert_eq!(ledger.start(root.slot, n + 1), None);
-            ledger.depart(at(n * 7), false);
+            let root = ledger.open(0);
+            assert_eq!(ledger.start(root.slot, n + 1, 1), None);
+            ledger.depart(&[root], at(n * 7));
             departures.push((root.slot, at(n * 7)));
         }
         let mut now = at(1000 * 7);
@@ -322,30 +351,64 @@ mod tests {
     #[test]
     fn a_tree_is_settled_once_and_late_news_of_it_are_ignored() {
         let mut ledger = ledger(10);
-        let root = ledger.open(0, at(0));
-        ledger.start(root.slot, 5);
-        assert!(ledger.apply(&AckDelta { kind: AckKind::Fail, ..delta(root, 0) }, at(1)).is_some());
-        assert_eq!(ledger.apply(&delta(root, 5), at(2)), None);
-        assert_ne!(ledger.open(0, at(3)).slot, root.slot, "the spout was not told yet");
+        let root = ledger.open(0);
+        ledger.start(root.slot, 5, 1);
+        assert!(is_settled(ledger.apply(&AckDelta { kind: AckKind::Fail, ..delta(root, 0) }, at(1))));
+        assert_eq!(ledger.apply(&delta(root, 5), at(2)), Applied::Nothing);
+        assert_ne!(ledger.open(0).slot, root.slot, "the spout does not know yet");
         ledger.release(&[root.slot]);
-        let again = ledger.open(0, at(3));
+        let again = ledger.open(0);
         assert_eq!(again.slot, root.slot);
-        ledger.start(again.slot, 5);
-        assert_eq!(ledger.apply(&delta(root, 5), at(4)), None, "an ack of the slot's predecessor");
-        assert!(ledger.apply(&delta(again, 5), at(5)).is_some());
+        ledger.start(again.slot, 5, 1);
+        assert_eq!(ledger.apply(&delta(root, 5), at(4)), Applied::Nothing, "an ack of the slot's predecessor");
+        assert!(is_settled(ledger.apply(&delta(again, 5), at(5))));
     }
 
     #[test]
     fn a_reset_starts_the_time_anew() {
         let mut ledger = ledger(10);
-        let root = ledger.open(0, at(0));
-        ledger.start(root.slot, 5);
-        ledger.depart(at(0), false);
+        let root = ledger.open(0);
+        ledger.start(root.slot, 5, 1);
+        ledger.depart(&[root], at(0));
         ledger.apply(&AckDelta { kind: AckKind::Reset, ..delta(root, 0) }, at(9_000));
         let mut settled = Vec::new();
         ledger.expire(at(11_000), &mut settled);
         assert!(settled.is_empty());
         ledger.expire(at(19_002), &mut settled);
+        assert_eq!(settled.len(), 1);
+    }
+
+    #[test]
+    fn the_time_in_which_bolts_hold_tuples_is_told_from_the_rest() {
+        let mut ledger = ledger(1000);
+        let root = ledger.open(0);
+        ledger.start(root.slot, 5, 1);
+        ledger.depart(&[root], at(100));
+        let say = |kind| AckDelta { kind, ..delta(root, 0) };
+        assert_eq!(ledger.apply(&say(AckKind::Held), at(110)), Applied::Held);
+        assert_eq!(ledger.apply(&say(AckKind::Held), at(120)), Applied::Nothing);
+        assert_eq!(ledger.apply(&say(AckKind::Released), at(130)), Applied::Nothing);
+        assert_eq!(ledger.held_trees(), 1);
+        assert_eq!(ledger.apply(&say(AckKind::Released), at(5_000)), Applied::Released);
+        assert_eq!(ledger.held_trees(), 0);
+        let Applied::Settled(_, taken) = ledger.apply(&delta(root, 5), at(5_007)) else { panic!("acked") };
+        assert_eq!(taken, Taken { departed: Some(at(100)), active: at(17), was_held: false });
+    }
+
+    /// Two tasks receive the tuple; one of them has no room for an hour.
+    #[test]
+    fn the_time_of_a_tree_begins_when_its_last_tuple_leaves() {
+        let mut ledger = ledger(10);
+        let root = ledger.open(0);
+        ledger.start(root.slot, 5, 2);
+        ledger.depart(&[root], at(0));
+        let mut settled = Vec::new();
+        ledger.expire(at(3_600_000), &mut settled);
+        assert!(settled.is_empty());
+        ledger.depart(&[root], at(3_600_000));
+        ledger.expire(at(3_609_999), &mut settled);
+        assert!(settled.is_empty());
+        ledger.expire(at(3_610_002), &mut settled);
         assert_eq!(settled.len(), 1);
     }
 
@@ -368,8 +431,8 @@ mod tests {
                 deltas[parent % (child + 1)] ^= edges[child + 1];
             }
             let mut ledger = ledger(10);
-            let root = ledger.open(0, at(0));
-            prop_assert_eq!(ledger.start(root.slot, edges[0]), None);
+            let root = ledger.open(0);
+            prop_assert_eq!(ledger.start(root.slot, edges[0], 1), None);
             let mut sequence: Vec<usize> = (0..tuples).collect();
             sequence.sort_by_key(|tuple| order[*tuple]);
             if let Some(lost) = lost.filter(|lost| *lost < tuples) {
@@ -380,7 +443,7 @@ mod tests {
             for (place, tuple) in sequence.into_iter().enumerate() {
                 let done = ledger.apply(&delta(root, deltas[tuple]), at(1));
                 // An earlier zero needs 64 random bits to cancel by chance.
-                prop_assert_eq!(done.is_some(), is_whole && place == last);
+                prop_assert_eq!(is_settled(done), is_whole && place == last);
             }
             prop_assert_eq!(ledger.open_trees(), usize::from(!is_whole));
         }

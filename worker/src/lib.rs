@@ -12,6 +12,7 @@ mod credit;
 mod crew;
 mod edges;
 mod exchange;
+mod in_flight_limit;
 mod inbox;
 mod ledger;
 mod link;
@@ -32,7 +33,6 @@ mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod watchdog;
-mod window;
 mod wire;
 
 pub use clock::WallClock;

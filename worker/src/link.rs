@@ -44,7 +44,7 @@ impl Frame {
             Message::Data(Delivery { batch, weight, credit }) => Self::Data { batch, weight, limit: credit.limit() },
             Message::Marker { from, marker } => Self::Marker { from, to, marker },
             Message::Acks(batch) => Self::Acks(batch),
-            Message::Control(_) => return None,
+            Message::Control(_) | Message::Reopen(_) => return None,
         })
     }
 }

@@ -72,7 +72,8 @@ impl LocalRun {
     /// When a worker hook refuses, or no threads can be had. Components that fail to start make the
     /// run fail instead.
     pub fn start(topology: Topology, options: LocalOptions) -> Result<Self, StartError> {
-        let lanes: u32 = topology.components().iter().map(|component| component.executors).sum();
+        let sharing = topology.components().iter().filter(|component| !component.is_blocking);
+        let lanes: u32 = sharing.map(|component| component.executors).sum();
         let runtimes = Runtimes::own(lanes as usize)?;
         Self::start_on(topology, options, None, runtimes)
     }
@@ -107,7 +108,7 @@ impl LocalRun {
                 run: run.clone(),
                 serializes_all: options.serializes_all,
                 seed: options.seed,
-                has_own_threads: runtimes.has_own_threads(),
+                own_threads: runtimes.own_threads(),
                 tap,
                 resources,
             })

@@ -27,6 +27,8 @@ pub(crate) enum Message {
     Acks(AckBatch),
     /// An order of whoever runs the worker.
     Control(Control),
+    /// The tasks at the other end of these edges were launched anew: what they said of the edges is void.
+    Reopen(Arc<[TaskId]>),
 }
 
 /// A batch, and what it weighs against its sender's credit.
@@ -90,8 +92,6 @@ pub(crate) enum Control {
     FailOpen,
     /// The task moves, and nothing more comes in: settle what is in hand, then end.
     Release,
-    /// The task at the other end of an edge was launched anew: what was said of the edge is void.
-    Reopen(TaskId),
     /// A task whose input has ended: clean up and end. Any other ends as soon as it can.
     Exit,
 }

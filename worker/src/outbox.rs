@@ -1,12 +1,15 @@
-//! What one task sends: rows dealt by grouping into a buffer per stream and receiving task, sent in
-//! batches as credit allows; acks; markers.
+//! What one task sends: rows dealt by grouping into buffers, sent in batches as credit allows; acks;
+//! markers. A buffer holds the rows of one stream for one receiving task, or for all tasks that share
+//! them by a shuffle grouping.
 
 mod buffer;
 mod deal;
+mod send;
+mod shuffle;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::TaskId;
@@ -17,18 +20,17 @@ use crate::clock::Clock;
 use crate::credit::Credit;
 use crate::edges::Marker;
 use crate::exchange::Exchange;
-use crate::message::{CreditReturn, Delivery, Message, Sink};
+use crate::message::{Message, Sink};
 use crate::random::Edges;
 use crate::routing::Router;
 use crate::tap::Tap;
-use buffer::Buffer;
+use buffer::{Buffer, Receivers};
+use shuffle::Shuffle;
 
 /// A buffer with this many rows is sent at once.
 const FULL: usize = 1024;
 /// Statements about trees are sent at once when there are this many.
 const MANY_ACKS: usize = 512;
-/// A receiver that makes room within this time is fast, and gets more credit.
-const FAST: Duration = Duration::from_millis(2);
 
 /// One declared stream and those who receive it.
 pub(crate) struct StreamOut {
@@ -48,13 +50,28 @@ pub(crate) struct Consumer {
     pub(crate) router: Router,
     /// Its tasks, ascending, each with its place among the outbox's peers.
     pub(crate) peers: Vec<usize>,
-    /// The place of the first of its buffers.
+    /// The place of the first of its buffers: it has one for each task, or one that all its tasks share.
     first_buffer: usize,
+    /// The task that shuffle considers first.
+    first_task: usize,
 }
 
 impl Consumer {
-    pub(crate) fn new(router: Router, peers: Vec<usize>) -> Self {
-        Self { router, peers, first_buffer: 0 }
+    /// `first_task` is the task that shuffle considers first, so that many emitting tasks do not all
+    /// begin with the same one.
+    pub(crate) fn new(router: Router, peers: Vec<usize>, first_task: usize) -> Self {
+        Self { router, peers, first_buffer: 0, first_task }
+    }
+
+    /// Makes its buffers for the rows of a stream.
+    fn buffers(&self, source: &Arc<TupleSource>, peers: &[Peer], exchange: &Exchange) -> Vec<Buffer> {
+        if let Some(prefers_local) = self.router.shuffles() {
+            let is_local = |peer: usize| exchange.is_local(peers[peer].task);
+            let shuffle = Shuffle::new(prefers_local, &self.peers, self.first_task, is_local);
+            return vec![Buffer::new(Batch::new(source.clone(), 0), Receivers::Shared(shuffle))];
+        }
+        let buffer = |peer: &usize| Buffer::new(Batch::new(source.clone(), peers[*peer].task), Receivers::One(*peer));
+        self.peers.iter().map(buffer).collect()
     }
 }
 
@@ -69,8 +86,8 @@ pub(crate) struct Peer {
 pub(crate) trait Trees {
     /// Opens a tree for a row of the stream in this place, unless trees are not tracked.
     fn open(&mut self, stream: u16) -> Option<Root>;
-    /// Hears of the XOR of a tree's first edges, or that its tuple goes nowhere.
-    fn started(&mut self, root: Root, edges: u64, is_stray: bool);
+    /// Takes the XOR of a tree's first edges and their number, or that its tuple goes nowhere.
+    fn started(&mut self, root: Root, edges: u64, rows: u32, is_stray: bool);
 }
 
 /// A bolt opens no trees.
@@ -80,20 +97,23 @@ impl Trees for NoTrees {
     fn open(&mut self, _: u16) -> Option<Root> {
         None
     }
-    fn started(&mut self, _: Root, _: u64, _: bool) {}
+    fn started(&mut self, _: Root, _: u64, _: u32, _: bool) {}
 }
 
 /// Everything that leaves one task.
 pub(crate) struct Outbox {
     task: TaskId,
+    is_spout: bool,
     clock: Clock,
     streams: Vec<StreamOut>,
     peers: Vec<Peer>,
     buffers: Vec<Buffer>,
     /// Buffers with rows in them.
     dirty: Vec<usize>,
-    /// Since when a full buffer has waited for credit.
+    /// Since when a buffer has waited for room.
     blocked_since: Option<Duration>,
+    /// The rows that go to each receiver of the buffer in hand; kept for its memory.
+    shares: Vec<(usize, usize)>,
     spouts: BTreeMap<TaskId, Sink>,
     exchange: Arc<Exchange>,
     /// The exchange's count of comings and goings that the routers know of.
@@ -105,18 +125,17 @@ pub(crate) struct Outbox {
     has_emitted: bool,
     /// Whether rows are last words, or derive from such.
     pub(crate) is_final: bool,
-    /// Whether a batch was sent since this was last looked at.
-    pub(crate) has_sent: bool,
+    /// Trees of this task whose rows were sent since this was last taken, once for each row.
+    departed: Vec<Root>,
     tap: Option<Tap>,
     is_debug: bool,
-    /// Whether there is a tap, or tuples are logged.
-    is_observed: bool,
 }
 
 impl Outbox {
     #[allow(clippy::too_many_arguments, reason = "a plain constructor of plain parts")]
     pub(crate) fn new(
         task: TaskId,
+        is_spout: bool,
         clock: Clock,
         mut streams: Vec<StreamOut>,
         peers: Vec<Peer>,
@@ -130,18 +149,19 @@ impl Outbox {
         for stream in &mut streams {
             for consumer in &mut stream.consumers {
                 consumer.first_buffer = buffers.len();
-                let buffer = |peer: &usize| Buffer::new(Batch::new(stream.source.clone(), peers[*peer].task), *peer);
-                buffers.extend(consumer.peers.iter().map(buffer));
+                buffers.extend(consumer.buffers(&stream.source, &peers, &exchange));
             }
         }
         Self {
             task,
+            is_spout,
             clock,
             streams,
             peers,
             buffers,
             dirty: Vec::new(),
             blocked_since: None,
+            shares: Vec::new(),
             spouts,
             locality: exchange.locality(),
             exchange,
@@ -150,41 +170,13 @@ impl Outbox {
             flushes: 0,
             has_emitted: false,
             is_final: false,
-            has_sent: false,
-            is_observed: is_debug || tap.is_some(),
+            departed: Vec::new(),
             tap,
             is_debug,
         }
     }
 
-    #[cold]
-    fn send_full(&mut self, place: usize) {
-        if self.send(place) {
-            self.dirty.retain(|dirty| *dirty != place);
-            if self.dirty.is_empty() {
-                self.blocked_since = None;
-            }
-        } else {
-            self.blocked_since.get_or_insert_with(|| self.clock.now());
-        }
-    }
-
-    /// Sends a buffer, if there is credit.
-    fn send(&mut self, place: usize) -> bool {
-        let buffer = &mut self.buffers[place];
-        let peer = &self.peers[buffer.peer];
-        let weight = buffer.batch.rows + buffer.extra;
-        if !peer.credit.try_take(weight) {
-            return false;
-        }
-        let batch = buffer.take();
-        let credit = CreditReturn::Local(peer.credit.clone());
-        peer.sink.send(Message::Data(Delivery { batch, weight, credit }));
-        self.has_sent = true;
-        true
-    }
-
-    /// Whether a full buffer waits for credit: the task should emit nothing more.
+    /// Whether a buffer waits for room: the task should emit nothing more.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked_since.is_some()
     }
@@ -192,40 +184,6 @@ impl Outbox {
     /// Whether everything has left.
     pub(crate) fn is_empty(&self) -> bool {
         self.dirty.is_empty()
-    }
-
-    /// Has the routers know which tasks run in this worker now.
-    #[cold]
-    fn relocate(&mut self, locality: u64) {
-        self.locality = locality;
-        for consumer in self.streams.iter_mut().flat_map(|stream| &mut stream.consumers) {
-            let (peers, exchange) = (&self.peers, &self.exchange);
-            consumer.router.relocate(|target| exchange.is_local(peers[consumer.peers[target]].task));
-        }
-    }
-
-    /// Sends whatever there is credit for, and all acks.
-    pub(crate) fn flush(&mut self) {
-        self.flush_acks();
-        let locality = self.exchange.locality();
-        if locality != self.locality {
-            self.relocate(locality);
-        }
-        if self.dirty.is_empty() {
-            self.blocked_since = None;
-            return;
-        }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.retain(|place| !self.send(*place));
-        self.dirty = dirty;
-        for stream in &mut self.streams {
-            stream.consumers.iter_mut().for_each(|consumer| consumer.router.flushed());
-        }
-        if self.dirty.is_empty() {
-            self.blocked_since = None;
-        } else {
-            self.blocked_since.get_or_insert_with(|| self.clock.now());
-        }
     }
 
     /// Sends acks when they are many.
@@ -246,28 +204,9 @@ impl Outbox {
         }
     }
 
-    /// Ready when everything has left. A receiver that makes room fast gets more credit.
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = self.blocked_since;
-        let waiting: Vec<usize> = self.dirty.iter().map(|place| self.buffers[*place].peer).collect();
-        // First register, then look: what is given back in between wakes.
-        for peer in &waiting {
-            self.peers[*peer].credit.register(cx.waker());
-        }
-        self.flush();
-        if !self.dirty.is_empty() {
-            return Poll::Pending;
-        }
-        if since.is_some_and(|since| self.clock.now() - since < FAST) {
-            waiting.iter().for_each(|peer| self.peers[*peer].credit.grow());
-        }
-        Poll::Ready(())
-    }
-
-    /// The slots of this task's own trees whose tuples have not all left.
-    pub(crate) fn waiting_slots(&self) -> Vec<u32> {
-        let waiting = self.dirty.iter().flat_map(|place| &self.buffers[*place].batch.anchors);
-        waiting.filter(|anchor| anchor.root.spout == self.task).map(|anchor| anchor.root.slot).collect()
+    /// Takes the trees of this task whose rows were sent since the last call, once for each row.
+    pub(crate) fn take_departed(&mut self, departed: &mut Vec<Root>) {
+        mem::swap(&mut self.departed, departed);
     }
 
     /// Tells every receiving task something about its edge. Everything must have left before.

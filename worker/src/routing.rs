@@ -1,4 +1,5 @@
-//! Groupings as decisions: which targets of a consumer receive a row.
+//! Groupings as decisions: which targets of a consumer receive a row. Where a row of a shuffle grouping
+//! goes is decided when it leaves: see `outbox/shuffle.rs`.
 
 mod hash;
 
@@ -9,13 +10,10 @@ use galerna_topology_api::{CustomGrouping, Fields, Grouping, GroupingContext, Ta
 use crate::panics::{Panic, guarded};
 pub(crate) use hash::KeyHasher;
 
-/// Rows that go to one target before shuffle turns to the next.
-pub(crate) const SHUFFLE_RUN: u32 = 1024;
-
 /// Which targets a row goes to; targets are counted from 0 in the order of their tasks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// One of them.
+    /// One of them; of a shuffle grouping, which one will be decided later.
     One(usize),
     /// All of them.
     All,
@@ -31,52 +29,27 @@ pub(crate) struct Router {
 }
 
 enum Kind {
-    Shuffle(Shuffle),
-    Fields { places: Vec<usize>, hasher: KeyHasher },
-    PartialKey { places: Vec<usize>, hasher: KeyHasher, sent: Vec<u64> },
+    /// With the answer to whether it prefers targets in the same worker.
+    Shuffle(bool),
+    Fields {
+        places: Vec<usize>,
+        hasher: KeyHasher,
+    },
+    PartialKey {
+        places: Vec<usize>,
+        hasher: KeyHasher,
+        sent: Vec<u64>,
+    },
     Global,
     All,
-    Direct { tasks: Arc<[TaskId]> },
-    Custom { grouping: Box<dyn CustomGrouping>, tasks: Arc<[TaskId]>, chosen: Vec<TaskId> },
-}
-
-/// Deals runs of rows to the targets that have got least so far, so that two of them never differ by
-/// more than a run, however often the buffers are sent half full.
-struct Shuffle {
-    /// Whether it prefers targets in the same worker.
-    is_local: bool,
-    among: Vec<usize>,
-    sent: Vec<u64>,
-    current: usize,
-    in_run: u32,
-}
-
-impl Shuffle {
-    fn new(is_local: bool, among: Vec<usize>, first: usize) -> Self {
-        Self { is_local, sent: vec![0; among.len()], current: first % among.len(), among, in_run: 0 }
-    }
-
-    #[inline]
-    fn next(&mut self) -> usize {
-        if self.in_run >= SHUFFLE_RUN {
-            self.turn();
-        }
-        self.in_run += 1;
-        self.among[self.current]
-    }
-
-    /// Ends the run.
-    fn turn(&mut self) {
-        if self.in_run == 0 || self.among.len() == 1 {
-            self.in_run = 0;
-            return;
-        }
-        self.sent[self.current] += u64::from(self.in_run);
-        self.in_run = 0;
-        let count = self.among.len();
-        let after = (1..=count).map(|step| (self.current + step) % count);
-        self.current = after.min_by_key(|place| self.sent[*place]).unwrap_or(0);
-    }
+    Direct {
+        tasks: Arc<[TaskId]>,
+    },
+    Custom {
+        grouping: Box<dyn CustomGrouping>,
+        tasks: Arc<[TaskId]>,
+        chosen: Vec<TaskId>,
+    },
 }
 
 /// Why a row goes nowhere.
@@ -94,18 +67,11 @@ pub(crate) enum Stray {
 }
 
 impl Router {
-    /// A router as the grouping says. `is_local` tells which tasks are in the same worker; `first`
-    /// is the target that shuffle begins with, so that many emitting tasks do not begin alike.
-    pub(crate) fn new(
-        grouping: &Grouping,
-        context: &GroupingContext,
-        is_local: impl Fn(TaskId) -> bool,
-        first: usize,
-    ) -> Self {
+    /// A router as the grouping says.
+    pub(crate) fn new(grouping: &Grouping, context: &GroupingContext) -> Self {
         let tasks = context.targets.clone();
-        let shuffle = |is_local, among| Kind::Shuffle(Shuffle::new(is_local, among, first));
         let kind = match grouping {
-            Grouping::LocalOrShuffle => shuffle(true, preferred(tasks.len(), |target| is_local(tasks[target]))),
+            Grouping::LocalOrShuffle => Kind::Shuffle(true),
             Grouping::Fields(fields) => {
                 Kind::Fields { places: places_of(fields, &context.fields), hasher: KeyHasher::default() }
             }
@@ -120,7 +86,7 @@ impl Router {
             Grouping::Custom(factory) => {
                 Kind::Custom { grouping: factory.make(context), tasks: tasks.clone(), chosen: Vec::new() }
             }
-            _ => shuffle(false, (0..tasks.len()).collect()),
+            _ => Kind::Shuffle(false),
         };
         Self { kind, targets: tasks.len(), chosen: Vec::new() }
     }
@@ -132,7 +98,7 @@ impl Router {
     #[inline]
     pub(crate) fn route(&mut self, values: &[Value], direct: Option<TaskId>) -> Result<Choice, Stray> {
         Ok(match &mut self.kind {
-            Kind::Shuffle(shuffle) => Choice::One(shuffle.next()),
+            Kind::Shuffle(_) => Choice::One(0),
             Kind::Fields { places, hasher } => Choice::One(target_of(hasher.hash(values, places), self.targets)),
             Kind::PartialKey { places, hasher, sent } => {
                 let [first, second] = hasher.two_hashes(values, places);
@@ -159,54 +125,26 @@ impl Router {
         })
     }
 
-    /// Decides where this many rows go, if they all go to one target whatever is in them.
-    pub(crate) fn route_run(&mut self, rows: usize) -> Option<usize> {
-        match &mut self.kind {
-            Kind::Shuffle(shuffle) => {
-                let target = shuffle.next();
-                shuffle.in_run += rows as u32 - 1;
-                Some(target)
-            }
-            Kind::Global => Some(0),
-            _ => None,
-        }
+    /// Whether rows go to any one of the targets, and if so, whether those in the same worker are
+    /// preferred.
+    pub(crate) fn shuffles(&self) -> Option<bool> {
+        if let Kind::Shuffle(prefers_local) = self.kind { Some(prefers_local) } else { None }
     }
 
-    /// Tasks have come to this worker or left it: those that are here are preferred from now on, if
-    /// the grouping says so.
-    pub(crate) fn relocate(&mut self, is_local: impl Fn(usize) -> bool) {
-        if let Kind::Shuffle(shuffle) = &mut self.kind
-            && shuffle.is_local
-        {
-            let among = preferred(self.targets, is_local);
-            if among != shuffle.among {
-                *shuffle = Shuffle::new(true, among, shuffle.current);
-            }
-        }
+    /// Whether all rows go to the first target, or wait for any one of them, whatever is in them.
+    pub(crate) fn is_blind(&self) -> bool {
+        matches!(self.kind, Kind::Shuffle(_) | Kind::Global)
     }
 
     /// The targets of the last [`Choice::Chosen`].
     pub(crate) fn chosen(&self) -> &[usize] {
         &self.chosen
     }
-
-    /// The buffers were sent: shuffle turns to the next target, so that few rows spread too.
-    pub(crate) fn flushed(&mut self) {
-        if let Kind::Shuffle(shuffle) = &mut self.kind {
-            shuffle.turn();
-        }
-    }
 }
 
 /// The target of a key: contiguous ranges of hashes, so that state can be split later.
 fn target_of(hash: u64, targets: usize) -> usize {
     ((u128::from(hash) * targets as u128) >> 64) as usize
-}
-
-/// The targets in the same worker, or all if there are none.
-fn preferred(targets: usize, is_local: impl Fn(usize) -> bool) -> Vec<usize> {
-    let local: Vec<usize> = (0..targets).filter(|target| is_local(*target)).collect();
-    if local.is_empty() { (0..targets).collect() } else { local }
 }
 
 fn places_of(names: &Fields, fields: &Fields) -> Vec<usize> {
@@ -226,7 +164,7 @@ mod tests {
             fields: ["key", "n"].into(),
             targets: (10..10 + targets).collect(),
         };
-        Router::new(grouping, &context, |task| task == 11, 0)
+        Router::new(grouping, &context)
     }
 
     fn one(router: &mut Router, key: &str) -> usize {
@@ -234,20 +172,6 @@ mod tests {
             Ok(Choice::One(target)) => target,
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn shuffle_to_two_tasks_differs_by_at_most_one_batch() {
-        let mut router = router(&Grouping::Shuffle, 2);
-        let mut counts = [0u32; 2];
-        for n in 0..100_000 {
-            counts[one(&mut router, "x")] += 1;
-            if n % 1000 == 0 {
-                router.flushed();
-            }
-            assert!(counts[0].abs_diff(counts[1]) <= SHUFFLE_RUN);
-        }
-        assert!((49_000..=51_000).contains(&counts[0]), "{counts:?}");
     }
 
     #[test]
@@ -260,12 +184,6 @@ mod tests {
         let used: Vec<_> = counts.iter().filter(|count| **count > 0).collect();
         assert!(used.len() <= 2, "{counts:?}");
         assert!(used.iter().all(|count| **count == 500), "{counts:?}");
-    }
-
-    #[test]
-    fn local_or_shuffle_prefers_tasks_of_the_same_worker() {
-        let mut router = router(&Grouping::LocalOrShuffle, 4);
-        assert!((0..1000).all(|_| one(&mut router, "x") == 1));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum RunEvent {
 pub(crate) struct RunShared {
     pub(crate) clock: Clock,
     pub(crate) wall_clock: WallClock,
+    /// Lets other threads run, without sleeping. A test puts its own scheduler here.
+    pub(crate) step_aside: fn(),
     errors: Mutex<VecDeque<ErrorReport>>,
     /// A failure that lets the run come to its end first.
     failure: Mutex<Option<RunFailure>>,
@@ -45,7 +47,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl RunShared {
     pub(crate) fn new(wall_clock: WallClock, events: mpsc::UnboundedSender<RunEvent>) -> Self {
-        Self { clock: Clock::start(), wall_clock, errors: Mutex::default(), failure: Mutex::default(), events }
+        let (clock, step_aside) = (Clock::start(), std::thread::yield_now);
+        Self { clock, wall_clock, step_aside, errors: Mutex::default(), failure: Mutex::default(), events }
     }
 
     /// Lists an error; equal ones of a component are counted, the oldest give way.

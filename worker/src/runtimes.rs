@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -23,10 +25,30 @@ pub(crate) struct Lane {
     pub(crate) component: SmolStr,
 }
 
+/// Whether a task is alone on its thread, which may change while the task runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnThread(Arc<AtomicBool>);
+
+impl OwnThread {
+    pub(crate) fn new(is_exclusive: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(is_exclusive)))
+    }
+
+    /// Notes whether the task is alone.
+    pub(crate) fn set(&self, is_exclusive: bool) {
+        self.0.store(is_exclusive, Ordering::Relaxed);
+    }
+
+    /// Whether the task is alone.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Where a run's tasks are spawned.
 ///
 /// Each lane has a thread, as each executor has in Storm, up to a limit beyond which lanes share
-/// them. A thread drives a runtime of its own: on one runtime that moves lanes between threads, a lane
+/// them, those that block aside. A thread drives a runtime of its own: on one runtime that moves lanes between threads, a lane
 /// that wakes another draws it onto its own thread, and both share a core; and code that blocks
 /// without saying so would hold up more than its own lane.
 #[derive(Debug)]
@@ -38,10 +60,34 @@ pub(crate) struct Runtimes {
 #[derive(Debug)]
 enum Kind {
     /// Threads of the run's own.
-    Own { shards: Vec<Shard>, control: Option<Runtime> },
+    Own {
+        /// Those of lanes that do not block.
+        shards: Vec<Shard>,
+        /// One for each lane that blocks.
+        blocking: Vec<Shard>,
+        /// Whether there are fewer shards than lanes that do not block.
+        is_shared: bool,
+        control: Option<Runtime>,
+    },
     /// The runtime of a test.
     #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests bring a runtime"))]
     Current(Handle),
+}
+
+/// Which lanes of a run have a thread of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnThreads {
+    All,
+    /// Those that block.
+    Blocking,
+    None,
+}
+
+impl OwnThreads {
+    /// Whether a lane is among them.
+    pub(crate) fn include(self, is_blocking: bool) -> bool {
+        self == Self::All || (self == Self::Blocking && is_blocking)
+    }
 }
 
 /// A thread and its runtime.
@@ -66,13 +112,14 @@ impl Shard {
 }
 
 impl Runtimes {
-    /// Starts threads for this many lanes.
+    /// Starts threads for this many lanes that do not block.
     pub(crate) fn own(lanes: usize) -> io::Result<Self> {
         let shards: io::Result<Vec<Shard>> =
-            (0..lanes.clamp(1, MOST_THREADS)).map(|number| Shard::start(&format!("galerna-data-{number}"))).collect();
+            (0..lanes.min(MOST_THREADS)).map(|number| Shard::start(&format!("galerna-data-{number}"))).collect();
         let control =
             Builder::new_multi_thread().worker_threads(1).thread_name("galerna-control").enable_all().build()?;
-        let kind = Kind::Own { shards: shards?, control: Some(control) };
+        let is_shared = lanes > MOST_THREADS;
+        let kind = Kind::Own { shards: shards?, blocking: Vec::new(), is_shared, control: Some(control) };
         Ok(Self { kind, coordinator: JoinSet::new() })
     }
 
@@ -82,9 +129,13 @@ impl Runtimes {
         Self { kind: Kind::Current(Handle::current()), coordinator: JoinSet::new() }
     }
 
-    /// Whether each lane has a thread of its own.
-    pub(crate) fn has_own_threads(&self) -> bool {
-        matches!(&self.kind, Kind::Own { shards, .. } if shards.len() < MOST_THREADS)
+    /// Which lanes have a thread of their own.
+    pub(crate) fn own_threads(&self) -> OwnThreads {
+        match &self.kind {
+            Kind::Own { is_shared: false, .. } => OwnThreads::All,
+            Kind::Own { is_shared: true, .. } => OwnThreads::Blocking,
+            Kind::Current(_) => OwnThreads::None,
+        }
     }
 
     /// The runtime for all that must not wait for user code.
@@ -105,12 +156,12 @@ impl Runtimes {
         let mut place = 0;
         for lane in lanes {
             let handle = match &mut self.kind {
-                Kind::Own { shards, .. } if lane.is_blocking => {
-                    shards.push(Shard::start(&format!("galerna-{}", lane.component))?);
-                    &shards[shards.len() - 1].handle
+                Kind::Own { blocking, .. } if lane.is_blocking => {
+                    blocking.push(Shard::start(&format!("galerna-{}", lane.component))?);
+                    &blocking[blocking.len() - 1].handle
                 }
                 Kind::Own { shards, .. } => {
-                    place = (place + 1) % shards.len().min(MOST_THREADS);
+                    place = (place + 1) % shards.len();
                     &shards[place].handle
                 }
                 Kind::Current(handle) => handle,
@@ -177,5 +228,63 @@ impl Lanes {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(Duration::from_millis(100), all).await;
         self.tasks.detach_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Runs lanes of two tasks each; the threads of the tasks, lane by lane.
+    fn threads_of(runtimes: &mut Runtimes, blocking: &[bool]) -> Vec<[String; 2]> {
+        let mut receivers = Vec::new();
+        let mut task = || {
+            let (sender, receiver) = mpsc::channel();
+            receivers.push(receiver);
+            let note = async move { sender.send(format!("{:?}", thread::current().id())).expect("awaited") };
+            Box::pin(note) as BoxFuture<'static, ()>
+        };
+        let mut lane = |is_blocking: &bool| Lane {
+            futures: vec![task(), task()],
+            is_blocking: *is_blocking,
+            component: SmolStr::new("test"),
+        };
+        let lanes: Vec<Lane> = blocking.iter().map(&mut lane).collect();
+        let _spawned = runtimes.spawn_lanes(lanes).expect("threads");
+        let threads: Vec<String> = receivers.iter().map(|receiver| receiver.recv().expect("it runs")).collect();
+        threads.chunks(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect()
+    }
+
+    /// Lanes of which every eighth blocks, on the threads of a run.
+    fn assert_threads(count: usize, own_threads: OwnThreads) {
+        let blocking: Vec<bool> = (0..count).map(|at| at % 8 == 0).collect();
+        let sharing = blocking.iter().filter(|is_blocking| !**is_blocking).count();
+        let mut runtimes = Runtimes::own(sharing).expect("threads");
+        assert_eq!(runtimes.own_threads(), own_threads);
+        let lanes = threads_of(&mut runtimes, &blocking);
+        assert!(lanes.iter().all(|[first, second]| first == second), "a lane stays on one thread");
+        let of = |is: bool| lanes.iter().zip(&blocking).filter(move |(_, blocking)| **blocking == is);
+        let alone: BTreeSet<_> = of(true).map(|(lane, _)| &lane[0]).collect();
+        let others: BTreeSet<_> = of(false).map(|(lane, _)| &lane[0]).collect();
+        assert_eq!((alone.len(), others.len()), (count - sharing, sharing.min(MOST_THREADS)));
+        assert!(alone.is_disjoint(&others));
+    }
+
+    #[test]
+    fn lanes_that_block_have_threads_of_their_own_beyond_the_limit_for_others() {
+        // 128 that do not block, with 19 that do.
+        assert_threads(147, OwnThreads::All);
+        assert_threads(160, OwnThreads::Blocking);
+    }
+
+    #[test]
+    fn task_lingers_only_where_its_lane_has_a_thread_of_its_own() {
+        let include = |own: OwnThreads| [own.include(false), own.include(true)];
+        assert_eq!(include(OwnThreads::All), [true, true]);
+        assert_eq!(include(OwnThreads::Blocking), [false, true]);
+        assert_eq!(include(OwnThreads::None), [false, false]);
     }
 }

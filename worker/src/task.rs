@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use crate::inbox::Arrivals;
 use crate::outbox::Outbox;
 use crate::run::{RunEvent, RunShared};
+use crate::runtimes::OwnThread;
 use crate::stats::{Counts, InStreams, TaskStats};
 use crate::summary::RunFailure;
 
@@ -67,7 +68,7 @@ pub(crate) struct Core {
     pub(crate) in_streams: InStreams,
     pub(crate) hooks: Hooks,
     /// Whether it is the only task on its thread.
-    pub(crate) has_own_thread: bool,
+    pub(crate) own_thread: OwnThread,
     /// Whether it waits for orders when its input has ended.
     pub(crate) parks: bool,
     /// When everything was last sent.

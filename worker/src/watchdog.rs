@@ -12,8 +12,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::run::RunShared;
 use crate::stats::TaskStats;
 
-/// How long a call may take before it is reported.
+/// How long a call may take, or hold up an order, before it is reported.
 const LONG_CALL: Duration = Duration::from_secs(5);
+const HOLDS_UP: &str = "a call of `next` has held up an order to drain, move, deactivate or exit for 5 s: let it return \
+    `Next::Idle` and wait in `ready`, or declare `NEXT_IS_CANCEL_SAFE`";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What was seen of a running call.
@@ -22,6 +24,7 @@ struct Seen {
     calls: u64,
     since: Duration,
     is_reported: bool,
+    holds_up_is_reported: bool,
 }
 
 /// A task, its component, and where it notes its calls.
@@ -40,13 +43,19 @@ pub(crate) async fn watch(run: Arc<RunShared>, tasks: impl Fn() -> Vec<Watched>)
                 seen.remove(task);
                 continue;
             };
-            let entry = seen.entry(*task).or_insert(Seen { calls, since: began, is_reported: false });
+            let first = |since| Seen { calls, since, is_reported: false, holds_up_is_reported: false };
+            let entry = seen.entry(*task).or_insert_with(|| first(began));
             if entry.calls != calls {
                 // Between two looks a call came back: the current one began after the last look.
-                *entry = Seen { calls, since: now, is_reported: false };
+                *entry = first(now);
             } else if !entry.is_reported && now.saturating_sub(entry.since) >= LONG_CALL {
                 entry.is_reported = true;
                 run.report(component, *task, stats, "a call is still running after 5 s");
+            }
+            let is_late = |since: Duration| now.saturating_sub(since) >= LONG_CALL;
+            if !entry.holds_up_is_reported && stats.activity.holds_up_since().is_some_and(is_late) {
+                entry.holds_up_is_reported = true;
+                run.report(component, *task, stats, HOLDS_UP);
             }
         }
     }

@@ -104,6 +104,11 @@ pub(crate) fn usual_size(frame: &Frame) -> usize {
     }
 }
 
+/// Whether this is the encoding of a batch.
+pub(crate) fn is_batch(frame: &[u8]) -> bool {
+    frame.first() == Some(&DATA)
+}
+
 /// Appends the encoding of a frame.
 pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     match frame {

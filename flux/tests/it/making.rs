@@ -1,5 +1,7 @@
 //! Components are made by their own serde types, and what these refuse is told at its place.
 
+use galerna_topology_api::{BatchBolt, BatchEmitter, BoltResult, Fields, Streams, TupleBatch};
+
 use crate::components::{error, probed, read, registry, told};
 
 fn refused(properties: &str) -> String {
@@ -55,6 +57,32 @@ fn several_mistakes_in_one_component_are_told_together() {
   YAML 1.2 has only `true` and `false` as booleans
 7:56: unknown property `limits`; did you mean `limit`?
 "#);
+}
+
+#[test]
+fn bolts_that_take_many_tuples_are_made_of_their_properties_or_by_a_factory() {
+    #[derive(serde::Deserialize)]
+    struct Gather {
+        fields: Vec<String>,
+    }
+    impl BatchBolt for Gather {
+        fn output(&self) -> Streams {
+            Streams::default_fields(self.fields.clone())
+        }
+        async fn execute_batch(&mut self, _: &TupleBatch<'_>, _: &mut BatchEmitter<'_>) -> BoltResult {
+            Ok(())
+        }
+    }
+    let of_text = |text: String| Ok(Gather { fields: text.split('-').map(str::to_owned).collect() });
+    let registry = registry().batch_bolt::<Gather>("gather").batch_bolt_factory("gather-text", of_text);
+    for bolt in ["className: gather, properties: {fields: [a, b]}", "className: gather-text, constructorArgs: [a-b]"] {
+        let text = format!(
+            "name: t\nspouts: [{{id: s, className: lines, properties: {{path: x}}}}]\nbolts: [{{id: g, {bolt}}}]\n\
+             streams: [{{from: s, to: g, grouping: {{type: shuffle}}}}]\n"
+        );
+        let topology = read(&text).build(&registry).unwrap();
+        assert_eq!(topology.component("g").unwrap().output.get("default").unwrap().fields, Fields::from(["a", "b"]));
+    }
 }
 
 /// A topology of one bolt with these lines.

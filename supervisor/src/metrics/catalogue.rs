@@ -118,7 +118,7 @@ pub(super) const FAILED_LAUNCHES: Metric = Metric::gauge(
 );
 pub(super) const FENCED: Metric = Metric::counter(
     "galerna_worker_fenced_batches_total",
-    "Batches that came from workers that were replaced, and were refused.",
+    "Batches that workers have dropped because they came from a worker that was replaced, or were for a task that runs elsewhere now.",
     TOPOLOGY,
 );
 

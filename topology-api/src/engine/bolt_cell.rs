@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use self::instance::{Instance, cell_factory};
 use super::{Batch, BoltHost, BoxFuture, Staged, Staging};
 use crate::bolt::{Bolt, BoltResult, ManualBolt};
 use crate::context::TopologyContext;
@@ -104,24 +105,60 @@ pub trait ErasedBolt: Send {
 /// Makes the cells of a component's tasks.
 pub type BoltFactory = Arc<dyn Fn() -> Result<Box<dyn ErasedBolt>> + Send + Sync>;
 
-/// A bolt and the factory that makes it anew.
-pub struct BoltCell<B> {
-    make: Arc<dyn Fn() -> Result<B> + Send + Sync>,
-    bolt: Option<B>,
+/// What the cells of all bolts do alike: everything but `execute_batch`. The methods of the traits
+/// have the same names.
+macro_rules! calls_without_rows {
+    () => {
+        fn output(&self) -> Streams {
+            self.0.output(|bolt| bolt.output())
+        }
+
+        fn rebuild(&mut self) -> Result<()> {
+            self.0.rebuild()
+        }
+
+        fn prepare<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult> {
+            Box::pin(async move { self.0.get()?.prepare(context).await })
+        }
+
+        fn event<'a>(
+            &'a mut self,
+            event: BoltEvent,
+            staging: &'a mut Staging,
+            host: &'a mut dyn BoltHost,
+            context: &'a TopologyContext,
+        ) -> BoxFuture<'a, ()> {
+            Box::pin(async move {
+                let Ok(bolt) = self.0.get() else { return };
+                let mut out = emitter(staging, context, None);
+                let done = &mut Done::default();
+                let outcome = match event {
+                    BoltEvent::Tick => watched(pin!(bolt.tick(&mut out)), done, None, host).await,
+                    BoltEvent::Flush => watched(pin!(bolt.flush(&mut out)), done, None, host).await,
+                    BoltEvent::Finish => watched(pin!(bolt.finish(&mut out)), done, None, host).await,
+                };
+                host.settle(staging, None, outcome);
+            })
+        }
+
+        fn cleanup<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult> {
+            Box::pin(async move { self.0.get()?.cleanup(context).await })
+        }
+    };
 }
+
+mod batch;
+mod instance;
+
+pub use batch::BatchCell;
+
+/// The cell of a bolt that takes one tuple at a time.
+pub struct BoltCell<B>(Instance<B>);
 
 impl<B: ManualBolt> BoltCell<B> {
     /// A factory of cells around what `make` makes.
     pub fn factory(make: impl Fn() -> Result<B> + Send + Sync + 'static) -> BoltFactory {
-        let make: Arc<dyn Fn() -> Result<B> + Send + Sync> = Arc::new(make);
-        Arc::new(move || {
-            let bolt = Some(make()?);
-            Ok(Box::new(Self { make: make.clone(), bolt }) as Box<dyn ErasedBolt>)
-        })
-    }
-
-    fn bolt(&mut self) -> Result<&mut B> {
-        self.bolt.as_mut().ok_or_else(|| "the bolt could not be made".into())
+        cell_factory(make, Self)
     }
 }
 
@@ -133,24 +170,12 @@ impl BoltCell<()> {
 }
 
 impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
-    fn output(&self) -> Streams {
-        self.bolt.as_ref().map(ManualBolt::output).unwrap_or_default()
-    }
-
-    fn rebuild(&mut self) -> Result<()> {
-        self.bolt = None;
-        self.bolt = Some((self.make)()?);
-        Ok(())
-    }
-
-    fn prepare<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult> {
-        Box::pin(async move { self.bolt()?.prepare(context).await })
-    }
+    calls_without_rows!();
 
     fn execute_batch<'a>(&'a mut self, call: BoltCall<'a>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let BoltCall { batch, cursor, staging, done, host, context } = call;
-            let Ok(bolt) = self.bolt() else { return };
+            let Ok(bolt) = self.0.get() else { return };
             let (first, chunk) = (*cursor, done.chunk);
             done.from = first;
             while *cursor < batch.rows {
@@ -191,30 +216,6 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
             }
             done.settle(*cursor, host);
         })
-    }
-
-    fn event<'a>(
-        &'a mut self,
-        event: BoltEvent,
-        staging: &'a mut Staging,
-        host: &'a mut dyn BoltHost,
-        context: &'a TopologyContext,
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let Ok(bolt) = self.bolt() else { return };
-            let mut out = emitter(staging, context, None);
-            let done = &mut Done::default();
-            let outcome = match event {
-                BoltEvent::Tick => watched(pin!(bolt.tick(&mut out)), done, None, host).await,
-                BoltEvent::Flush => watched(pin!(bolt.flush(&mut out)), done, None, host).await,
-                BoltEvent::Finish => watched(pin!(bolt.finish(&mut out)), done, None, host).await,
-            };
-            host.settle(staging, None, outcome);
-        })
-    }
-
-    fn cleanup<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, BoltResult> {
-        Box::pin(async move { self.bolt()?.cleanup(context).await })
     }
 }
 

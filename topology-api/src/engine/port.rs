@@ -43,8 +43,12 @@ pub trait BoltHost: Send {
     /// staged and decided, and acks or fails its input.
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow;
 
-    /// The call for `row` is pending: settles what was done before, and sends what stands ready.
-    /// Ready when a wait for room is over and the call should be polled again at once.
+    /// Takes up what the call for these rows of the batch staged, and acks, fails or keeps each as
+    /// [`Staging::decisions`] says. After an error all of them fail.
+    fn settle_batch(&mut self, staging: &mut Staging, rows: Range<usize>, outcome: Result<()>) -> Flow;
+
+    /// The call for `row` (of several, the first) is pending: settles what was done before, and sends
+    /// what stands ready. Ready when a wait for room is over and the call should be polled again at once.
     fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Called before the first call of a batch and after it: the engine times one call a batch.
@@ -69,6 +73,10 @@ pub trait SpoutHost: Send {
     /// A call is pending: settles what was emitted before, sends what stands ready, and lets acks
     /// and time-outs go on. Ready when a wait for room is over and the call should be polled again.
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Asked while a call is pending: whether an order waits for it to end, so that the call should be
+    /// dropped. Where it must not be dropped (`may_drop` is false), the host notes who holds up the order.
+    fn calls_off(&mut self, may_drop: bool) -> bool;
 
     /// As [`BoltHost::time_call`].
     fn time_call(&mut self, is_start: bool);

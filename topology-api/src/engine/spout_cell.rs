@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use super::{BoxFuture, Flow, SpoutHost, Staged, Staging};
@@ -149,11 +150,15 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                     host.time_call(true);
                 }
                 let before = staged.len();
+                let has_emitted = AtomicBool::new(false);
+                let may_drop = || S::NEXT_IS_CANCEL_SAFE && !has_emitted.load(Ordering::Relaxed);
                 let outcome = {
-                    let mut out = SpoutEmitter::new(staging, staged, context);
+                    let mut out = SpoutEmitter::new(staging, staged, context, &has_emitted);
                     let call = pin!(spout.next(&mut out));
-                    watched(call, done, slots, host).await
+                    watched(call, may_drop, done, slots, host).await
                 };
+                // A call that was dropped has done nothing.
+                let outcome = outcome.unwrap_or(Ok(Next::Idle));
                 if calls == 0 {
                     host.time_call(false);
                 }
@@ -228,19 +233,22 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
 }
 
 /// Runs one call of user code; whenever it stays pending, the host sends what stands ready. It takes
-/// the call where it was made: moving it costs more than running it.
+/// the call where it was made: moving it costs more than running it. No outcome where the host has
+/// called it off.
 #[inline]
 async fn watched<T>(
     mut call: Pin<&mut impl Future<Output = T>>,
+    may_drop: impl Fn() -> bool,
     done: &mut Staged,
     slots: &mut Vec<u32>,
     host: &mut dyn SpoutHost,
-) -> T {
+) -> Option<T> {
     poll_fn(|cx| {
         loop {
             match call.as_mut().poll(cx) {
-                Poll::Ready(outcome) => return Poll::Ready(outcome),
+                Poll::Ready(outcome) => return Poll::Ready(Some(outcome)),
                 Poll::Pending if host.poll_pending(done, slots, cx).is_ready() => {}
+                Poll::Pending if host.calls_off(may_drop()) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             }
         }

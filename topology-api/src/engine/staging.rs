@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{HandedOver, OutputRow, Room};
+use super::{Decisions, HandedOver, OutputRow, Room};
 use crate::emitter::{EmitError, Row};
 use crate::fields::{DEFAULT_STREAM, Streams};
 use crate::held::HeldTable;
@@ -48,6 +48,8 @@ const NONE: u16 = 0;
 const INPUT: u16 = 1;
 const HELD: u16 = 2;
 const TRACKED: u16 = 3;
+/// Beside one of these: the row is the first of its call.
+const BEGINS_CALL: u16 = 1 << 15;
 
 impl StagedRow {
     #[inline(always)]
@@ -70,12 +72,18 @@ impl StagedRow {
     /// What it is anchored to.
     #[inline]
     pub fn anchors(&self) -> RowAnchors {
-        match self.anchors {
+        match self.anchors & !BEGINS_CALL {
             INPUT => RowAnchors::Input(self.first),
             HELD => RowAnchors::Held { start: self.first, len: self.second },
             TRACKED => RowAnchors::Tracked,
             _ => RowAnchors::None,
         }
+    }
+
+    /// Whether it is the first row of a call, where rows of several calls lie behind one another.
+    #[inline]
+    pub fn begins_call(&self) -> bool {
+        self.anchors & BEGINS_CALL != 0
     }
 
     /// The task that it is meant for, on a direct stream.
@@ -125,11 +133,31 @@ impl Staged {
         self.values.append(&mut call.values);
         // Most calls emit one row, which is cheaper to move by its parts.
         if let [StagedRow { stream, anchors, direct, first, second }] = *call.rows {
-            self.rows.push(StagedRow { stream, anchors, direct, first, second });
+            self.rows.push(StagedRow { stream, anchors: anchors | BEGINS_CALL, direct, first, second });
             call.rows.clear();
         } else {
+            if let Some(row) = call.rows.first_mut() {
+                row.anchors |= BEGINS_CALL;
+            }
             self.rows.append(&mut call.rows);
         }
+    }
+
+    /// Drops the rows whose anchors `is_withdrawn` says so of. These must not be held tuples.
+    fn withdraw(&mut self, streams: &Streams, is_withdrawn: impl Fn(RowAnchors) -> bool) {
+        let mut values = mem::take(&mut self.values).into_iter();
+        let left = &mut self.values;
+        self.rows.retain(|row| {
+            let arity = streams.iter().as_slice()[row.stream as usize].fields.len();
+            let values = values.by_ref().take(arity);
+            let is_left = !is_withdrawn(row.anchors());
+            if is_left {
+                left.extend(values);
+            } else {
+                values.for_each(drop);
+            }
+            is_left
+        });
     }
 }
 
@@ -147,6 +175,8 @@ pub struct Staging {
     pub held: HeldTable,
     /// The slot that the current input was kept in, if it was.
     pub kept: Option<u32>,
+    /// What the call decided about each of its inputs, if it was given several.
+    pub decisions: Decisions,
     /// How many rows one call may stage.
     pub limit: usize,
     pub(crate) refusal: Option<EmitError>,
@@ -170,6 +200,7 @@ impl Staging {
             events: Vec::new(),
             held: HeldTable::default(),
             kept: None,
+            decisions: Decisions::default(),
             limit,
             refusal: None,
             room: Arc::new(Room::default()),
@@ -206,6 +237,13 @@ impl Staging {
     /// Drops everything staged: the call failed.
     pub fn withdraw(&mut self) {
         self.staged.clear();
+    }
+
+    /// Drops what was emitted for inputs that the call has failed.
+    pub fn withdraw_failed(&mut self) {
+        if self.decisions.withdraws() {
+            self.staged.withdraw(&self.streams, |anchors| self.decisions.is_withdrawn(anchors));
+        }
     }
 
     /// Stages a row for work outside a call: what an output handle has sent. Answers whether the row

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, Stream, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use galerna_protocol::link_server;
 use galerna_protocol::{LinkAnswer, LinkPacket, LinkRefusal, LinkWelcome, WorkerId};
 use tokio::sync::{Notify, oneshot};
@@ -22,6 +22,8 @@ use crate::wire;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// Packets that stand ready are taken in together before they are confirmed, at most.
 const PACKETS_A_TURN: usize = 16;
+/// Packets of a replaced launch that are still counted when its connection ends, at most.
+const MOST_UNREAD: usize = 64;
 /// The longest frame that is put together of pieces.
 const LONGEST_FRAME: usize = 1 << 30;
 
@@ -43,14 +45,29 @@ struct State {
     last: u64,
     /// Counts connections: only the newest may deliver.
     connection: u64,
+    /// The first connection to the launch of the peer that was seen last.
+    first_connection: u64,
     /// Why no connection may deliver any more, if so.
     refusal: Option<LinkRefusal>,
     sources: Sources,
 }
 
+impl State {
+    /// Why a connection may deliver nothing more, if so.
+    fn refusal_of(&self, connection: u64) -> Option<LinkRefusal> {
+        let newer = || LinkRefusal { is_fenced: false, message: "there is a newer connection".to_owned() };
+        self.refusal.clone().or_else(|| (self.connection != connection).then(newer))
+    }
+
+    /// Whether a connection is one of a launch that was replaced: nobody sends again what it brings.
+    fn is_of_replaced(&self, connection: u64) -> bool {
+        connection < self.first_connection || self.refusal.as_ref().is_some_and(|refusal| refusal.is_fenced)
+    }
+}
+
 impl Inbound {
     pub(super) fn new(peer: WorkerId, exchange: Arc<Exchange>, sources: Sources, back: Arc<dyn Link>) -> Self {
-        let state = Mutex::new(State { last: 0, connection: 0, refusal: None, sources });
+        let state = Mutex::new(State { last: 0, connection: 0, first_connection: 0, refusal: None, sources });
         Self { peer, state, changed: Notify::new(), exchange, back }
     }
 
@@ -63,6 +80,7 @@ impl Inbound {
         let mut state = self.lock();
         state.last = 0;
         state.connection += 1;
+        state.first_connection = state.connection;
         drop(state);
         self.changed.notify_waiters();
     }
@@ -89,20 +107,28 @@ impl Inbound {
 
     /// Why a connection may deliver nothing more, if so.
     fn refusal_of(&self, connection: u64) -> Option<LinkRefusal> {
-        let state = self.lock();
-        let newer = || LinkRefusal { is_fenced: false, message: "there is a newer connection".to_owned() };
-        state.refusal.clone().or_else(|| (state.connection != connection).then(newer))
+        self.lock().refusal_of(connection)
+    }
+
+    /// Counts the batches among frames that a connection of a replaced launch has brought, and answers
+    /// whether it is one.
+    fn count_fenced(&self, connection: u64, frames: &[Bytes]) -> bool {
+        let is_of_replaced = self.lock().is_of_replaced(connection);
+        if is_of_replaced {
+            let batches = frames.iter().filter(|frame| wire::is_batch(frame)).count();
+            self.exchange.fenced_batches.add(batches as u64);
+        }
+        is_of_replaced
     }
 
     /// Takes in frames, those aside that have arrived before; answers the number of the last one.
     fn take_in(&self, connection: u64, first: u64, frames: &[Bytes], events: &Events) -> Result<u64, LinkRefusal> {
-        if let Some(refusal) = self.refusal_of(connection) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(refusal) = state.refusal_of(connection) {
+            drop(guard);
+            self.count_fenced(connection, frames);
             return Err(refusal);
-        }
-        let mut state = self.lock();
-        let state = &mut *state;
-        if state.connection != connection {
-            return Err(LinkRefusal { is_fenced: false, message: "there is a newer connection".to_owned() });
         }
         let refuse = |message: String| {
             tracing::error!(peer = %self.peer, "{message}");
@@ -181,14 +207,14 @@ impl link_server::Link for Incoming {
             let answer = reading.next_answer().await?;
             Some((answer, reading))
         });
-        Ok(Response::new(Box::pin(futures_util::StreamExt::chain(first, answers))))
+        Ok(Response::new(Box::pin(first.chain(answers))))
     }
 }
 
 /// A connection that is being read. It is driven by whoever polls for its answers: the connection
 /// itself.
-struct Reading {
-    packets: Streaming<LinkPacket>,
+struct Reading<P> {
+    packets: P,
     inbound: Arc<Inbound>,
     connection: u64,
     events: Events,
@@ -197,7 +223,7 @@ struct Reading {
     has_ended: bool,
 }
 
-impl Reading {
+impl<P: Stream<Item = Result<LinkPacket, Status>> + Unpin> Reading<P> {
     /// Takes in what stands ready, or comes next, and confirms it.
     async fn next_answer(&mut self) -> Option<Result<LinkAnswer, Status>> {
         if self.has_ended {
@@ -214,14 +240,14 @@ impl Reading {
                 Err(refusal) => return Some(Ok(self.refused(refusal))),
             };
             turns += 1;
-            packet = match self.packets.message().now_or_never() {
-                Some(Ok(Some(packet))) if turns < PACKETS_A_TURN => packet,
-                Some(Ok(Some(packet))) => {
+            packet = match self.packets.next().now_or_never() {
+                Some(Some(Ok(packet))) if turns < PACKETS_A_TURN => packet,
+                Some(Some(Ok(packet))) => {
                     // The turn is over, but what was taken off the stream must not be lost.
                     let confirmed = self.take(packet).await.unwrap_or(confirmed);
                     return Some(Ok(LinkAnswer { welcome: None, confirmed }));
                 }
-                Some(Ok(None) | Err(_)) => {
+                Some(None | Some(Err(_))) => {
                     self.has_ended = true;
                     return Some(Ok(LinkAnswer { welcome: None, confirmed }));
                 }
@@ -241,7 +267,7 @@ impl Reading {
         tokio::select! {
             biased;
             () = changed => self.inbound.refusal_of(self.connection).map(Err),
-            packet = self.packets.message() => packet.ok().flatten().map(Ok),
+            packet = self.packets.next() => packet.and_then(Result::ok).map(Ok),
         }
     }
 
@@ -253,8 +279,34 @@ impl Reading {
             tracing::debug!(peer = %self.inbound.peer, "link closed: {}", refusal.message);
         }
         self.has_ended = true;
+        self.count_unread();
         let welcome = LinkWelcome { refusal: Some(refusal), ..LinkWelcome::default() };
         LinkAnswer { welcome: Some(welcome), confirmed: 0 }
+    }
+
+    /// Counts what stands ready, if it comes from a launch that was replaced.
+    fn count_unread(&mut self) {
+        for _ in 0..MOST_UNREAD {
+            let Some(Some(Ok(packet))) = self.packets.next().now_or_never() else { return };
+            let Ok(frames) = self.whole_frames(packet.frames, packet.is_piece) else { return };
+            if !self.inbound.count_fenced(self.connection, &frames.unwrap_or_default()) {
+                return;
+            }
+        }
+    }
+
+    /// The frames of a packet, or the one that its pieces have made; nothing while a piece is missing.
+    fn whole_frames(&mut self, frames: Vec<Bytes>, is_piece: bool) -> Result<Option<Vec<Bytes>>, LinkRefusal> {
+        if !is_piece && self.piece.is_empty() {
+            return Ok(Some(frames));
+        }
+        let size: usize = frames.iter().map(Bytes::len).sum();
+        if self.piece.len() + size > LONGEST_FRAME {
+            let message = format!("a frame is longer than {LONGEST_FRAME} bytes");
+            return Err(LinkRefusal { is_fenced: false, message });
+        }
+        frames.iter().for_each(|piece| self.piece.extend_from_slice(piece));
+        Ok((!is_piece).then(|| vec![self.piece.split().freeze()]))
     }
 
     async fn take(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
@@ -266,19 +318,100 @@ impl Reading {
             let _ = is_done.await;
             return self.inbound.take_in(self.connection, first, &[], &self.events);
         }
-        if is_piece || !self.piece.is_empty() {
-            let size: usize = frames.iter().map(Bytes::len).sum();
-            if self.piece.len() + size > LONGEST_FRAME {
-                let message = format!("a frame is longer than {LONGEST_FRAME} bytes");
-                return Err(LinkRefusal { is_fenced: false, message });
-            }
-            frames.iter().for_each(|piece| self.piece.extend_from_slice(piece));
-            if is_piece {
-                return Ok(first.saturating_sub(1));
-            }
-            let whole = self.piece.split().freeze();
-            return self.inbound.take_in(self.connection, first, &[whole], &self.events);
+        match self.whole_frames(frames, is_piece)? {
+            Some(frames) => self.inbound.take_in(self.connection, first, &frames, &self.events),
+            None => Ok(first.saturating_sub(1)),
         }
-        self.inbound.take_in(self.connection, first, &frames, &self.events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use galerna_topology_api::Fields;
+    use galerna_topology_api::engine::{Batch, TupleSource};
+
+    use super::*;
+    use crate::link::QueueLink;
+
+    /// An end of a link, with a connection, and what it counts.
+    fn inbound() -> (Arc<Inbound>, u64, Arc<Exchange>) {
+        let exchange = Arc::new(Exchange::new([1, 2]));
+        let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
+        let source = TupleSource {
+            component: "numbers".into(),
+            task: 1,
+            incarnation: 1,
+            stream_index: 0,
+            stream: "default".into(),
+            fields: Fields::new(["n"]),
+        };
+        let sources = Sources::from([((1, 0), Arc::new(source))]);
+        let inbound = Arc::new(Inbound::new(WorkerId::new("there", 1), exchange.clone(), sources, back));
+        inbound.begin_anew();
+        let (connection, _) = inbound.connect();
+        (inbound, connection, exchange)
+    }
+
+    /// A packet of two batches and something else.
+    fn packet(inbound: &Inbound, first: u64) -> LinkPacket {
+        let source = inbound.lock().sources[&(1, 0)].clone();
+        let data = || Frame::Data { batch: Batch::new(source.clone(), 2), weight: 0, limit: 1024 };
+        let credit = Frame::Credit { from: 1, launch: 1, to: 2, weight: 1 };
+        let frames = [data(), credit, data()].map(|frame| {
+            let mut bytes = Vec::new();
+            wire::encode(&frame, &mut bytes);
+            Bytes::from(bytes)
+        });
+        LinkPacket { hello: None, first, frames: frames.to_vec(), is_piece: false }
+    }
+
+    fn reading<P>(inbound: &Arc<Inbound>, connection: u64, packets: P) -> Reading<P> {
+        let (inbound, events) = (inbound.clone(), Events::new().0);
+        Reading { packets, inbound, connection, events, piece: BytesMut::new(), has_ended: false }
+    }
+
+    #[tokio::test]
+    async fn batches_of_a_replaced_launch_that_stand_ready_are_counted() {
+        let replaced = |inbound: &Inbound| inbound.begin_anew();
+        let left_out =
+            |inbound: &Inbound| inbound.close(LinkRefusal { is_fenced: true, message: "not part of it".to_owned() });
+        for fence in [&replaced as &dyn Fn(&Inbound), &left_out] {
+            let (inbound, connection, exchange) = inbound();
+            let mut packets = vec![Ok(packet(&inbound, 1)), Ok(packet(&inbound, 4))];
+            let whole = packet(&inbound, 7).frames.swap_remove(0);
+            for (piece, is_piece) in [(whole.slice(..2), true), (whole.slice(2..), false)] {
+                packets.push(Ok(LinkPacket { hello: None, first: 7, frames: vec![piece], is_piece }));
+            }
+            let mut reading = reading(&inbound, connection, stream::iter(packets));
+            fence(&inbound);
+            let answer = reading.next_answer().await.expect("an answer").expect("no error");
+            assert!(answer.welcome.is_some_and(|welcome| welcome.refusal.is_some()));
+            assert_eq!(exchange.fenced_batches.count(), 5);
+        }
+    }
+
+    #[test]
+    fn batches_that_a_replaced_launch_delivers_are_counted() {
+        let (inbound, connection, exchange) = inbound();
+        let events = Events::new().0;
+        let take = |connection, first| inbound.take_in(connection, first, &packet(&inbound, first).frames, &events);
+        assert_eq!(take(connection, 1), Ok(3));
+        assert_eq!(exchange.fenced_batches.count(), 0);
+        inbound.begin_anew();
+        assert!(take(connection, 4).is_err());
+        assert_eq!(exchange.fenced_batches.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn batches_that_a_launch_sends_again_on_a_newer_connection_are_not_counted() {
+        let (inbound, connection, exchange) = inbound();
+        let packets = stream::iter([Ok(packet(&inbound, 1)), Ok(packet(&inbound, 4))]);
+        let mut reading = reading(&inbound, connection, packets);
+        let (newer, _) = inbound.connect();
+        let answer = reading.next_answer().await.expect("an answer").expect("no error");
+        assert!(answer.welcome.is_some_and(|welcome| welcome.refusal.is_some()));
+        assert!(inbound.take_in(connection, 1, &packet(&inbound, 1).frames, &reading.events).is_err());
+        assert_eq!(inbound.take_in(newer, 1, &packet(&inbound, 1).frames, &reading.events), Ok(3));
+        assert_eq!(exchange.fenced_batches.count(), 0);
     }
 }

@@ -8,68 +8,125 @@ use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::BoxFuture;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::runtimes::{MOST_THREADS, Shard};
+use crate::runtimes::{MOST_THREADS, OwnThread, Shard};
 
 /// A thread and how many tasks it drives.
 #[derive(Debug)]
 struct Lane {
     shard: Shard,
-    executor: TaskId,
     tasks: usize,
+    /// Whether it belongs to a blocking executor, and is never shared.
+    is_blocking: bool,
+    /// Whether it drives one task.
+    own_thread: OwnThread,
+}
+
+impl Lane {
+    fn add(&mut self, tasks: isize) {
+        self.tasks = self.tasks.saturating_add_signed(tasks);
+        self.own_thread.set(self.tasks == 1);
+    }
+}
+
+/// An executor that has tasks here.
+#[derive(Debug)]
+struct Home {
+    /// The place of its lane.
+    place: usize,
+    tasks: usize,
+}
+
+/// A place for a task on the thread of its executor.
+#[derive(Debug)]
+pub(super) struct Seat {
+    place: usize,
+    /// Whether the task is alone on the thread.
+    pub(super) own_thread: OwnThread,
 }
 
 /// Where tasks are spawned.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
-    /// The place of the lane of each task.
-    places: BTreeMap<TaskId, usize>,
+    /// By their first tasks.
+    executors: BTreeMap<TaskId, Home>,
+    /// The executor of each task.
+    tasks: BTreeMap<TaskId, TaskId>,
     free: Vec<usize>,
-    tasks: JoinSet<()>,
+    spawned: JoinSet<()>,
 }
 
 impl Lanes {
-    /// Spawns a task on the thread of its executor, which is known by its first task.
+    /// Finds a place for a task on the thread of its executor, which is known by its first task. A
+    /// blocking executor shares its thread with no other.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub(super) fn spawn(
+    pub(super) fn seat(
         &mut self,
         task: TaskId,
         executor: TaskRange,
+        is_blocking: bool,
         name: &str,
-        future: BoxFuture<'static, ()>,
-    ) -> io::Result<AbortHandle> {
-        let place = self.place(executor.first, name)?;
-        self.lanes[place].tasks += 1;
-        self.places.insert(task, place);
-        Ok(self.tasks.spawn_on(future, &self.lanes[place].shard.handle))
-    }
-
-    fn place(&mut self, executor: TaskId, name: &str) -> io::Result<usize> {
-        if let Some(place) = self.lanes.iter().position(|lane| lane.tasks > 0 && lane.executor == executor) {
-            return Ok(place);
-        }
-        if let Some(place) = self.free.pop() {
-            self.lanes[place] = Lane { shard: Shard::start(name)?, executor, tasks: 0 };
-            return Ok(place);
-        }
-        if self.lanes.len() < MOST_THREADS {
-            self.lanes.push(Lane { shard: Shard::start(name)?, executor, tasks: 0 });
-            return Ok(self.lanes.len() - 1);
-        }
-        // Beyond that they are shared: the one with the fewest tasks.
-        Ok((0..self.lanes.len()).min_by_key(|place| self.lanes[*place].tasks).unwrap_or(0))
-    }
-
-    /// A task has ended. The thread of an executor without tasks is not used again: user code may
-    /// have left something behind on it.
-    pub(super) fn ended(&mut self, task: TaskId) {
-        if let Some(place) = self.places.remove(&task) {
-            self.lanes[place].tasks -= 1;
-            if self.lanes[place].tasks == 0 {
-                self.free.push(place);
+    ) -> io::Result<Seat> {
+        let place = match self.executors.get_mut(&executor.first) {
+            Some(home) => {
+                home.tasks += 1;
+                home.place
             }
+            None => {
+                let place = self.lane(is_blocking, name)?;
+                self.executors.insert(executor.first, Home { place, tasks: 1 });
+                place
+            }
+        };
+        self.tasks.insert(task, executor.first);
+        let lane = &mut self.lanes[place];
+        lane.add(1);
+        Ok(Seat { place, own_thread: lane.own_thread.clone() })
+    }
+
+    /// Spawns a task at its place.
+    pub(super) fn spawn(&mut self, seat: &Seat, future: BoxFuture<'static, ()>) -> AbortHandle {
+        self.spawned.spawn_on(future, &self.lanes[seat.place].shard.handle)
+    }
+
+    /// The place of a lane for an executor that has no tasks yet.
+    fn lane(&mut self, is_blocking: bool, name: &str) -> io::Result<usize> {
+        let is_shareable = |lane: &Lane| lane.tasks > 0 && !lane.is_blocking;
+        if !is_blocking && self.lanes.iter().filter(|lane| is_shareable(lane)).count() >= MOST_THREADS {
+            // Beyond that they are shared: the one with the fewest tasks.
+            let shareable = (0..self.lanes.len()).filter(|place| is_shareable(&self.lanes[*place]));
+            if let Some(place) = shareable.min_by_key(|place| self.lanes[*place].tasks) {
+                return Ok(place);
+            }
+        }
+        let lane = Lane { shard: Shard::start(name)?, tasks: 0, is_blocking, own_thread: OwnThread::default() };
+        match self.free.pop() {
+            Some(place) => {
+                self.lanes[place] = lane;
+                Ok(place)
+            }
+            None => {
+                self.lanes.push(lane);
+                Ok(self.lanes.len() - 1)
+            }
+        }
+    }
+
+    /// A task has ended. A thread without tasks is not used again: user code may have left something
+    /// behind on it.
+    pub(super) fn ended(&mut self, task: TaskId) {
+        let Some(executor) = self.tasks.remove(&task) else { return };
+        let Some(home) = self.executors.get_mut(&executor) else { return };
+        let place = home.place;
+        home.tasks -= 1;
+        if home.tasks == 0 {
+            self.executors.remove(&executor);
+        }
+        self.lanes[place].add(-1);
+        if self.lanes[place].tasks == 0 {
+            self.free.push(place);
         }
     }
 
@@ -79,11 +136,91 @@ impl Lanes {
     /// It may be dropped.
     pub(super) async fn next_panic(&mut self) -> String {
         loop {
-            match self.tasks.join_next().await {
+            match self.spawned.join_next().await {
                 Some(Err(error)) if error.is_panic() => return error.to_string(),
                 Some(_) => {}
                 None => return std::future::pending().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::mpsc;
+    use std::thread::{ThreadId, current};
+
+    use super::*;
+
+    /// The threads of a worker's tasks, and whether each task believes that it is alone on its thread.
+    struct Trial {
+        lanes: Lanes,
+        places: BTreeMap<TaskId, (ThreadId, OwnThread)>,
+    }
+
+    impl Trial {
+        fn start(&mut self, task: TaskId, executor: TaskRange, is_blocking: bool) {
+            let seat = self.lanes.seat(task, executor, is_blocking, "test").expect("a thread");
+            let (sender, receiver) = mpsc::channel();
+            self.lanes.spawn(&seat, Box::pin(async move { sender.send(current().id()).expect("awaited") }));
+            self.places.insert(task, (receiver.recv().expect("it runs"), seat.own_thread));
+        }
+
+        fn end(&mut self, task: TaskId) {
+            self.lanes.ended(task);
+            self.places.remove(&task);
+        }
+
+        /// The threads of these tasks.
+        fn threads(&self, tasks: impl IntoIterator<Item = TaskId>) -> BTreeSet<String> {
+            tasks.into_iter().map(|task| format!("{:?}", self.places[&task].0)).collect()
+        }
+
+        /// Those who are alone know it, and nobody else believes it.
+        fn assert_own_threads(&self) {
+            for (task, (thread, own_thread)) in &self.places {
+                let tasks = self.places.values().filter(|(other, _)| other == thread).count();
+                assert_eq!(own_thread.is_exclusive(), tasks == 1, "task {task}");
+            }
+        }
+    }
+
+    #[test]
+    fn executors_keep_their_tasks_together_and_blocking_ones_share_no_thread() {
+        let mut trial = Trial { lanes: Lanes::default(), places: BTreeMap::new() };
+        // Executors of two tasks from 1 on; each sixteenth blocks.
+        let executors: Vec<TaskRange> = (0..160).map(|at| TaskRange::new(2 * at + 1, 2 * at + 2)).collect();
+        let blocks = |executor: &TaskRange| executor.first % 32 == 1;
+        for executor in &executors {
+            trial.start(executor.first, *executor, blocks(executor));
+        }
+        trial.assert_own_threads();
+        for executor in &executors {
+            trial.start(executor.last, *executor, blocks(executor));
+        }
+        trial.assert_own_threads();
+        for executor in &executors {
+            assert_eq!(trial.threads(executor.tasks()).len(), 1, "{executor:?}");
+        }
+        let of = |blocking: bool| executors.iter().filter(move |executor| blocks(executor) == blocking);
+        let blocking = trial.threads(of(true).map(|executor| executor.first));
+        let others = trial.threads(of(false).map(|executor| executor.first));
+        assert_eq!((blocking.len(), others.len()), (10, MOST_THREADS));
+        assert!(blocking.is_disjoint(&others));
+
+        // A task that is launched again joins the other task of its executor.
+        for executor in &executors {
+            trial.end(executor.last);
+            trial.assert_own_threads();
+            trial.start(executor.last, *executor, blocks(executor));
+            assert_eq!(trial.threads(executor.tasks()).len(), 1, "{executor:?}");
+        }
+        // An executor whose tasks have all ended begins on a new thread.
+        let (first, before) = (executors[0], trial.threads(executors[0].tasks()));
+        first.tasks().for_each(|task| trial.end(task));
+        first.tasks().for_each(|task| trial.start(task, first, true));
+        assert!(before.is_disjoint(&trial.threads(first.tasks())));
+        assert_eq!(trial.lanes.lanes.len(), 10 + MOST_THREADS);
     }
 }

@@ -20,6 +20,7 @@ use tonic::{Status, Streaming};
 
 use super::LONGEST_PACKET;
 use super::steward::{Event, Events};
+use crate::exchange::FencedBatches;
 use crate::link::{Frame, Link};
 use crate::wire;
 
@@ -64,6 +65,7 @@ pub(super) struct Outgoing {
     peer: WorkerId,
     state: Mutex<State>,
     wake: Notify,
+    fenced_batches: FencedBatches,
 }
 
 impl Link for Outgoing {
@@ -80,14 +82,17 @@ impl Link for Outgoing {
             state.queue.push_back(Entry { bytes: bytes.into(), task });
             drop(state);
             self.wake.notify_one();
+        } else if matches!(frame, Frame::Data { .. }) {
+            self.fenced_batches.add(1);
         }
     }
 }
 
 impl Outgoing {
-    pub(super) fn new(peer: WorkerId) -> Self {
+    /// Batches that it drops are counted in `fenced_batches`.
+    pub(super) fn new(peer: WorkerId, fenced_batches: FencedBatches) -> Self {
         let state = State { first: 1, ..State::default() };
-        Self { peer, state: Mutex::new(state), wake: Notify::new() }
+        Self { peer, state: Mutex::new(state), wake: Notify::new(), fenced_batches }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -119,10 +124,13 @@ impl Outgoing {
         self.wake.notify_one();
     }
 
-    /// Ends the link.
-    pub(super) fn close(&self) {
+    /// Ends the link. What it has for the tasks in `left_behind` is dropped: they have no other place.
+    pub(super) fn close(&self, left_behind: &BTreeSet<TaskId>) {
         let mut state = self.lock();
         state.is_closed = true;
+        let is_lost =
+            |entry: &&Entry| entry.task.is_some_and(|task| left_behind.contains(&task)) && wire::is_batch(&entry.bytes);
+        self.fenced_batches.add(state.queue.iter().filter(is_lost).count() as u64);
         state.queue.clear();
         drop(state);
         self.wake.notify_one();
@@ -353,12 +361,15 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use galerna_protocol::LinkWelcome;
+    use galerna_topology_api::Fields;
+    use galerna_topology_api::engine::{Batch, TupleSource};
 
     use super::*;
+    use crate::edges::Marker;
 
     #[tokio::test]
     async fn worker_that_its_peer_has_forgotten_ends_instead_of_knocking_for_ever() {
-        let link = Outgoing::new(WorkerId::new("here", 1));
+        let link = Outgoing::new(WorkerId::new("here", 1), FencedBatches::default());
         let (events, mut heard) = Events::new();
         let answer = |confirmed| LinkAnswer {
             welcome: Some(LinkWelcome { incarnation: 7, ..LinkWelcome::default() }),
@@ -371,5 +382,31 @@ mod tests {
         assert!(heard.try_recv().is_err());
         assert!(link.shake_hands(answer(0), &events).await.is_err());
         assert!(matches!(heard.try_recv(), Ok(Event::Fenced(_))));
+    }
+
+    #[test]
+    fn batches_for_tasks_without_a_place_are_counted_when_the_link_is_closed() {
+        let fenced = FencedBatches::default();
+        let link = Outgoing::new(WorkerId::new("here", 1), fenced.clone());
+        let source = TupleSource {
+            component: "numbers".into(),
+            task: 1,
+            incarnation: 1,
+            stream_index: 0,
+            stream: "default".into(),
+            fields: Fields::new(["n"]),
+        };
+        let source = Arc::new(source);
+        let data = |to| Frame::Data { batch: Batch::new(source.clone(), to), weight: 0, limit: 1024 };
+        let send_all = || {
+            [data(2), data(2), data(3), Frame::Marker { from: 1, to: 2, marker: Marker::Open }]
+                .into_iter()
+                .for_each(|frame| link.send(frame));
+        };
+        send_all();
+        link.close(&BTreeSet::from([2]));
+        assert_eq!(fenced.count(), 2, "what was for task 3 was sent elsewhere");
+        send_all();
+        assert_eq!(fenced.count(), 5);
     }
 }

@@ -136,7 +136,6 @@ pub(super) struct Steward {
     order: Order,
     /// Up to which launch of a worker losses have been dealt with.
     losses: BTreeMap<WorkerId, u64>,
-    refused: u64,
 }
 
 /// Links may outlive it for a moment: nothing is confirmed any more that nobody would work on.
@@ -166,7 +165,6 @@ impl Steward {
             tallies: Tallies::default(),
             order: Order::Run,
             losses: BTreeMap::new(),
-            refused: 0,
         }
     }
 
@@ -313,7 +311,7 @@ impl Steward {
         report.incarnation = self.me.incarnation;
         report.pid = std::process::id();
         report.address = self.me.address.clone();
-        report.fenced_batches = self.refused;
+        report.fenced_batches = self.crew.exchange.fenced_batches.count();
         report.ended_tasks = self.running.values().filter(|running| running.parked.is_some()).count() as u32;
         let view = self.view.as_ref();
         report.generation = view.map_or(0, View::generation);

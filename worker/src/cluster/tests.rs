@@ -1,6 +1,7 @@
 //! Several workers in one process, linked over loopback, told plans as supervisors would tell them.
 
 mod random_plans;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -361,6 +362,8 @@ async fn worker_that_was_replaced_is_fenced_and_leaves() {
     first.finished().await;
     third.finished().await;
     assert_all_seen(&shape);
+    // The worker that was cut off had nothing but acks for the first: to refuse it is to drop no batch.
+    assert_eq!(first.reports.borrow().fenced_batches, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

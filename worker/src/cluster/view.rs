@@ -1,6 +1,8 @@
 //! What a plan means for one worker: who runs which task, and which tasks are on their way. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use galerna_protocol::{AssignedWorker, TaskRange, WorkerId, WorkerPlan};
 use galerna_topology_api::{TaskId, Topology};
@@ -85,22 +87,25 @@ pub(super) fn spouts_upstream(topology: &Topology, lost: &BTreeSet<TaskId>) -> B
     spouts.flat_map(|spout| spout.tasks.clone()).collect()
 }
 
-/// The tasks that receive something from one of these.
-pub(super) fn receivers_of(topology: &Topology, from: &BTreeSet<TaskId>) -> BTreeMap<TaskId, Vec<TaskId>> {
-    let mut receivers: BTreeMap<TaskId, Vec<TaskId>> = BTreeMap::new();
-    for component in topology.components() {
-        for source in component.inputs.iter().filter_map(|input| topology.component(&input.from)) {
-            for task in from.range(source.tasks.start..source.tasks.end) {
-                for receiver in component.tasks.clone() {
-                    let known = receivers.entry(receiver).or_default();
-                    if !known.contains(task) {
-                        known.push(*task);
-                    }
-                }
-            }
-        }
-    }
-    receivers
+/// Tasks of one component that all receive from the same tasks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Receivers {
+    pub(super) tasks: Range<TaskId>,
+    /// The tasks that they receive from, each once.
+    pub(super) sources: Arc<[TaskId]>,
+}
+
+/// The tasks that receive something from one of these, component by component: the product of the two
+/// is not spelled out, since it has millions of pairs when large components are lost.
+pub(super) fn receivers_of(topology: &Topology, from: &BTreeSet<TaskId>) -> Vec<Receivers> {
+    let receivers = topology.components().iter().map(|component| {
+        // A component that is received from on several streams stands in the inputs several times.
+        let distinct: BTreeSet<&str> = component.inputs.iter().map(|input| input.from.as_str()).collect();
+        let sources = distinct.into_iter().filter_map(|id| topology.component(id));
+        let tasks = sources.flat_map(|source| from.range(source.tasks.start..source.tasks.end).copied());
+        Receivers { tasks: component.tasks.clone(), sources: tasks.collect() }
+    });
+    receivers.filter(|receivers| !receivers.sources.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -114,6 +119,17 @@ mod tests {
         type MessageId = ();
         fn output(&self) -> Streams {
             Streams::default_fields(["n"])
+        }
+        async fn next(&mut self, _: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
+            Ok(Next::Exhausted)
+        }
+    }
+
+    struct Both;
+    impl Spout for Both {
+        type MessageId = ();
+        fn output(&self) -> Streams {
+            Streams::default_fields(["n"]).stream("other", ["n"])
         }
         async fn next(&mut self, _: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
             Ok(Next::Exhausted)
@@ -139,5 +155,25 @@ mod tests {
         assert_eq!(upstream(&[4]), BTreeSet::from([1, 2]));
         assert_eq!(upstream(&[5]), BTreeSet::from([3]));
         assert_eq!(upstream(&[1]), BTreeSet::new(), "its tuples do not pass through spouts");
+    }
+
+    #[test]
+    fn receivers_are_told_by_component_with_each_source_once() {
+        let mut builder = TopologyBuilder::new("graph");
+        builder.spout("a", || Both).parallelism(2000);
+        builder.spout("b", || Nothing);
+        builder.bolt("from_a", || Sink).parallelism(2000).shuffle("a").input("a", "other", Grouping::All);
+        builder.bolt("from_both", || Sink).shuffle("b").shuffle("a");
+        let topology = builder.build().expect("valid");
+        let receivers = |from: Vec<TaskId>| receivers_of(&topology, &from.into_iter().collect());
+        let sources = |tasks: &[TaskId]| Arc::<[TaskId]>::from(tasks);
+        let all: Vec<TaskId> = (1..=2000).collect();
+        let expected = [
+            Receivers { tasks: 2002..4002, sources: sources(&all) },
+            Receivers { tasks: 4002..4003, sources: sources(&all) },
+        ];
+        assert_eq!(receivers(all), expected, "4,000,000 pairs are two entries");
+        assert_eq!(receivers(vec![2001]), [Receivers { tasks: 4002..4003, sources: sources(&[2001]) }]);
+        assert_eq!(receivers(vec![2002]), []);
     }
 }

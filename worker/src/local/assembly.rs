@@ -12,7 +12,7 @@ use crate::inbox::Inbox;
 use crate::link::{Link, QueueLink, carry};
 use crate::plan;
 use crate::run::RunShared;
-use crate::runtimes::Lane;
+use crate::runtimes::{Lane, OwnThread, OwnThreads};
 use crate::stats::TaskStats;
 use crate::tap::Tap;
 
@@ -34,8 +34,8 @@ pub(super) struct Parts<'a> {
     /// Whether tuples are serialized even within a worker.
     pub(super) serializes_all: bool,
     pub(super) seed: u64,
-    /// Whether each lane has a thread of its own.
-    pub(super) has_own_threads: bool,
+    /// Which lanes have a thread of their own.
+    pub(super) own_threads: OwnThreads,
     pub(super) tap: Option<Tap>,
     /// One for each worker.
     pub(super) resources: Vec<Arc<Resources>>,
@@ -67,11 +67,12 @@ pub(super) fn assemble(parts: &Parts<'_>) -> Assembly {
     let tasks = inboxes.len();
     for executor in &executors {
         let component = &parts.topology.components()[executor.component];
-        let has_own_thread = parts.has_own_threads && executor.tasks.len() == 1;
+        let is_exclusive = parts.own_threads.include(component.is_blocking) && executor.tasks.len() == 1;
+        let own_thread = OwnThread::new(is_exclusive);
         let mut futures = Vec::new();
         for task in executor.tasks.clone() {
             let Some((inbox, receiver)) = inboxes.remove(&task) else { continue };
-            let ready = crews[executor.worker].task(component, task, Launch::ONLY, has_own_thread, receiver);
+            let ready = crews[executor.worker].task(component, task, Launch::ONLY, own_thread.clone(), receiver);
             if component.is_spout() {
                 spouts.push(inbox);
             }

@@ -1,28 +1,73 @@
-//! The rows for one receiving task on one stream, and how they are tied to trees.
+//! The rows of one stream that wait to be sent, and how they are tied to trees.
 
 use std::mem;
 use std::vec::Drain;
 
-use galerna_topology_api::Value;
 use galerna_topology_api::engine::{Anchor, Batch, HeldTable, Root};
+use galerna_topology_api::{TaskId, Value};
 
+use super::FULL;
+use super::shuffle::Shuffle;
+use crate::credit::bytes_weight;
 use crate::random::Edges;
 
-/// Rows that have not left yet.
+/// Who receives the rows of a buffer.
+#[derive(Debug)]
+pub(super) enum Receivers {
+    /// One task, by its place among the outbox's peers.
+    One(usize),
+    /// Tasks that share the rows.
+    Shared(Shuffle),
+}
+
+/// Rows that have not left yet, in the order in which they leave.
 pub(super) struct Buffer {
-    pub(super) batch: Batch,
+    /// The rows, behind those that have left already.
+    batch: Batch,
+    /// How many rows at the front have left.
+    left: usize,
     /// What the rows weigh beyond themselves.
-    pub(super) extra: usize,
-    /// The place of the receiver among the outbox's peers.
-    pub(super) peer: usize,
+    extra: usize,
+    /// At how many waiting rows the buffer is to be sent without waiting for more.
+    full_at: usize,
+    pub(super) receivers: Receivers,
 }
 
 impl Buffer {
-    pub(super) fn new(batch: Batch, peer: usize) -> Self {
-        Self { batch, extra: 0, peer }
+    pub(super) fn new(batch: Batch, receivers: Receivers) -> Self {
+        Self { batch, left: 0, extra: 0, full_at: FULL, receivers }
     }
 
-    /// Appends a row: the next `arity` values, which are taken out if nobody needs them after this.
+    /// How many rows wait.
+    #[inline(always)]
+    pub(super) fn waiting(&self) -> usize {
+        self.batch.rows - self.left
+    }
+
+    /// What the waiting rows weigh, in rows.
+    pub(super) fn weight(&self) -> usize {
+        self.waiting() + self.extra
+    }
+
+    /// Whether so many rows wait that the buffer should be sent.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting() >= self.full_at
+    }
+
+    /// Notes that the buffer was sent as far as there was room: it is full again after as many more rows.
+    pub(super) fn refill(&mut self) {
+        self.full_at = self.waiting() + FULL;
+    }
+
+    /// Ties the row that is about to be pushed to its trees, and answers the XOR of the new edges.
+    #[inline(always)]
+    pub(super) fn tie(&mut self, ties: &mut Ties<'_>, edges: &mut Edges) -> u64 {
+        ties.tie(&mut self.batch, edges)
+    }
+
+    /// Appends a row that was tied: the next `arity` values, which are taken out if nobody needs them
+    /// after this.
     #[inline]
     pub(super) fn push(
         &mut self,
@@ -37,18 +82,89 @@ impl Buffer {
         } else {
             self.batch.values.extend_from_slice(&values.as_slice()[..arity]);
         }
+        self.count_row();
+        self.note(extra, is_final);
+    }
+
+    /// Counts a row that was tied and whose values follow by [`append`](Self::append).
+    #[inline(always)]
+    pub(super) fn count_row(&mut self) {
         self.batch.rows += 1;
+    }
+
+    /// Moves the values of counted rows here.
+    pub(super) fn append(&mut self, values: &mut Vec<Value>, extra: usize, is_final: bool) {
+        self.batch.values.append(values);
+        self.note(extra, is_final);
+    }
+
+    #[inline(always)]
+    fn note(&mut self, extra: usize, is_final: bool) {
         self.batch.is_final |= is_final;
         self.extra += extra;
     }
 
-    /// Takes the rows, leaving room for as many.
-    pub(super) fn take(&mut self) -> Batch {
-        let mut fresh = Batch::new(self.batch.source.clone(), self.batch.target);
+    /// Takes the first rows out, for one task: the batch, and what it weighs.
+    pub(super) fn take(&mut self, rows: usize, target: TaskId) -> (Batch, usize) {
+        if rows == self.batch.rows {
+            return self.take_all(target);
+        }
+        let (first, end) = (self.left, self.left + rows);
+        let arity = self.batch.source.fields.len();
+        let mut batch = Batch::new(self.batch.source.clone(), target);
+        batch.rows = rows;
+        batch.is_final = self.batch.is_final;
+        batch.values = self.batch.values[first * arity..end * arity].iter_mut().map(mem::take).collect();
+        if !self.batch.anchors.is_empty() {
+            batch.anchors = self.batch.anchors[first..end].to_vec();
+        }
+        let place_of = |row: usize| self.batch.more_anchors.partition_point(|(at, _)| (*at as usize) < row);
+        let more = &self.batch.more_anchors[place_of(first)..place_of(end)];
+        batch.more_anchors = more.iter().map(|(row, anchor)| (row - first as u32, *anchor)).collect();
+        let extra = if self.extra > 0 { bytes_weight(&batch.values).min(self.extra) } else { 0 };
+        self.extra -= extra;
+        self.left = end;
+        self.forget_left();
+        (batch, rows + extra)
+    }
+
+    /// Takes everything, and leaves room for as much.
+    fn take_all(&mut self, target: TaskId) -> (Batch, usize) {
+        let mut fresh = Batch::new(self.batch.source.clone(), target);
         fresh.values.reserve_exact(self.batch.values.len());
         fresh.anchors.reserve_exact(self.batch.anchors.len());
+        let weight = self.weight();
         self.extra = 0;
-        mem::replace(&mut self.batch, fresh)
+        let mut batch = mem::replace(&mut self.batch, fresh);
+        batch.target = target;
+        (batch, weight)
+    }
+
+    /// Drops the rows that have left once they are the greater part, so that each row is moved at most
+    /// once for it.
+    fn forget_left(&mut self) {
+        let left = self.left;
+        if left == self.batch.rows {
+            self.batch.values.clear();
+            self.batch.anchors.clear();
+            self.batch.more_anchors.clear();
+            self.batch.is_final = false;
+            self.extra = 0;
+        } else if left >= FULL && left * 2 >= self.batch.rows {
+            self.batch.values.drain(..left * self.batch.source.fields.len());
+            if !self.batch.anchors.is_empty() {
+                self.batch.anchors.drain(..left);
+            }
+            self.batch.more_anchors.retain_mut(|(row, _)| {
+                let waits = *row as usize >= left;
+                *row = row.saturating_sub(left as u32);
+                waits
+            });
+        } else {
+            return;
+        }
+        self.batch.rows -= left;
+        self.left = 0;
     }
 }
 

@@ -3,21 +3,31 @@
 use std::sync::Arc;
 use std::vec::Drain;
 
-use galerna_topology_api::engine::{Batch, HeldTable, RowAnchors, Staged, StagedRow};
+use galerna_topology_api::engine::{Batch, HeldTable, RowAnchors, Staged, StagedRow, TupleSource};
 use galerna_topology_api::{TaskHook, Value};
 
 use super::buffer::Ties;
-use super::{FULL, Outbox, Trees};
+use super::{Outbox, StreamOut, Trees};
 use crate::credit::weigh;
 use crate::panics::{Panic, guarded};
 use crate::routing::{Choice, Stray};
+
+/// What became of one staged row.
+#[derive(Default)]
+struct Dealt {
+    /// The XOR of the edges made for it.
+    edges: u64,
+    /// How many receivers get it.
+    rows: u32,
+}
 
 impl Outbox {
     /// Deals all staged rows to buffers and empties the staging area of them. `input` is the batch
     /// that they may be anchored to, `held` the tuples that the task holds, `trees` opens a tree for
     /// each row with a message id. `made` gets, for each input row from `first` on, the XOR of the
     /// edges made for it. Rows that were meant for a task that does not receive their stream are
-    /// dropped and answered, each with the input row that it was emitted for.
+    /// dropped; the first one of each call is answered, with the input row that the call was for, unless
+    /// none of them was anchored to it.
     pub(crate) fn route(
         &mut self,
         staged: &mut Staged,
@@ -28,18 +38,18 @@ impl Outbox {
         made: &mut [u64],
     ) -> Vec<(Option<usize>, Stray)> {
         self.has_emitted = true;
-        let mut strays = Vec::new();
-        if !self.is_observed && hooks.is_empty() && self.route_run(staged, input, trees, made) {
+        if self.tap.is_some() || self.is_debug || !hooks.is_empty() {
+            self.observe(staged, hooks);
+        }
+        let mut strays: Vec<(Option<usize>, Stray)> = Vec::new();
+        let mut has_stray = false;
+        if self.route_run(staged, input, trees, made) {
             return strays;
         }
         let Staged { rows, values, held_anchors } = staged;
         let mut values = values.drain(..);
         for row in rows.drain(..) {
-            let stream = &self.streams[row.stream() as usize];
-            let arity = stream.arity;
-            if self.is_observed || !hooks.is_empty() {
-                self.observe(row.stream(), &values.as_slice()[..arity], hooks);
-            }
+            has_stray &= !row.begins_call();
             let mut ties = match (row.anchors(), input) {
                 (RowAnchors::Input(at), Some((batch, _))) => Ties::of_input(batch, at as usize),
                 (RowAnchors::Held { start, len }, _) => {
@@ -48,16 +58,24 @@ impl Outbox {
                 (RowAnchors::Tracked, _) => trees.open(row.stream()).map_or(Ties::None, Ties::Own),
                 _ => Ties::None,
             };
-            let mut row_made = 0;
-            let dealt = self.deal(row, arity, &mut values, &mut ties, &mut row_made);
-            let is_stray = dealt.is_err();
-            if let Err(error) = dealt {
+            let mut dealt = Dealt::default();
+            let outcome = self.deal(row, &mut values, &mut ties, &mut dealt);
+            let is_stray = outcome.is_err();
+            if let Err(error) = outcome {
                 let at = if let RowAnchors::Input(at) = row.anchors() { Some(at as usize) } else { None };
-                strays.push((at, error));
+                match strays.last_mut() {
+                    Some((known, _)) if has_stray && known.zip(at).is_none_or(|(known, at)| known == at) => {
+                        *known = known.or(at);
+                    }
+                    _ => strays.push((at, error)),
+                }
+                has_stray = true;
             }
             match (ties, row.anchors(), input) {
-                (Ties::Own(root), ..) => trees.started(root, row_made, is_stray),
-                (Ties::Input { .. }, RowAnchors::Input(at), Some((_, first))) => made[at as usize - first] ^= row_made,
+                (Ties::Own(root), ..) => trees.started(root, dealt.edges, dealt.rows, is_stray),
+                (Ties::Input { .. }, RowAnchors::Input(at), Some((_, first))) => {
+                    made[at as usize - first] ^= dealt.edges;
+                }
                 _ => {}
             }
         }
@@ -76,58 +94,57 @@ impl Outbox {
     ) -> bool {
         let Some(stream) = staged.rows.first().map(StagedRow::stream) else { return true };
         let [consumer] = self.streams[stream as usize].consumers.as_mut_slice() else { return false };
+        if !consumer.router.is_blind() {
+            return false;
+        }
         if !staged.held_anchors.is_empty() || staged.rows.iter().any(|row| row.stream() != stream) {
             return false;
         }
         let Ok(extra) = weigh(&staged.values) else { return false };
-        let Some(target) = consumer.router.route_run(staged.rows.len()) else { return false };
-        let place = consumer.first_buffer + target;
+        let place = consumer.first_buffer;
         let buffer = &mut self.buffers[place];
-        if buffer.batch.rows == 0 {
+        if buffer.waiting() == 0 {
             self.dirty.push(place);
         }
         for row in staged.rows.drain(..) {
             match (row.anchors(), input) {
                 (RowAnchors::Input(at), Some((batch, first))) => {
-                    made[at as usize - first] ^=
-                        Ties::of_input(batch, at as usize).tie(&mut buffer.batch, &mut self.edges);
+                    made[at as usize - first] ^= buffer.tie(&mut Ties::of_input(batch, at as usize), &mut self.edges);
                 }
                 (RowAnchors::Tracked, _) => match trees.open(stream) {
                     Some(root) => {
-                        let edge = Ties::Own(root).tie(&mut buffer.batch, &mut self.edges);
-                        trees.started(root, edge, false);
+                        let edge = buffer.tie(&mut Ties::Own(root), &mut self.edges);
+                        trees.started(root, edge, 1, false);
                     }
                     None => {
-                        Ties::None.tie(&mut buffer.batch, &mut self.edges);
+                        buffer.tie(&mut Ties::None, &mut self.edges);
                     }
                 },
                 _ => {
-                    Ties::None.tie(&mut buffer.batch, &mut self.edges);
+                    buffer.tie(&mut Ties::None, &mut self.edges);
                 }
             }
-            buffer.batch.rows += 1;
+            buffer.count_row();
         }
-        buffer.extra += extra;
-        buffer.batch.is_final |= self.is_final;
-        buffer.batch.values.append(&mut staged.values);
-        if buffer.batch.rows >= FULL {
+        buffer.append(&mut staged.values, extra, self.is_final);
+        if buffer.is_full() {
             self.send_full(place);
         }
         true
     }
 
-    /// Deals one row, whose values are the next `arity` ones, and takes these out.
+    /// Deals one row, whose values are the next ones, and takes these out.
     #[inline]
     fn deal(
         &mut self,
         row: StagedRow,
-        arity: usize,
         values: &mut Drain<'_, Value>,
         ties: &mut Ties<'_>,
-        made: &mut u64,
+        dealt: &mut Dealt,
     ) -> Result<(), Stray> {
         let Self { streams, buffers, dirty, edges, is_final, .. } = self;
-        let consumers = &mut streams[row.stream() as usize].consumers;
+        let StreamOut { consumers, arity, .. } = &mut streams[row.stream() as usize];
+        let arity = *arity;
         let mut outcome = Ok(());
         let extra = match weigh(&values.as_slice()[..arity]) {
             Ok(extra) => extra,
@@ -139,12 +156,13 @@ impl Outbox {
         let mut full = None;
         let mut push = |place: usize, values: &mut Drain<'_, Value>, takes: bool| {
             let buffer = &mut buffers[place];
-            if buffer.batch.rows == 0 {
+            if buffer.waiting() == 0 {
                 dirty.push(place);
             }
-            *made ^= ties.tie(&mut buffer.batch, edges);
+            dealt.edges ^= buffer.tie(ties, edges);
+            dealt.rows += 1;
             buffer.push(values, arity, takes, extra, *is_final);
-            if buffer.batch.rows >= FULL {
+            if buffer.is_full() {
                 full = Some(place);
             }
         };
@@ -184,9 +202,19 @@ impl Outbox {
         outcome
     }
 
+    /// Shows rows to whoever watches what the task emits. Watching does not change where rows go.
     #[cold]
-    fn observe(&self, stream: u16, values: &[Value], hooks: &[Arc<dyn TaskHook>]) {
-        let source = &self.streams[stream as usize].source;
+    fn observe(&self, staged: &Staged, hooks: &[Arc<dyn TaskHook>]) {
+        let mut values = staged.values.as_slice();
+        for row in &staged.rows {
+            let StreamOut { source, arity, .. } = &self.streams[row.stream() as usize];
+            let (of_row, rest) = values.split_at(*arity);
+            values = rest;
+            self.observe_row(source, of_row, hooks);
+        }
+    }
+
+    fn observe_row(&self, source: &TupleSource, values: &[Value], hooks: &[Arc<dyn TaskHook>]) {
         if let Some(tap) = &self.tap {
             tap.emitted(&source.component, &source.stream, values);
         }

@@ -11,6 +11,8 @@ pub(crate) struct Activity {
     /// Microseconds since the worker's start, plus 1; 0 when no call runs.
     since: AtomicU64,
     calls: AtomicU64,
+    /// Since when an order waits for the running call, as `since`.
+    holds_up_since: AtomicU64,
 }
 
 impl Activity {
@@ -30,6 +32,21 @@ impl Activity {
     pub(crate) fn end(&self) {
         self.progress();
         self.since.store(0, Ordering::Relaxed);
+        if self.holds_up_since.load(Ordering::Relaxed) > 0 {
+            self.holds_up_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// An order waits for the running call to end.
+    pub(crate) fn hold_up(&self, now: Duration) {
+        if self.holds_up_since.load(Ordering::Relaxed) == 0 {
+            self.holds_up_since.store(now.as_micros() as u64 + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Since when an order has waited for the running call.
+    pub(crate) fn holds_up_since(&self) -> Option<Duration> {
+        self.holds_up_since.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros)
     }
 
     /// If a call runs: when the run of calls began, and how many calls came back so far.

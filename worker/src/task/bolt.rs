@@ -19,7 +19,7 @@ use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{InEdges, Marker};
 use crate::inbox::Arrivals;
-use crate::message::{Control, Delivery, Message};
+use crate::message::{Control, CreditReturn, Delivery, Message};
 use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
 use crate::stats::add;
@@ -55,6 +55,31 @@ enum LastOrder {
     Release,
     /// End.
     Exit,
+}
+
+/// The credit that a batch owes its sender, who learns by it how fast the rows are processed.
+struct Owed {
+    credit: CreditReturn,
+    weight: usize,
+    /// Rows that are not paid for.
+    rows: usize,
+}
+
+impl Owed {
+    /// Gives back what the rows weigh that have been executed, this many being left.
+    fn pay(&mut self, left: usize) {
+        if left < self.rows {
+            let rest = self.weight * left / self.rows;
+            self.credit.give_back(self.weight - rest);
+            (self.weight, self.rows) = (rest, left);
+        }
+    }
+
+    fn pay_all(&mut self) {
+        if self.weight > 0 {
+            self.credit.give_back(std::mem::take(&mut self.weight));
+        }
+    }
 }
 
 /// Something to do.
@@ -170,12 +195,12 @@ impl BoltTask {
     /// After a long batch the next is likely to come within microseconds. Sleeping and being woken
     /// costs the sender more than that, so the thread first steps aside a few times.
     fn linger(&mut self) -> Option<Work> {
-        if !std::mem::take(&mut self.was_busy) || !self.core.has_own_thread {
+        if !std::mem::take(&mut self.was_busy) || !self.core.own_thread.is_exclusive() {
             return None;
         }
         self.core.flush(self.core.run.clock.now());
         for _ in 0..MOST_LINGERING {
-            std::thread::yield_now();
+            (self.core.run.step_aside)();
             if let Some(message) = self.inbox.try_next() {
                 return Some(Work::Message(message));
             }
@@ -188,8 +213,8 @@ impl BoltTask {
         match work {
             Work::Message(Message::Control(Control::Release)) => self.order = Some(LastOrder::Release),
             Work::Message(Message::Control(Control::Exit)) => self.order = Some(LastOrder::Exit),
-            Work::Message(Message::Control(Control::Reopen(from))) => {
-                self.edges.reopen(from);
+            Work::Message(Message::Reopen(from)) => {
+                from.iter().for_each(|from| self.edges.reopen(*from));
                 self.note_capacity();
             }
             Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,
@@ -242,17 +267,18 @@ impl BoltTask {
 
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
         let Delivery { batch, weight, credit } = delivery;
-        self.edges.data(batch.source.task, credit.limit());
+        let mut credit = Owed { credit, weight, rows: batch.rows };
+        self.edges.data(batch.source.task, credit.credit.limit());
         self.note_capacity();
         self.was_busy = batch.rows >= LONG_BATCH;
         // From the first last words on, all that is not anchored is such.
         self.core.outbox.is_final |= batch.is_final;
-        let outcome = self.execute(cell, &batch).await;
-        credit.give_back(weight);
+        let outcome = self.execute(cell, &batch, &mut credit).await;
+        credit.pay_all();
         outcome
     }
 
-    async fn execute(&mut self, cell: &mut Box<dyn ErasedBolt>, batch: &Batch) -> Result<(), Fatal> {
+    async fn execute(&mut self, cell: &mut Box<dyn ErasedBolt>, batch: &Batch, credit: &mut Owed) -> Result<(), Fatal> {
         let mut cursor = 0;
         while cursor < batch.rows {
             let began = self.core.run.clock.now();
@@ -268,31 +294,28 @@ impl BoltTask {
             self.executed += (cursor - first) as u64;
             self.inbox.executed(cursor - first);
             if let Err(Panic(message)) = outcome {
-                self.fail_after_panic(batch, cursor);
-                cursor += 1;
-                self.inbox.executed(1);
+                let failed = self.fail_after_panic(batch, cursor);
+                cursor += failed;
+                self.inbox.executed(failed);
                 self.restart(cell, &message).await?;
             } else if let Some(message) = fatal {
                 self.restart_after_fatal(cell, &message).await?;
             }
+            credit.pay(batch.rows - cursor);
             self.rest(began, cursor - first).await;
         }
         Ok(())
     }
 
-    /// The call for a row panicked: settles the rows before it, and fails this one.
-    fn fail_after_panic(&mut self, batch: &Batch, row: usize) {
+    /// The call for a row panicked: settles the rows before it, and fails this one and the others that
+    /// the call was given. Answers how many have failed.
+    fn fail_after_panic(&mut self, batch: &Batch, row: usize) -> usize {
         let (mut host, lent) = Host::new(&mut self.core, &mut self.commands, Some(batch));
         lent.staging.withdraw();
         if lent.done.from < row {
             host.settle_run(&mut lent.done.staged, lent.done.from..row);
         }
-        // Kept or not, it is this one row that fails.
-        if let Some(slot) = lent.staging.kept.take() {
-            lent.staging.held.remove(slot);
-        }
-        host.fail_row(batch, row);
-        host.count_executed(1);
+        host.fail_call(lent.staging, batch, row)
     }
 
     /// Between two runs of calls: waits for room if there is none, and now and then sends what

@@ -1,5 +1,8 @@
 //! What happens around the calls of a bolt: its emits are dealt, its inputs are acked or failed.
 
+mod batch;
+mod early;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,15 +11,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{
-    Batch, BoltHost, Done, Flow, HandedOver, HeldEntry, HeldEvent, HeldTable, OutputCommand, Room, Staged, Staging,
+    Batch, BoltHost, Done, Flow, HeldEntry, HeldEvent, HeldTable, OutputCommand, Room, Staged, Staging,
 };
 use galerna_topology_api::{Error, ExecuteInfo, Result, TopologyContext};
 use tokio::sync::mpsc;
 
+use self::early::Early;
 use super::hooks::Hooks;
 use super::{Core, FLUSH_INTERVAL, note_call};
 use crate::acks::AckKind;
 use crate::outbox::{NoTrees, Outbox};
+use crate::panics::{EngineSection, Panic, guarded};
 use crate::routing::Stray;
 use crate::run::RunShared;
 use crate::stats::{Counts, InStreams, TaskStats};
@@ -68,16 +73,6 @@ pub(super) struct Host<'a> {
     pub(super) fatal: Option<String>,
     /// Whether the last call without a row failed.
     pub(super) has_failed: bool,
-}
-
-/// What became of rows that the call in hand handed over before it returned.
-#[derive(Default)]
-struct Early {
-    /// The XOR of the edges made for the input.
-    made: u64,
-    /// For held tuples, by slot, the XOR of the edges made for them.
-    held: Vec<(u32, u64)>,
-    error: Option<Error>,
 }
 
 /// The parts of a task that its cell needs beside the host.
@@ -139,34 +134,31 @@ impl<'a> Host<'a> {
         self.run.report(self.component, self.task, self.stats, message);
     }
 
-    /// Deals what one call staged: the XOR of the edges made for its input, and the error of a row
-    /// that went nowhere.
-    fn deal(&mut self, staged: &mut Staged, held: &mut HeldTable, row: Option<usize>) -> (u64, Option<Error>) {
-        self.counts.emitted(&staged.rows);
-        let mut made = [0];
-        let input = self.batch.zip(row);
-        let strays = self.outbox.route(staged, input, held, self.hooks.all(), &mut NoTrees, &mut made);
-        (made[0], strays.into_iter().next().map(|(_, stray)| stray.into()))
+    /// Lists an error of a call, and notes whether going on is pointless.
+    fn list_failure(&mut self, error: Error) {
+        self.has_failed = true;
+        let is_fatal = error.is_fatal();
+        // To write it down and to drop it is to call user code.
+        let message = guarded(move || error.to_string());
+        let message = message.unwrap_or_else(|Panic(message)| format!("an error whose message {message}"));
+        self.report(&message);
+        if is_fatal {
+            self.fatal = Some(message);
+        }
     }
 
-    /// Deals what the call in hand has handed over, and takes note of the rest of the mail; whether
-    /// there were rows.
-    fn take_mail(&mut self, row: Option<usize>) -> bool {
-        let (parts, resets) = self.room.take();
-        resets.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
-        let has_rows = !parts.is_empty();
-        for HandedOver { mut staged, mut held, origins } in parts {
-            let (made, error) = self.deal(&mut staged, &mut held, row);
-            self.early.made ^= made;
-            if self.early.error.is_none() {
-                self.early.error = error;
-            }
-            for (place, origin) in origins.into_iter().enumerate() {
-                let made = held.entry(place as u32).map_or(0, |entry| entry.emitted);
-                self.early.held.push((origin, made));
-            }
-        }
-        has_rows
+    /// Deals what one call staged. `made` gets the XOR of the edges made for each input from row `first`
+    /// on. Answers the rows that went nowhere.
+    fn deal(
+        &mut self,
+        staged: &mut Staged,
+        held: &mut HeldTable,
+        first: Option<usize>,
+        made: &mut [u64],
+    ) -> Vec<(Option<usize>, Stray)> {
+        self.counts.emitted(&staged.rows);
+        let input = self.batch.zip(first);
+        self.outbox.route(staged, input, held, self.hooks.all(), &mut NoTrees, made)
     }
 
     /// The call succeeded: its input is acked, unless it was kept, and so is what it acked by hand.
@@ -193,7 +185,7 @@ impl<'a> Host<'a> {
     }
 
     /// The call failed: so does its input, kept or not, and what it acked by hand.
-    fn fail(&mut self, staging: &mut Staging, row: Option<usize>, error: &Error) {
+    fn fail(&mut self, staging: &mut Staging, row: Option<usize>, error: Error) {
         staging.withdraw();
         let kept = staging.kept.take();
         if let Some((batch, row)) = self.batch.zip(row) {
@@ -203,11 +195,7 @@ impl<'a> Host<'a> {
             self.fail_row(batch, row);
         }
         self.decide_held(staging, false);
-        self.has_failed = true;
-        self.report(&error.to_string());
-        if error.is_fatal() {
-            self.fatal = Some(error.to_string());
-        }
+        self.list_failure(error);
     }
 
     /// Counts rows of the batch that were executed.
@@ -301,7 +289,7 @@ impl<'a> Host<'a> {
     pub(super) fn deal_outside(&mut self, staging: &mut Staging) -> bool {
         let error = match staging.take_refusal() {
             Some(refusal) => Some(refusal.into()),
-            None => self.deal(&mut staging.staged, &mut staging.held, None).1,
+            None => first_of(self.deal(&mut staging.staged, &mut staging.held, None, &mut [])),
         };
         staging.withdraw();
         if let Some(error) = &error {
@@ -333,12 +321,17 @@ impl<'a> Host<'a> {
     }
 }
 
+fn first_of(strays: Vec<(Option<usize>, Stray)>) -> Option<Error> {
+    strays.into_iter().next().map(|(_, stray)| stray.into())
+}
+
 fn is_stray(row: usize, strays: &[(Option<usize>, Stray)]) -> bool {
     strays.iter().any(|(stray, _)| *stray == Some(row))
 }
 
 impl BoltHost for Host<'_> {
     fn settle_run(&mut self, done: &mut Staged, rows: Range<usize>) -> Flow {
+        let _section = EngineSection::enter();
         let Some(batch) = self.batch else { return Flow::Stop };
         self.stats.activity.progress();
         self.count_executed(rows.len());
@@ -383,6 +376,7 @@ impl BoltHost for Host<'_> {
     }
 
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
+        let _section = EngineSection::enter();
         self.stats.activity.progress();
         self.now = None;
         if row.is_some() {
@@ -392,27 +386,18 @@ impl BoltHost for Host<'_> {
             let info = ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok: outcome.is_ok() };
             self.hooks.execute(&info, self.run);
         }
-        if self.room.has_mail() {
-            self.take_mail(row);
-            self.room.made();
-        }
-        staging.take_handed_over();
-        let early = std::mem::take(&mut self.early);
-        for (slot, made) in early.held {
-            if let Some(entry) = staging.held.entry(slot) {
-                entry.emitted ^= made;
-            }
-        }
+        let early = self.take_early(staging, row);
+        let mut made = early.made.first().copied().unwrap_or_default();
         let refusal = staging.take_refusal().map(Error::from);
-        let mut made = early.made;
-        let error = outcome.err().or(early.error).or(refusal).or_else(|| {
-            let (edges, error) = self.deal(&mut staging.staged, &mut staging.held, row);
-            made ^= edges;
-            error
+        let error = outcome.err().or(first_of(early.strays)).or(refusal).or_else(|| {
+            let mut edges = [0];
+            let strays = self.deal(&mut staging.staged, &mut staging.held, row, &mut edges);
+            made ^= edges[0];
+            first_of(strays)
         });
         match error {
             None => self.succeed(staging, row, made),
-            Some(error) => self.fail(staging, row, &error),
+            Some(error) => self.fail(staging, row, error),
         }
         self.timed = None;
         self.was_pending = false;
@@ -420,7 +405,13 @@ impl BoltHost for Host<'_> {
         self.flow(self.call_began)
     }
 
+    fn settle_batch(&mut self, staging: &mut Staging, rows: Range<usize>, outcome: Result<()>) -> Flow {
+        let _section = EngineSection::enter();
+        self.settle_rows(staging, rows, outcome)
+    }
+
     fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
+        let _section = EngineSection::enter();
         if let Some(row) = row
             && done.from < row
         {
@@ -454,6 +445,7 @@ impl BoltHost for Host<'_> {
     }
 
     fn time_call(&mut self, is_start: bool) {
+        let _section = EngineSection::enter();
         let now = self.run.clock.now();
         if is_start {
             self.call_began = now;

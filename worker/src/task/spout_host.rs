@@ -12,7 +12,10 @@ use super::hooks::Hooks;
 use super::tracker::Tracker;
 use super::{Core, note_call};
 use crate::clock::Clock;
+use crate::message::Control;
 use crate::outbox::{Outbox, Trees};
+use crate::panics::EngineSection;
+use crate::routing::Stray;
 use crate::run::RunShared;
 use crate::stats::{Counts, TaskStats};
 
@@ -30,7 +33,6 @@ pub(super) struct Host<'a> {
     tracker: &'a mut Tracker,
     /// Rows that were settled so far.
     rows: usize,
-    now: Duration,
     call_began: Duration,
     is_slow: &'a mut bool,
     mailbox: Arc<Room>,
@@ -49,28 +51,27 @@ struct Opening<'a> {
     tracker: &'a mut Tracker,
     slots: &'a mut Vec<u32>,
     counts: &'a mut Counts,
-    now: Duration,
 }
 
 impl Trees for Opening<'_> {
     #[inline(always)]
     fn open(&mut self, stream: u16) -> Option<Root> {
         if !self.tracker.is_tracking {
-            // Its id is acked at once.
+            // Its id is acked immediately.
             self.counts.on(stream.into()).acked += 1;
             return None;
         }
-        let root = self.tracker.ledger.open(stream, self.now);
+        let root = self.tracker.ledger.open(stream);
         self.slots.push(root.slot);
         Some(root)
     }
 
     #[inline(always)]
-    fn started(&mut self, root: Root, edges: u64, is_stray: bool) {
+    fn started(&mut self, root: Root, edges: u64, rows: u32, is_stray: bool) {
         if is_stray {
             let settled = self.tracker.ledger.fail(root.slot);
             self.settle(settled);
-        } else if let Some(settled) = self.tracker.ledger.start(root.slot, edges) {
+        } else if let Some(settled) = self.tracker.ledger.start(root.slot, edges, rows) {
             self.settle(settled);
         }
     }
@@ -81,7 +82,7 @@ impl Opening<'_> {
     #[cold]
     fn settle(&mut self, settled: Settled) {
         self.tracker.settled.push_back(settled);
-        self.tracker.count(1, u64::from(settled.is_acked), self.now);
+        self.tracker.count(u64::from(settled.is_acked), u64::from(!settled.is_acked));
     }
 }
 
@@ -98,7 +99,6 @@ impl<'a> Host<'a> {
             hooks,
             tracker,
             rows: 0,
-            now,
             call_began: now,
             is_slow,
             mailbox: staging.room(),
@@ -116,23 +116,28 @@ impl<'a> Host<'a> {
         self.rows
     }
 
-    fn deal(&mut self, staged: &mut Staged, slots: &mut Vec<u32>) {
+    /// Deals rows; the error of each call with a row that went nowhere.
+    fn deal(&mut self, staged: &mut Staged, slots: &mut Vec<u32>) -> Vec<Stray> {
         if staged.is_empty() {
-            return;
+            return Vec::new();
         }
         self.rows += staged.rows.len();
         self.counts.emitted(&staged.rows);
-        let Self { tracker, counts, now, .. } = self;
-        let mut trees = Opening { tracker, slots, counts, now: *now };
+        // The time of what leaves begins before it does.
+        let now = self.clock().now();
+        let Self { tracker, counts, .. } = self;
+        let mut trees = Opening { tracker, slots, counts };
         let held = &mut HeldTable::default();
         let strays = self.outbox.route(staged, None, held, self.hooks.all(), &mut trees, &mut []);
         self.tracker.note_open_trees();
-        for (_, error) in strays {
-            self.report(&error.to_string());
-        }
-        if std::mem::take(&mut self.outbox.has_sent) {
-            self.now = self.clock().now();
-            self.tracker.ledger.stamp(self.now);
+        self.tracker.note_departures(self.outbox, now);
+        strays.into_iter().map(|(_, stray)| stray).collect()
+    }
+
+    /// Deals what calls have emitted that have returned.
+    fn deal_done(&mut self, done: &mut Staged, slots: &mut Vec<u32>) {
+        for stray in self.deal(done, slots) {
+            self.report(&stray.to_string());
         }
     }
 
@@ -142,7 +147,11 @@ impl<'a> Host<'a> {
             return false;
         }
         let (mut parts, _) = self.mailbox.take();
-        parts.iter_mut().for_each(|part| self.deal(&mut part.staged, slots));
+        // All parts are of one call.
+        let strays: Vec<Stray> = parts.iter_mut().flat_map(|part| self.deal(&mut part.staged, slots)).collect();
+        if let Some(stray) = strays.first() {
+            self.report(&stray.to_string());
+        }
         !parts.is_empty()
     }
 
@@ -153,8 +162,9 @@ impl<'a> Host<'a> {
 
 impl SpoutHost for Host<'_> {
     fn settle(&mut self, done: &mut Staged, slots: &mut Vec<u32>) -> SpoutSettled {
+        let _section = EngineSection::enter();
         self.stats.activity.progress();
-        self.deal(done, slots);
+        self.deal_done(done, slots);
         if self.mailbox.has_mail() {
             self.take_mail(slots);
             self.mailbox.made();
@@ -165,7 +175,8 @@ impl SpoutHost for Host<'_> {
     }
 
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()> {
-        self.deal(done, slots);
+        let _section = EngineSection::enter();
+        self.deal_done(done, slots);
         if self.take_mail(slots) {
             self.waits_for_room = true;
             self.stats.activity.end();
@@ -174,18 +185,29 @@ impl SpoutHost for Host<'_> {
         self.counts.publish(self.stats);
         self.tracker.poll(cx);
         let room = self.tracker.poll_leave(self.outbox, cx);
-        self.now = self.clock().now();
         if self.waits_for_room && room.is_ready() {
             self.waits_for_room = false;
             self.stats.waiting.end(self.clock());
-            self.stats.activity.begin(self.now);
+            self.stats.activity.begin(self.clock().now());
             self.mailbox.made();
             return Poll::Ready(());
         }
         Poll::Pending
     }
 
+    fn calls_off(&mut self, may_drop: bool) -> bool {
+        let _section = EngineSection::enter();
+        let ends =
+            |order: &Control| matches!(order, Control::Deactivate | Control::Drain | Control::Release | Control::Exit);
+        let is_due = self.tracker.orders.iter().any(ends);
+        if is_due && !may_drop {
+            self.stats.activity.hold_up(self.clock().now());
+        }
+        is_due && may_drop
+    }
+
     fn time_call(&mut self, is_start: bool) {
+        let _section = EngineSection::enter();
         let now = self.clock().now();
         if is_start {
             self.call_began = now;

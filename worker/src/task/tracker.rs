@@ -9,27 +9,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::TopologyConfig;
-use galerna_topology_api::engine::Settled;
+use galerna_topology_api::engine::{Root, Settled};
 use tokio::time::{Sleep, sleep_until};
 
 use super::hooks::Hooks;
 use crate::acks::AckBatch;
 use crate::clock::Clock;
+use crate::in_flight_limit::{InFlightLimit, Open};
 use crate::inbox::Arrivals;
-use crate::ledger::{Decided, Ledger};
+use crate::ledger::{Applied, Decided, Ledger};
 use crate::message::{Control, Message};
 use crate::outbox::Outbox;
 use crate::run::RunShared;
 use crate::stats::{StreamCounts, TaskStats};
-use crate::window::Window;
 
 pub(super) struct Tracker {
     inbox: Arrivals,
     pub(super) ledger: Ledger,
-    pub(super) window: Window,
+    limit: InFlightLimit,
     /// Trees that are decided, for whose ids `ack` or `fail` is to be called.
     pub(super) settled: VecDeque<Settled>,
-    /// Orders not yet obeyed.
+    /// Trees whose rows have left; kept for its memory.
+    departed: Vec<Root>,
+    /// Orders that wait to be followed.
     pub(super) orders: VecDeque<Control>,
     incarnation: u32,
     /// Whether trees are tracked at all; if not, ids are acked at once.
@@ -59,8 +61,9 @@ impl Tracker {
         Self {
             inbox,
             ledger: Ledger::new(task, incarnation, timeout),
-            window: Window::new(config.max_spout_pending(), timeout),
+            limit: InFlightLimit::new(config.max_spout_pending(), timeout),
             settled: VecDeque::new(),
+            departed: Vec::new(),
             orders: VecDeque::new(),
             incarnation,
             is_tracking: config.is_tracking(),
@@ -75,8 +78,12 @@ impl Tracker {
     }
 
     /// How many trees may be opened now.
-    pub(super) fn room(&mut self) -> usize {
-        self.window.room(self.ledger.open_trees())
+    pub(super) fn room(&mut self, now: Duration) -> usize {
+        self.limit.room(self.open(), now)
+    }
+
+    fn open(&self) -> Open {
+        Open { trees: self.ledger.open_trees(), held: self.ledger.held_trees() }
     }
 
     /// Takes what has come in, without waiting.
@@ -92,47 +99,30 @@ impl Tracker {
         while let Poll::Ready(message) = self.inbox.poll_next(cx) {
             self.take(message);
         }
-        while let Some(next) = self.next_look() {
+        while let Some(next) = self.next_expiry.filter(|_| self.ledger.open_trees() > 0) {
             let at = self.clock.at(next);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             timer.as_mut().reset(at);
             if timer.as_mut().poll(cx).is_pending() {
                 break;
             }
-            let now = self.clock.now();
-            self.expire(now);
-            if self.escape().is_some_and(|escape| now >= escape) {
-                self.window.take_escape(now);
-            }
+            self.expire(self.clock.now());
         }
     }
 
     /// Ready when everything has left; the time of what leaves begins now.
     pub(super) fn poll_leave(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<()> {
-        let had_to_wait = outbox.is_blocked();
+        let now = self.clock.now();
         let room = outbox.poll_room(cx);
-        self.note_departure(outbox, had_to_wait);
+        self.note_departures(outbox, now);
         room
     }
 
-    /// Notes what has left, after the outbox sent what it could.
-    pub(super) fn note_departure(&mut self, outbox: &Outbox, had_to_wait: bool) {
-        let now = self.clock.now();
-        if outbox.is_empty() {
-            self.ledger.depart(now, had_to_wait);
-        } else {
-            self.ledger.depart_but(outbox.waiting_slots(), now);
-        }
-    }
-
-    /// When to look for time-outs, or whether the window is to be raised.
-    fn next_look(&self) -> Option<Duration> {
-        let expiry = self.next_expiry.filter(|_| self.ledger.open_trees() > 0);
-        [expiry, self.escape()].into_iter().flatten().min()
-    }
-
-    fn escape(&self) -> Option<Duration> {
-        self.window.escape(self.ledger.open_trees(), self.ledger.held_trees())
+    /// Notes which trees have left since the last call, at a time just before they did.
+    pub(super) fn note_departures(&mut self, outbox: &mut Outbox, now: Duration) {
+        outbox.take_departed(&mut self.departed);
+        self.ledger.depart(&self.departed, now);
+        self.departed.clear();
     }
 
     fn take(&mut self, message: Message) {
@@ -140,7 +130,7 @@ impl Tracker {
             Message::Acks(batch) => self.apply(&batch),
             Message::Control(Control::FailOpen) => self.fail_all(),
             Message::Control(order) => self.orders.push_back(order),
-            Message::Data(_) | Message::Marker { .. } => {}
+            Message::Data(_) | Message::Marker { .. } | Message::Reopen(_) => {}
         }
     }
 
@@ -149,24 +139,40 @@ impl Tracker {
             return;
         }
         let now = self.clock.now();
-        let before = self.settled.len();
-        let mut acked = 0;
+        let (mut acked, mut failed) = (0, 0);
         // Trees of one batch have the same latency: they are recorded together.
         let mut run: (Duration, u64) = (Duration::ZERO, 0);
+        // How many trees are on their way no more, and the shortest time that a decided one took.
+        let (mut passed, mut shortest) = (0i64, None);
         for delta in &batch.deltas {
-            let Some((settled, departed)) = self.ledger.apply(delta, now) else { continue };
-            self.settled.push_back(settled);
-            if settled.is_acked {
-                acked += 1;
-                if departed != run.0 {
-                    self.record(now, run);
-                    run = (departed, 0);
+            match self.ledger.apply(delta, now) {
+                Applied::Nothing => {}
+                Applied::Held => passed += 1,
+                Applied::Released => passed -= 1,
+                Applied::Settled(settled, taken) => {
+                    self.settled.push_back(settled);
+                    passed += i64::from(!taken.was_held);
+                    let Some(departed) = taken.departed else {
+                        failed += 1;
+                        continue;
+                    };
+                    shortest = Some(shortest.map_or(taken.active, |known: Duration| known.min(taken.active)));
+                    if !settled.is_acked {
+                        failed += 1;
+                        continue;
+                    }
+                    acked += 1;
+                    if departed != run.0 {
+                        self.record(now, run);
+                        run = (departed, 0);
+                    }
+                    run.1 += 1;
                 }
-                run.1 += 1;
             }
         }
         self.record(now, run);
-        self.count((self.settled.len() - before) as u64, acked, now);
+        self.count(acked, failed);
+        self.limit.passed(passed, shortest, self.open(), now);
     }
 
     fn record(&self, now: Duration, (departed, trees): (Duration, u64)) {
@@ -180,16 +186,18 @@ impl Tracker {
     }
 
     /// Counts trees that were just settled.
-    pub(super) fn count(&mut self, settled: u64, acked: u64, now: Duration) {
+    pub(super) fn count(&mut self, acked: u64, failed: u64) {
+        if acked + failed == 0 {
+            return;
+        }
         for (stream, decided) in self.stats.streams.iter().zip(self.ledger.take_decided()) {
             let Decided { acked, failed } = decided;
             stream.add(StreamCounts { acked, failed, ..StreamCounts::default() });
         }
         self.note_open_trees();
         if !self.hooks.all().is_empty() {
-            (acked..settled).for_each(|_| self.hooks.fail(self.task, &self.run));
+            (0..failed).for_each(|_| self.hooks.fail(self.task, &self.run));
         }
-        self.window.settled(settled as usize, self.ledger.open_trees(), now);
     }
 
     /// Publishes how many trees are open.
@@ -202,12 +210,12 @@ impl Tracker {
             return;
         }
         let before = self.settled.len();
-        let open = self.ledger.open_trees();
+        let open = self.open();
         self.next_expiry = self.ledger.expire(now, &mut self.settled);
-        let expired = (self.settled.len() - before) as u64;
+        let expired = self.settled.len() - before;
         if expired > 0 {
-            self.count(expired, 0, now);
-            self.window.expired(open);
+            self.count(0, expired as u64);
+            self.limit.expired(expired, open, now);
         }
     }
 
@@ -215,7 +223,6 @@ impl Tracker {
     pub(super) fn fail_all(&mut self) {
         let before = self.settled.len();
         self.ledger.fail_all(&mut self.settled);
-        let failed = (self.settled.len() - before) as u64;
-        self.count(failed, 0, self.clock.now());
+        self.count(0, (self.settled.len() - before) as u64);
     }
 }

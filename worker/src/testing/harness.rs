@@ -1,5 +1,6 @@
 //! One component without a cluster: a task of a bolt or of a spout, called by the test.
 
+mod batch;
 mod bolt;
 mod bolt_host;
 mod port;

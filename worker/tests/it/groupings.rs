@@ -151,6 +151,79 @@ async fn a_spouts_tuple_for_an_unknown_task_fails() -> TestResult {
     Ok(())
 }
 
+/// Emits five rows for each input, the last ones to a task that does not exist: none for the input 0.
+struct ToStrangers {
+    strays: usize,
+}
+
+impl Bolt for ToStrangers {
+    fn output(&self) -> Streams {
+        Streams::none().direct_stream("named", ["n"])
+    }
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+        let sink = out.context().tasks_of("sink").ok_or("no sink")?.start;
+        let n = tuple.i64("n")?;
+        let strays = if n == 0 { 0 } else { self.strays };
+        for at in 0..5 {
+            out.emit_direct(if at < 5 - strays { sink } else { 999 }, "named", values![n]);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_with_several_rows_for_an_unknown_task_fails_with_one_error() -> TestResult {
+    for (count, strays) in [(2u64, 5), (2, 2), (4, 3)] {
+        let (feeder, log) = (fed(0..count as i64), Log::default());
+        let mut builder = TopologyBuilder::new("strangers");
+        let _ = builder.add_spout("feeder", feeder.factory());
+        let _ = builder.bolt("to-strangers", move || ToStrangers { strays }).shuffle("feeder");
+        let noting = log.clone();
+        let _ = builder.bolt("sink", move || Noting::new(&noting, ["n"])).direct("to-strangers", "named");
+        let run = LocalCluster::new().complete(builder.build()?).await?;
+        assert_eq!((feeder.acked(), feeder.failed()), (vec![0], (1..count).collect()));
+        let errors = &run.summary().errors;
+        let failed = count - 1;
+        assert_eq!((errors.len(), errors[0].count), (1, failed), "{errors:?}");
+        assert_eq!(errors[0].message, "task 999 does not receive this stream");
+        assert_eq!(run.component("to-strangers").errors, failed);
+        assert_eq!(log.len(), 5 + (5 - strays) * failed as usize, "the other rows arrive");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spouts_call_with_several_tuples_for_an_unknown_task_makes_one_error() -> TestResult {
+    struct ToNobody {
+        calls: u64,
+    }
+    impl Spout for ToNobody {
+        type MessageId = u64;
+        fn output(&self) -> Streams {
+            Streams::none().direct_stream("named", ["n"])
+        }
+        async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
+            if self.calls == 3 {
+                return Ok(Next::Exhausted);
+            }
+            self.calls += 1;
+            // The second call has one.
+            for id in 0..if self.calls == 2 { 1 } else { 5 } {
+                out.emit_direct(10 * self.calls + id, 999, "named", values![1]);
+            }
+            Ok(Next::Emitted)
+        }
+    }
+    let mut builder = TopologyBuilder::new("nobody");
+    let _ = builder.spout("to-nobody", || ToNobody { calls: 0 });
+    let _ = builder.bolt("sink", sink(|_, _| Ok(()))).direct("to-nobody", "named");
+    let run = LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((run.spout("to-nobody").acked(), run.spout("to-nobody").failed()), (0, 11));
+    let errors = &run.summary().errors;
+    assert_eq!((errors.len(), errors[0].count), (1, 3), "{errors:?}");
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_custom_grouping_that_panics_fails_the_tuple_in_hand_only() -> TestResult {
     struct NoFives(TaskId);

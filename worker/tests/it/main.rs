@@ -1,6 +1,7 @@
 //! What the engine promises, as tests with the promises' names.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod batch_bolt;
 mod ends;
 mod groupings;
 mod harness;

@@ -412,8 +412,8 @@ mod gauges {
         let _ = builder.bolt("many", || Many).shuffle("numbers");
         let _ = builder.bolt("slow", || Slow(Duration::from_millis(10))).shuffle("many");
         let run = LocalCluster::new().complete(builder.build()?).await?;
-        // The first batch takes all credit, and the rest leaves when it is done.
-        let expected = Duration::from_millis(10) * FIRST as u32;
+        // Each batch takes more credit than is left. The fourth leaves after the first tuple of the third.
+        let expected = Duration::from_millis(10) * (2 * FIRST as u32 + 1);
         let waited = blocked(run.report(), 2);
         assert!(waited.abs_diff(expected) < Duration::from_millis(50), "{waited:?}");
         Ok(())

@@ -150,7 +150,7 @@ async fn a_slow_ack_while_the_spout_waits_for_room_does_not_make_timeouts_early(
     impl Bolt for GetsStuck {
         async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
             self.0.note(out.context().task_id(), tuple.values());
-            let is_stuck = tuple.i64("n")? == 1400;
+            let is_stuck = tuple.i64("n")? == 2400;
             out.context().sleep(if is_stuck { Duration::from_secs(1000) } else { Duration::from_millis(5) }).await;
             Ok(())
         }
@@ -165,9 +165,10 @@ async fn a_slow_ack_while_the_spout_waits_for_room_does_not_make_timeouts_early(
     let _ = builder.bolt("gets-stuck", move || GetsStuck(noting.clone())).shuffle("slow-to-ack");
     let _run = LocalCluster::new().start(builder.build()?).await?;
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(log.len(), 1401, "the tuple that it is stuck in came last");
-    let failed_at = *failed.lock().unwrap().get(&1400).expect("timed out");
-    // Its batch left when the first was done, after 5.1 s.
-    assert!(failed_at >= Duration::from_secs(15), "after {failed_at:?}");
+    assert_eq!(log.len(), 2401, "the tuple that it is stuck in came last");
+    let failed_at = *failed.lock().unwrap().get(&2400).expect("timed out");
+    // Its batch left when less than the first credit was under way: after 477 tuples, or 2.385 s.
+    assert!(failed_at >= Duration::from_millis(12_385), "after {failed_at:?}");
+    assert!(failed_at <= Duration::from_millis(13_400), "after {failed_at:?}");
     Ok(())
 }

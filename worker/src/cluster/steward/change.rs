@@ -162,7 +162,8 @@ impl Steward {
             if let Some(peer) = self.peers.remove(&id) {
                 let message = format!("{id} is not part of generation {}", view.generation());
                 peer.inbound.close(LinkRefusal { is_fenced: true, message });
-                peer.outgoing.close();
+                // Those that have no place any more: what was for the others was sent elsewhere.
+                peer.outgoing.close(&self.tasks_at(&id));
                 peer.link.abort();
                 self.moves.forget(&id);
             }
@@ -219,7 +220,8 @@ impl Steward {
 
     /// A task that was released is about to start here: what its predecessor said of its edges is void.
     pub(super) fn open_edges_of(&self, task: TaskId) {
-        for receiver in receivers_of(&self.crew.topology, &BTreeSet::from([task])).into_keys() {
+        let receivers = receivers_of(&self.crew.topology, &BTreeSet::from([task]));
+        for receiver in receivers.into_iter().flat_map(|receivers| receivers.tasks) {
             if let Some(door) = self.crew.exchange.door(receiver) {
                 door.send(Message::Marker { from: task, marker: Marker::Open });
             }
@@ -245,14 +247,14 @@ impl Steward {
         if let Some(control) = control.filter(|_| component.is_spout()) {
             inbox.send(Message::Control(control));
         }
-        let has_own_thread = executor.count() == 1;
-        let ready = guarded(|| self.crew.task(&component, task, launch, has_own_thread, arrivals))
-            .map_err(|Panic(message)| Leave::Failed(format!("a custom grouping of `{}` {message}", component.id)))?;
         let name = format!("galerna-{}", component.id);
-        let abort = self
+        let seat = self
             .lanes
-            .spawn(task, executor, &name, ready.future)
+            .seat(task, executor, component.is_blocking, &name)
             .map_err(|error| Leave::Failed(format!("cannot start a thread: {error}")))?;
+        let ready = guarded(|| self.crew.task(&component, task, launch, seat.own_thread.clone(), arrivals))
+            .map_err(|Panic(message)| Leave::Failed(format!("a custom grouping of `{}` {message}", component.id)))?;
+        let abort = self.lanes.spawn(&seat, ready.future);
         self.tallies.started(component.id.clone(), task, ready.stats);
         let started_unix_ms = self.crew.run.wall_clock.now().as_nanos() / 1_000_000;
         self.running.insert(task, Running { launch: launch.number, inbox, started_unix_ms, parked: None, abort });

@@ -13,7 +13,7 @@ use crate::cluster::outgoing::{Outgoing, Place};
 use crate::cluster::view::{View, receivers_of, spouts_upstream};
 use crate::crew::sources_of;
 use crate::link::{Frame, Link};
-use crate::message::Control;
+use crate::message::{Control, Message};
 use crate::wire::WIRE_VERSION;
 
 impl Steward {
@@ -40,7 +40,7 @@ impl Steward {
             supervisor: worker.supervisor_address.clone(),
             request: LocateRequest { topology_id: self.me.topology.clone(), slot: id.slot },
         };
-        let outgoing = Arc::new(Outgoing::new(id.clone()));
+        let outgoing = Arc::new(Outgoing::new(id.clone(), self.crew.exchange.fenced_batches.clone()));
         let back: Arc<dyn Link> = outgoing.clone();
         let sources = sources_of(&self.crew.topology);
         let inbound = Arc::new(Inbound::new(id.clone(), self.crew.exchange.clone(), sources, back));
@@ -63,7 +63,6 @@ impl Steward {
         let mut welcome = LinkWelcome { incarnation: self.me.incarnation, plan, refusal: None };
         let id = hello.from.clone().unwrap_or_default();
         if let Some(refusal) = self.refusal(hello, &id) {
-            self.refused += u64::from(refusal.is_fenced);
             tracing::warn!(peer = %id, incarnation = hello.incarnation, "link refused: {}", refusal.message);
             welcome.refusal = Some(refusal);
             return Ok(Err(welcome));
@@ -162,15 +161,17 @@ impl Steward {
     }
 
     /// The tasks that a worker runs, as far as is known here.
-    fn tasks_at(&self, id: &WorkerId) -> BTreeSet<TaskId> {
+    pub(super) fn tasks_at(&self, id: &WorkerId) -> BTreeSet<TaskId> {
         self.ways.iter().filter(|(_, worker)| *worker == id).map(|(task, _)| *task).collect()
     }
 
     /// Tasks are lost with all that was in them: edges from them are void, and the trees that may have
     /// passed through them fail.
     pub(super) fn note_lost(&self, lost: &BTreeSet<TaskId>) {
-        for (receiver, sources) in receivers_of(&self.crew.topology, lost) {
-            sources.into_iter().for_each(|source| self.send(receiver, Control::Reopen(source)));
+        for receivers in receivers_of(&self.crew.topology, lost) {
+            for (_, running) in self.running.range(receivers.tasks) {
+                running.inbox.send(Message::Reopen(receivers.sources.clone()));
+            }
         }
         self.fail_trees_through(lost);
     }

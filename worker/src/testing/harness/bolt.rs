@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use galerna_topology_api::engine::{
-    Anchor, Batch, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, OutputCommand, Root, Staged, Staging,
-    TupleSource,
+    Anchor, Batch, BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, OutputCommand, Root,
+    Staged, Staging, TupleSource,
 };
 use galerna_topology_api::{
-    Bolt, ComponentInfo, Error, Fields, ManualBolt, Result, Row, Streams, TopologyContext, Value,
+    BatchBolt, Bolt, ComponentInfo, Error, Fields, ManualBolt, Result, Row, Streams, TopologyContext, Value,
 };
 use tokio::sync::mpsc;
 
@@ -44,8 +44,8 @@ use super::task::TaskOptions;
 /// spawned work has sent so far; [`settled`](Self::settled) waits for more.
 ///
 /// # Cancel safety
-/// A future of [`execute`](Self::execute), [`tick`](Self::tick), [`flush`](Self::flush) or
-/// [`finish`](Self::finish) that is dropped leaves the bolt in the middle of a call: make a new
+/// A future of [`execute`](Self::execute), [`execute_all`](Self::execute_all), [`tick`](Self::tick),
+/// [`flush`](Self::flush) or [`finish`](Self::finish) that is dropped leaves the bolt in the middle of a call: make a new
 /// harness then.
 pub struct BoltHarness {
     cell: Box<dyn ErasedBolt>,
@@ -130,6 +130,17 @@ impl BoltHarness {
         Self::of(&BoltCell::factory(move || Ok(make())), fields, TaskOptions::default()).await
     }
 
+    /// A bolt that takes many tuples at a time. `prepare` was called.
+    ///
+    /// # Errors
+    /// When `prepare` fails.
+    pub async fn batch<B: BatchBolt>(
+        fields: impl Into<Fields>,
+        make: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::of(&BatchCell::factory(move || Ok(make())), fields, TaskOptions::default()).await
+    }
+
     /// The general form: a factory, the fields of the input, and which task this is, or a config.
     ///
     /// # Errors
@@ -160,15 +171,19 @@ impl BoltHarness {
     /// # Panics
     /// When the row does not have a value for each field.
     pub async fn execute(&mut self, row: impl Row) -> Executed {
-        let mut batch = Batch::new(self.source.clone(), self.context.task_id());
-        row.append_to(&mut batch.values);
-        assert_eq!(batch.values.len(), self.source.fields.len(), "values of a row with {}", self.source.fields);
-        batch.rows = 1;
-        // The slot of the tree tells later which input was acked.
-        let root = Root { spout: 1, incarnation: 1, slot: self.executed, generation: 0 };
-        batch.anchors.push(Anchor { root, edge: 1 });
-        self.executed += 1;
-        let mut host = Host::new(&self.staging, true);
+        self.execute_all([row]).await.pop().unwrap_or_default()
+    }
+
+    /// Gives the bolt tuples: all in one batch, if it takes many at a time. Answers what became of each.
+    ///
+    /// What the call emitted for no tuple of the batch, what it settled of earlier ones, and what spawned
+    /// work did meanwhile stands with the last tuple.
+    ///
+    /// # Panics
+    /// When a row does not have a value for each field.
+    pub async fn execute_all<R: Row>(&mut self, rows: impl IntoIterator<Item = R>) -> Vec<Executed> {
+        let batch = self.batch_of(rows);
+        let mut host = Host::new(&self.staging);
         let mut cursor = 0;
         let call = BoltCall {
             batch: &batch,
@@ -179,10 +194,16 @@ impl BoltHarness {
             context: &self.context,
         };
         self.cell.execute_batch(call).await;
-        let executed = host.executed;
-        self.acked += usize::from(executed.is_acked);
-        self.failed += usize::from(executed.error.is_some());
-        self.returned(executed)
+        let mut rows = host.rows;
+        for executed in &rows {
+            self.acked += usize::from(executed.is_acked);
+            self.failed += usize::from(executed.error.is_some());
+            self.note(executed);
+        }
+        if let Some(last) = rows.last_mut() {
+            last.append(self.take_in_sent());
+        }
+        rows
     }
 
     /// Gives the bolt a tick.
@@ -215,7 +236,7 @@ impl BoltHarness {
     /// If the future is dropped, [`acked`](Self::acked), [`failed`](Self::failed) and
     /// [`take_rows`](Self::take_rows) tell what spawned work did.
     pub async fn settled(&mut self, count: usize) -> Executed {
-        let mut executed = self.returned(Executed::default());
+        let mut executed = self.take_in_sent();
         while self.acked + self.failed < count {
             let arrival = poll_fn(|cx| self.poll_arrival(cx)).await;
             executed.append(self.take_in(arrival));
@@ -234,6 +255,7 @@ impl BoltHarness {
     }
 
     /// The rows that calls and spawned work emitted on any stream since `take_rows` was last called.
+    /// Those of a batch come in the order of its tuples.
     pub fn take_rows(&mut self) -> Vec<Vec<Value>> {
         std::mem::take(&mut self.rows)
     }
@@ -248,16 +270,34 @@ impl BoltHarness {
         &self.context
     }
 
-    async fn event(&mut self, event: BoltEvent) -> Executed {
-        let mut host = Host::new(&self.staging, false);
-        self.cell.event(event, &mut self.staging, &mut host, &self.context).await;
-        self.returned(host.executed)
+    /// These rows as one batch of the source.
+    fn batch_of<R: Row>(&mut self, rows: impl IntoIterator<Item = R>) -> Batch {
+        let mut batch = Batch::new(self.source.clone(), self.context.task_id());
+        for row in rows {
+            row.append_to(&mut batch.values);
+            batch.rows += 1;
+            let values = batch.rows * self.source.fields.len();
+            assert_eq!(batch.values.len(), values, "values of rows with {}", self.source.fields);
+            // The slot of the tree tells later which input was acked.
+            let root = Root { spout: 1, incarnation: 1, slot: self.executed, generation: 0 };
+            batch.anchors.push(Anchor { root, edge: 1 });
+            self.executed += 1;
+        }
+        batch
     }
 
-    /// Notes what a call did, and takes in what spawned work has sent so far.
-    fn returned(&mut self, mut executed: Executed) -> Executed {
+    async fn event(&mut self, event: BoltEvent) -> Executed {
+        let mut host = Host::new(&self.staging);
+        self.cell.event(event, &mut self.staging, &mut host, &self.context).await;
+        let mut executed = host.executed;
         self.note(&executed);
-        executed.append(self.take_in(Arrival::Dropped));
+        executed.append(self.take_in_sent());
+        executed
+    }
+
+    /// Takes in what spawned work has sent so far.
+    fn take_in_sent(&mut self) -> Executed {
+        let mut executed = self.take_in(Arrival::Dropped);
         while let Ok(command) = self.commands.try_recv() {
             executed.append(self.take_in(Arrival::Command(command)));
         }

@@ -5,27 +5,32 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use galerna_topology_api::engine::{
-    BoltHost, Done, Flow, HeldEvent, OutputCommand, Room, RowAnchors, Staged, Staging, TaskPort,
+    BoltHost, Done, Flow, HeldEvent, OutputCommand, Room, RowAnchors, Staged, StagedRow, Staging, TaskPort,
 };
 use galerna_topology_api::{Error, Result, Streams};
 
 use super::bolt::Executed;
 
-/// Notes what one call does.
+/// Notes what the calls for one batch do, or what one call without a tuple does.
 pub(super) struct Host {
     streams: Arc<Streams>,
     room: Arc<Room>,
-    has_input: bool,
+    /// What the running call did so far.
     pub(super) executed: Executed,
+    /// What each row in `executed` is anchored to.
+    pub(super) anchors: Vec<RowAnchors>,
+    /// What became of each tuple so far.
+    pub(super) rows: Vec<Executed>,
 }
 
 impl Host {
-    /// The host of one call, with an input tuple or without one.
-    pub(super) fn new(staging: &Staging, has_input: bool) -> Self {
-        Self { streams: staging.streams.clone(), room: staging.room(), has_input, executed: Executed::default() }
+    pub(super) fn new(staging: &Staging) -> Self {
+        let (streams, room) = (staging.streams.clone(), staging.room());
+        Self { streams, room, executed: Executed::default(), anchors: Vec::new(), rows: Vec::new() }
     }
 
-    fn take_rows(&mut self, staged: &mut Staged) {
+    pub(super) fn take_rows(&mut self, staged: &mut Staged) {
+        self.anchors.extend(staged.rows.iter().map(StagedRow::anchors));
         self.executed.take_rows(staged, &self.streams);
     }
 
@@ -36,14 +41,42 @@ impl Host {
         parts.into_iter().for_each(|mut part| self.take_rows(&mut part.staged));
         has_rows
     }
-}
 
-impl BoltHost for Host {
-    fn settle(&mut self, staging: &mut Staging, _: Option<usize>, outcome: Result<()>) -> Flow {
+    /// The call is over: takes the rest of the rows that the call has handed over.
+    pub(super) fn take_early(&mut self, staging: &mut Staging) {
         if staging.take_handed_over() {
             self.take_mail();
             self.room.made();
         }
+    }
+
+    /// Settles held tuples as the call has decided.
+    pub(super) fn decide(&mut self, staging: &mut Staging, is_ok: bool) {
+        for event in std::mem::take(&mut staging.events) {
+            match event {
+                HeldEvent::Ack(slot) if is_ok => {
+                    if staging.held.count_ack(slot) {
+                        self.executed.settle(staging, slot, true);
+                    }
+                }
+                HeldEvent::Ack(slot) | HeldEvent::Fail(slot) => self.executed.settle(staging, slot, false),
+            }
+        }
+        for slot in staging.held.take_dropped() {
+            self.executed.settle(staging, slot, false);
+        }
+    }
+
+    /// The call for one tuple is settled.
+    fn end_row(&mut self) {
+        self.anchors.clear();
+        self.rows.push(std::mem::take(&mut self.executed));
+    }
+}
+
+impl BoltHost for Host {
+    fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow {
+        self.take_early(staging);
         let refusal = staging.take_refusal().map(Error::from);
         let outcome = outcome.and(refusal.map_or(Ok(()), Err));
         let is_ok = outcome.is_ok();
@@ -61,23 +94,24 @@ impl BoltHost for Host {
             _ => {}
         }
         self.executed.is_kept = is_ok && kept.is_some();
-        self.executed.is_acked = is_ok && self.has_input && kept.is_none();
-        for event in std::mem::take(&mut staging.events) {
-            match event {
-                HeldEvent::Ack(slot) if is_ok => {
-                    if staging.held.count_ack(slot) {
-                        self.executed.settle(staging, slot, true);
-                    }
-                }
-                HeldEvent::Ack(slot) | HeldEvent::Fail(slot) => self.executed.settle(staging, slot, false),
-            }
+        self.executed.is_acked = is_ok && row.is_some() && kept.is_none();
+        self.decide(staging, is_ok);
+        if row.is_some() {
+            self.end_row();
         }
         Flow::Continue
     }
 
     fn settle_run(&mut self, done: &mut Staged, _: Range<usize>) -> Flow {
         self.take_rows(done);
+        // The harness has each row settled by itself.
         self.executed.is_acked = true;
+        self.end_row();
+        Flow::Continue
+    }
+
+    fn settle_batch(&mut self, staging: &mut Staging, rows: Range<usize>, outcome: Result<()>) -> Flow {
+        self.settle_rows(staging, rows.start, outcome);
         Flow::Continue
     }
 

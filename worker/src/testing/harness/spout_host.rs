@@ -85,5 +85,10 @@ impl SpoutHost for Host {
         if self.take_mail(slots) { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// A harness gives no orders.
+    fn calls_off(&mut self, _: bool) -> bool {
+        false
+    }
+
     fn time_call(&mut self, _: bool) {}
 }

@@ -100,3 +100,54 @@ async fn a_call_that_fails_fails_its_tuple_kept_or_not() -> TestResult {
     assert_eq!((harness.acked(), harness.failed()), (1, 1));
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bolt_that_takes_one_tuple_at_a_time_gets_all_in_turn() -> TestResult {
+    let mut harness = BoltHarness::manual(["n"], Keeps::default).await?;
+    let executed = harness.execute_all([values![1], values![-1], values![2]]).await;
+    let facts: Vec<_> = executed.iter().map(|one| (one.is_kept, one.error.is_some())).collect();
+    assert_eq!(facts, [(true, false), (false, true), (true, false)]);
+    assert_eq!(harness.flush().await.settled, [(0, true), (2, true)]);
+    assert_eq!((harness.acked(), harness.failed()), (2, 1));
+    Ok(())
+}
+
+/// Emits each number, waits for room, emits each again, keeps all but the first, and fails.
+struct FailsBatches;
+
+impl BatchBolt for FailsBatches {
+    fn output(&self) -> Streams {
+        Streams::default_fields(["n"])
+    }
+    async fn execute_batch(&mut self, batch: &TupleBatch<'_>, out: &mut BatchEmitter<'_>) -> BoltResult {
+        for (number, tuple) in batch.iter().enumerate() {
+            out.of(number).emit(values![tuple.i64("n")?]);
+        }
+        out.room().await;
+        let mut held = Vec::new();
+        for (number, tuple) in batch.iter().enumerate() {
+            out.of(number).emit(values![-tuple.i64("n")?]);
+            if number > 0 {
+                held.push(out.keep(number));
+            }
+        }
+        held.into_iter().for_each(|held| out.ack_held(held));
+        out.fail(1, "one is not liked");
+        Err(Error::fatal("the table is gone"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_fails_fails_each_tuple_of_its_batch_once() -> TestResult {
+    let mut harness = BoltHarness::batch(["n"], || FailsBatches).await?;
+    let executed = harness.execute_all([values![5], values![6], values![7]]).await;
+    let errors: Vec<_> = executed.iter().map(|one| one.error.as_ref().unwrap().to_string()).collect();
+    assert_eq!(errors, ["the table is gone", "one is not liked", "the table is gone"]);
+    assert!(executed[0].error.as_ref().unwrap().is_fatal());
+    for (one, n) in executed.iter().zip(5..) {
+        assert_eq!(one.emitted, [("default".into(), values![n].to_vec())], "handed over before the call failed");
+        assert!(!one.is_acked && !one.is_kept && one.settled.is_empty(), "{one:?}");
+    }
+    assert_eq!((harness.acked(), harness.failed()), (0, 3));
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The cell of a bolt that takes many tuples at a time.
+
+use std::pin::pin;
+
+use super::instance::{Instance, cell_factory};
+use super::{BoltCall, BoltEvent, BoltFactory, Done, ErasedBolt, Flow, watched};
+use crate::batch_bolt::{BatchBolt, TupleBatch};
+use crate::bolt::BoltResult;
+use crate::context::TopologyContext;
+use crate::emitter::{batch_emitter, emitter};
+use crate::engine::{BoltHost, BoxFuture, Staging};
+use crate::error::Result;
+use crate::fields::Streams;
+
+/// The cell of a bolt that takes many tuples at a time: the whole batch in one call, up to
+/// [`TupleBatch::MAX_LEN`] rows.
+pub struct BatchCell<B>(Instance<B>);
+
+impl<B: BatchBolt> BatchCell<B> {
+    /// A factory of cells around what `make` makes.
+    pub fn factory(make: impl Fn() -> Result<B> + Send + Sync + 'static) -> BoltFactory {
+        cell_factory(make, Self)
+    }
+}
+
+impl<B: BatchBolt> ErasedBolt for BatchCell<B> {
+    calls_without_rows!();
+
+    fn execute_batch<'a>(&'a mut self, call: BoltCall<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let BoltCall { batch, cursor, staging, done, host, context } = call;
+            let Ok(bolt) = self.0.get() else { return };
+            while *cursor < batch.rows {
+                let rows = *cursor..batch.rows.min(*cursor + TupleBatch::MAX_LEN);
+                // Each call is settled by itself: nothing is ever done and not settled.
+                done.from = rows.start;
+                staging.decisions.begin(rows.clone());
+                host.time_call(true);
+                let outcome = {
+                    let tuples = TupleBatch::new(batch, rows.clone());
+                    let mut out = batch_emitter(staging, context, tuples);
+                    let call = pin!(bolt.execute_batch(&tuples, &mut out));
+                    watched(call, done, Some(rows.start), host).await
+                };
+                host.time_call(false);
+                // Before settling, so that a panic in there cannot run the rows twice.
+                *cursor = rows.end;
+                done.from = rows.end;
+                if host.settle_batch(staging, rows, outcome) == Flow::Stop {
+                    break;
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Sending what waits in buffers, as far as there is room.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::buffer::Receivers;
+use super::{FULL, Outbox};
+use crate::message::{CreditReturn, Delivery, Message};
+
+/// A receiver that makes room within this time is fast, and gets more credit.
+const FAST: Duration = Duration::from_millis(2);
+
+impl Outbox {
+    /// Sends a buffer that is full, as far as there is room.
+    #[cold]
+    pub(super) fn send_full(&mut self, place: usize) {
+        let has_left = self.send(place);
+        self.buffers[place].refill();
+        if has_left {
+            self.dirty.retain(|dirty| *dirty != place);
+            if self.dirty.is_empty() {
+                self.blocked_since = None;
+            }
+        } else {
+            self.note_blocked();
+        }
+    }
+
+    fn note_blocked(&mut self) {
+        self.blocked_since.get_or_insert_with(|| self.clock.now());
+    }
+
+    /// Sends what waits in a buffer as far as there is room; whether all of it has left.
+    fn send(&mut self, place: usize) -> bool {
+        let buffer = &self.buffers[place];
+        let only = match &buffer.receivers {
+            Receivers::One(peer) => Some(*peer),
+            Receivers::Shared(shuffle) => shuffle.only(),
+        };
+        match only {
+            Some(peer) => self.send_to(place, peer),
+            None => self.send_shared(place),
+        }
+    }
+
+    /// Sends what waits in a buffer to one peer, in batches; whether all of it has left.
+    fn send_to(&mut self, place: usize, peer: usize) -> bool {
+        loop {
+            let waiting = self.buffers[place].waiting();
+            // A batch that is taken as a whole costs less than one that is cut off.
+            let rows = if waiting < 2 * FULL { waiting } else { FULL };
+            if rows == 0 || !self.send_rows(place, peer, rows) {
+                return rows == 0;
+            }
+        }
+    }
+
+    /// Sends waiting rows of a buffer to a peer, if any credit is left.
+    fn send_rows(&mut self, place: usize, peer: usize, rows: usize) -> bool {
+        let peer = &self.peers[peer];
+        if !peer.credit.has_any() {
+            return false;
+        }
+        let (batch, weight) = self.buffers[place].take(rows, peer.task);
+        peer.credit.take(weight);
+        if self.is_spout {
+            let tracked = batch.anchors.iter().filter(|anchor| !anchor.is_none());
+            self.departed.extend(tracked.map(|anchor| anchor.root));
+        }
+        let credit = CreditReturn::Local(peer.credit.clone());
+        peer.sink.send(Message::Data(Delivery { batch, weight, credit }));
+        true
+    }
+
+    /// Shares what waits in a buffer among its receivers; whether all of it has left.
+    fn send_shared(&mut self, place: usize) -> bool {
+        let now = self.clock.now();
+        let mut shares = std::mem::take(&mut self.shares);
+        let waiting = self.buffers[place].waiting();
+        let peers = &self.peers;
+        if let Receivers::Shared(shuffle) = &mut self.buffers[place].receivers {
+            shuffle.share(waiting, now, |peer| peers[peer].credit.under_way(), &mut shares);
+        }
+        for (receiver, mut rows) in shares.drain(..) {
+            let Receivers::Shared(shuffle) = &self.buffers[place].receivers else { continue };
+            let peer = shuffle.peer_of(receiver);
+            while rows > 0 && self.send_rows(place, peer, rows.min(FULL)) {
+                let sent = rows.min(FULL);
+                rows -= sent;
+                let credit = &self.peers[peer].credit;
+                if let Receivers::Shared(shuffle) = &mut self.buffers[place].receivers {
+                    shuffle.sent(receiver, sent as u32, credit.under_way(), now);
+                    if shuffle.allowance_of(receiver) > credit.limit() {
+                        credit.grow();
+                    }
+                }
+            }
+        }
+        self.shares = shares;
+        self.buffers[place].waiting() == 0
+    }
+
+    /// Sends whatever there is room for, and all acks.
+    pub(crate) fn flush(&mut self) {
+        self.flush_acks();
+        let locality = self.exchange.locality();
+        if locality != self.locality {
+            self.relocate(locality);
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|place| {
+            let has_left = self.send(*place);
+            self.buffers[*place].refill();
+            !has_left
+        });
+        self.dirty = dirty;
+        if self.dirty.is_empty() {
+            self.blocked_since = None;
+        } else {
+            self.note_blocked();
+        }
+    }
+
+    /// Has shuffles know which tasks run in this worker now.
+    #[cold]
+    fn relocate(&mut self, locality: u64) {
+        self.locality = locality;
+        for buffer in &mut self.buffers {
+            if let Receivers::Shared(shuffle) = &mut buffer.receivers {
+                shuffle.relocate(|peer| self.exchange.is_local(self.peers[peer].task));
+            }
+        }
+    }
+
+    /// Ready when everything has left. A receiver that makes room fast gets more credit.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = self.blocked_since;
+        let mut waited_for = self.waited_for();
+        loop {
+            // First register, then look: what is given back in between wakes.
+            for (peer, above) in &waited_for {
+                self.peers[*peer].credit.register(cx.waker(), *above);
+            }
+            self.flush();
+            if self.dirty.is_empty() {
+                break;
+            }
+            // What has left, and allowances that have changed, change what to wait for.
+            let still = self.waited_for();
+            if still == waited_for {
+                return Poll::Pending;
+            }
+            waited_for = still;
+        }
+        if since.is_some_and(|since| self.clock.now() - since < FAST) {
+            // Receivers that share rows have allowances of their own, which grow by their progress.
+            let whole = waited_for.iter().filter(|(_, above)| *above == 0);
+            whole.for_each(|(peer, _)| self.peers[*peer].credit.grow());
+        }
+        Poll::Ready(())
+    }
+
+    /// The peers whose room would let waiting rows leave, each once with what must be left of its credit.
+    fn waited_for(&self) -> Vec<(usize, i64)> {
+        let mut waited_for = Vec::new();
+        for place in &self.dirty {
+            match &self.buffers[*place].receivers {
+                Receivers::One(peer) => waited_for.push((*peer, 0)),
+                Receivers::Shared(shuffle) => match shuffle.only() {
+                    Some(peer) => waited_for.push((peer, 0)),
+                    None => waited_for
+                        .extend(shuffle.thresholds().map(|(peer, rows)| (peer, self.peers[peer].credit.above(rows)))),
+                },
+            }
+        }
+        // The least that helps comes first, and is registered.
+        waited_for.sort_unstable();
+        waited_for.dedup_by_key(|(peer, _)| *peer);
+        waited_for
+    }
+}

@@ -1,0 +1,108 @@
+//! Settling a call that was given several rows of a batch: one decision for each.
+
+use std::ops::Range;
+
+use galerna_topology_api::engine::{Batch, Decision, Flow, Staging};
+use galerna_topology_api::{Error, ExecuteInfo, Result};
+
+use super::Host;
+use crate::acks::AckKind;
+use crate::routing::Stray;
+
+impl Host<'_> {
+    /// Deals what the call for these rows emitted, and acks, fails or keeps each of them. After an
+    /// error all of them fail.
+    pub(super) fn settle_rows(&mut self, staging: &mut Staging, rows: Range<usize>, outcome: Result<()>) -> Flow {
+        let Some(batch) = self.batch else { return Flow::Stop };
+        self.stats.activity.progress();
+        self.now = None;
+        self.count_executed(rows.len());
+        let early = self.take_early(staging, Some(rows.start));
+        let mut made = early.made;
+        made.resize(rows.len(), 0);
+        let refusal = staging.take_refusal().map(Error::from);
+        let error = outcome.err().or(fail_strays(staging, early.strays)).or(refusal).or_else(|| {
+            staging.withdraw_failed();
+            let strays = self.deal(&mut staging.staged, &mut staging.held, Some(rows.start), &mut made);
+            fail_strays(staging, strays)
+        });
+        staging.withdraw();
+        let mut errors = Vec::new();
+        for ((row, decision), made) in rows.zip(staging.decisions.take()).zip(made) {
+            self.settle_one(staging, (batch, row), &decision, made, error.is_none());
+            errors.extend(decision.error);
+        }
+        self.note_held(&staging.held);
+        self.decide_held(staging, error.is_none());
+        errors.into_iter().chain(error).for_each(|error| self.list_failure(error));
+        self.timed = None;
+        self.was_pending = false;
+        self.call_began = self.now.take().unwrap_or_else(|| self.run.clock.now());
+        self.flow(self.call_began)
+    }
+
+    /// Settles one row of a call; `is_ok` says whether the call as a whole succeeded.
+    fn settle_one(
+        &mut self,
+        staging: &mut Staging,
+        (batch, row): (&Batch, usize),
+        decision: &Decision,
+        made: u64,
+        is_ok: bool,
+    ) {
+        let is_ok = is_ok && decision.error.is_none();
+        self.hooks.execute(&ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok }, self.run);
+        match decision.kept {
+            None if is_ok => {
+                self.outbox.ack_input(batch, row, made);
+                self.count_acked(self.place);
+                self.note_timed();
+            }
+            Some(slot) if is_ok => {
+                if let Some(entry) = staging.held.entry(slot) {
+                    entry.emitted ^= made;
+                    entry.called = Some(self.call_began);
+                }
+                self.outbox.say_of_input(batch, row, AckKind::Held);
+            }
+            kept => {
+                // Kept or not, it is this one row that fails.
+                if let Some(slot) = kept {
+                    staging.held.remove(slot);
+                }
+                self.fail_row(batch, row);
+            }
+        }
+    }
+
+    /// A call panicked: fails `row`, and all others that the call was given; how many there are.
+    pub(in crate::task) fn fail_call(&mut self, staging: &mut Staging, batch: &Batch, row: usize) -> usize {
+        let mut slots: Vec<u32> = staging.kept.take().into_iter().collect();
+        let decisions = staging.decisions.take();
+        slots.extend(decisions.iter().filter_map(|decision| decision.kept));
+        // Kept or not, it is these rows that fail, each once.
+        for slot in slots {
+            staging.held.remove(slot);
+        }
+        let rows = row..batch.rows.min(row + decisions.len().max(1));
+        for row in rows.clone() {
+            self.fail_row(batch, row);
+        }
+        self.count_executed(rows.len());
+        rows.len()
+    }
+}
+
+/// Fails the inputs whose rows went nowhere. A row of none of them is an error of the call.
+fn fail_strays(staging: &mut Staging, strays: Vec<(Option<usize>, Stray)>) -> Option<Error> {
+    let mut error = None;
+    for (row, stray) in strays {
+        match row {
+            Some(row) => staging.decisions.fail(row, stray.into()),
+            None => {
+                error.get_or_insert_with(|| stray.into());
+            }
+        }
+    }
+    error
+}

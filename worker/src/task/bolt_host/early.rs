@@ -1,0 +1,67 @@
+//! Rows that a call hands over before it returns, because it waits for room.
+
+use galerna_topology_api::engine::{HandedOver, RowAnchors, Staged, StagedRow, Staging};
+
+use super::Host;
+use crate::acks::AckKind;
+use crate::routing::Stray;
+
+/// What became of rows that the call in hand handed over before it returned.
+#[derive(Default)]
+pub(super) struct Early {
+    /// The XOR of the edges made for each input from the call's first on, as far as there are any.
+    pub(super) made: Vec<u64>,
+    /// For held tuples, by slot, the XOR of the edges made for them.
+    pub(super) held: Vec<(u32, u64)>,
+    /// Rows that went nowhere, each with its input.
+    pub(super) strays: Vec<(Option<usize>, Stray)>,
+}
+
+impl Host<'_> {
+    /// Deals what the call in hand has handed over, and takes note of the rest of the mail; whether
+    /// there were rows. `first` is the first row that the call was given.
+    pub(super) fn take_mail(&mut self, first: Option<usize>) -> bool {
+        let (parts, resets) = self.room.take();
+        resets.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
+        let has_rows = !parts.is_empty();
+        for HandedOver { mut staged, mut held, origins } in parts {
+            let mut made = std::mem::take(&mut self.early.made);
+            let inputs = first.map_or(0, |first| inputs_of(&staged, first));
+            made.resize(inputs.max(made.len()), 0);
+            let strays = self.deal(&mut staged, &mut held, first, &mut made);
+            self.early.made = made;
+            self.early.strays.extend(strays);
+            for (place, origin) in origins.into_iter().enumerate() {
+                let made = held.entry(place as u32).map_or(0, |entry| entry.emitted);
+                self.early.held.push((origin, made));
+            }
+        }
+        has_rows
+    }
+
+    /// The call in hand is over: what became of the rows that it has handed over. Those of held tuples
+    /// are noted with them.
+    pub(super) fn take_early(&mut self, staging: &mut Staging, first: Option<usize>) -> Early {
+        if self.room.has_mail() {
+            self.take_mail(first);
+            self.room.made();
+        }
+        staging.take_handed_over();
+        let mut early = std::mem::take(&mut self.early);
+        for (slot, made) in early.held.drain(..) {
+            if let Some(entry) = staging.held.entry(slot) {
+                entry.emitted ^= made;
+            }
+        }
+        early
+    }
+}
+
+/// How many inputs, from row `first` on, reach to the last one that something was emitted for.
+fn inputs_of(staged: &Staged, first: usize) -> usize {
+    let input = |row: &StagedRow| match row.anchors() {
+        RowAnchors::Input(at) => (at as usize + 1).checked_sub(first),
+        _ => None,
+    };
+    staged.rows.iter().filter_map(input).max().unwrap_or(0)
+}
