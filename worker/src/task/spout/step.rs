@@ -92,7 +92,7 @@ mod tests {
     fn states() -> impl Iterator<Item = State> {
         let sources = [Source::Willing, Source::Idle, Source::Exhausted];
         (0..3 * 1024u32).map(move |n| {
-            let is = |bit: u32| n / 3 >> bit & 1 == 1;
+            let is = |bit: u32| ((n / 3) >> bit) & 1 == 1;
             State {
                 source: sources[n as usize % 3],
                 is_active: is(0),
@@ -111,7 +111,9 @@ mod tests {
 
     /// Something outside the task that can change a state while the task waits, or `None` where the
     /// state does not allow it.
-    const EVENTS: [(&str, fn(State) -> Option<State>); 5] = [
+    type Event = fn(State) -> Option<State>;
+
+    const EVENTS: [(&str, Event); 5] = [
         ("room", |state| state.is_blocked.then_some(State { is_blocked: false, has_left: true, ..state })),
         ("an ack or a time-out", |state| {
             state.has_open_trees.then_some(State { has_settled: true, may_open: true, has_open_trees: false, ..state })
