@@ -101,6 +101,9 @@ pub enum EmitError {
         /// How many tuples the batch has.
         len: usize,
     },
+    /// A row of spawned work is anchored to a tuple that was acked or failed before.
+    #[error("emit of a row that is anchored to a tuple which was acked or failed before")]
+    Decided,
     /// A struct could not become a row.
     #[error("cannot emit the row")]
     Row(#[from] RowError),

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use crate::emitter::{auto_emitter, emitter};
-pub use crate::held::{HeldEntry, HeldTable};
+pub use crate::held::{HeldEntry, HeldTable, NotHeld};
 pub use crate::output_handle::{OutputCommand, OutputRow};
 pub use batch::{Anchor, Batch, Root, TupleSource};
 pub use bolt_cell::{BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Flow};
@@ -24,7 +24,7 @@ pub use decisions::{Decision, Decisions};
 pub use port::{BoltHost, SpoutHost, SpoutSettled, TaskPort};
 pub use room::{HandedOver, Room};
 pub use spout_cell::{ErasedSpout, Settled, SpoutCall, SpoutCell, SpoutFactory};
-pub use staging::{HeldEvent, RowAnchors, Staged, StagedRow, Staging};
+pub use staging::{HeldEvent, RowAnchors, Staged, StagedRow, Staging, Unstaged};
 
 /// A boxed future, as the erased traits return them: one allocation a batch.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::engine::{Anchor, Root, TupleSource};
+use crate::output_handle::HeldRef;
 use crate::tasks::TaskId;
 use crate::tuple::{Tuple, TupleAnchors};
 use crate::value::Value;
@@ -32,8 +33,14 @@ impl HeldTuple {
         &self.values
     }
 
+    /// What names this tuple while it is held: for spawned work that emits anchored to it, or decides
+    /// about it, while the bolt keeps the tuple itself.
+    pub fn id(&self) -> HeldId {
+        self.token.id.clone()
+    }
+
     pub(crate) fn slot(&self) -> u32 {
-        self.token.slot
+        self.token.id.slot
     }
 }
 
@@ -43,18 +50,42 @@ impl std::fmt::Debug for HeldTuple {
     }
 }
 
-/// The right to decide about one entry of a [`HeldTable`], once.
-struct Token {
+/// The name of a [`HeldTuple`]. Unlike the tuple it can be cloned, and dropping it decides nothing.
+///
+/// It is of use until the tuple is acked or failed.
+#[derive(Clone)]
+pub struct HeldId {
     slot: u32,
     generation: u32,
-    is_spent: bool,
+    /// Tells the table, and with it the instance of the bolt.
     dropped: Arc<Dropped>,
+}
+
+impl std::fmt::Debug for HeldId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HeldId({}, {})", self.slot, self.generation)
+    }
+}
+
+/// Why a held tuple cannot be found by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHeld {
+    /// It was acked or failed.
+    Decided,
+    /// The instance of the bolt that kept it is gone, and the tuple failed with it.
+    Lost,
+}
+
+/// The right to decide about one entry of a [`HeldTable`], once.
+struct Token {
+    id: HeldId,
+    is_spent: bool,
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
         if !self.is_spent {
-            self.dropped.push(self.slot, self.generation);
+            self.id.dropped.push(self.id.slot, self.id.generation);
         }
     }
 }
@@ -144,8 +175,9 @@ impl HeldTable {
         Some(entry)
     }
 
-    /// Removes all entries: the instance that held them is gone.
+    /// Removes all entries: the instance that held them is gone, and its tokens and ids with it.
     pub fn clear(&mut self) -> Vec<HeldEntry> {
+        self.dropped = Arc::default();
         (0..self.slots.len() as u32).filter_map(|slot| self.remove(slot)).collect()
     }
 
@@ -179,6 +211,18 @@ impl HeldTable {
         self.slot_of(&tuple)
     }
 
+    /// Takes a decision about a held tuple. Answers its slot if the tuple is decided by it: an ack by one
+    /// of several tokens decides nothing yet.
+    pub fn decide(&mut self, held: HeldRef, is_acked: bool) -> Option<u32> {
+        match held {
+            HeldRef::Id(id) => self.find(&id).ok(),
+            HeldRef::Tuple(tuple) => {
+                let slot = self.spend(tuple)?;
+                (!is_acked || self.count_ack(slot)).then_some(slot)
+            }
+        }
+    }
+
     /// Counts an ack by one of a tuple's tokens; whether that was the last one.
     pub fn count_ack(&mut self, slot: u32) -> bool {
         self.entry(slot).is_some_and(|entry| {
@@ -207,10 +251,21 @@ impl HeldTable {
 
     /// The slot of a kept tuple, unless the instance that kept it is gone.
     pub fn slot_of(&self, tuple: &HeldTuple) -> Option<u32> {
-        let token = &tuple.token;
-        let is_ours = Arc::ptr_eq(&token.dropped, &self.dropped);
-        let (generation, entry) = self.slots.get(token.slot as usize)?;
-        (is_ours && *generation == token.generation && entry.is_some()).then_some(token.slot)
+        self.find(&tuple.token.id).ok()
+    }
+
+    /// The slot of a held tuple.
+    ///
+    /// # Errors
+    /// When it is no longer held.
+    pub fn find(&self, id: &HeldId) -> Result<u32, NotHeld> {
+        if !Arc::ptr_eq(&id.dropped, &self.dropped) {
+            return Err(NotHeld::Lost);
+        }
+        match self.slots.get(id.slot as usize) {
+            Some((generation, Some(_))) if *generation == id.generation => Ok(id.slot),
+            _ => Err(NotHeld::Decided),
+        }
     }
 
     /// The trees that a kept tuple belongs to.
@@ -232,7 +287,7 @@ impl HeldTable {
         HeldTuple {
             source: tuple.source.clone(),
             values: tuple.values.into(),
-            token: Token { slot, generation, is_spent: false, dropped: self.dropped.clone() },
+            token: Token { id: HeldId { slot, generation, dropped: self.dropped.clone() }, is_spent: false },
         }
     }
 
@@ -241,7 +296,10 @@ impl HeldTable {
         HeldTuple {
             source: Arc::new(source.clone()),
             values: source.fields.iter().map(|_| Value::Null).collect(),
-            token: Token { slot: u32::MAX, generation: 0, is_spent: true, dropped: self.dropped.clone() },
+            token: Token {
+                id: HeldId { slot: u32::MAX, generation: 0, dropped: self.dropped.clone() },
+                is_spent: true,
+            },
         }
     }
 

@@ -3,42 +3,145 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::emitter::Row;
 use crate::engine::TaskPort;
 use crate::error::Error;
-use crate::held::HeldTuple;
+use crate::held::{HeldId, HeldTuple};
 use crate::tasks::TaskId;
 use crate::value::Value;
 
-/// The task is gone: nobody takes its output any more.
+/// The task takes no output of spawned work any more: its input has ended, it moves, or it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the task has ended and takes no more output")]
+#[error("the task takes no more output of spawned work")]
 pub struct OutputClosed;
 
-/// One row to emit, with the kept tuples that it is anchored to.
-#[derive(Debug, Default)]
+/// A kept tuple to decide about: the tuple itself, or its id.
+#[derive(Debug)]
+pub enum HeldRef {
+    /// The tuple, which the decision consumes.
+    Tuple(HeldTuple),
+    /// Its id. The decision holds for the tuple as a whole, however often it was kept.
+    Id(HeldId),
+}
+
+impl From<HeldTuple> for HeldRef {
+    fn from(tuple: HeldTuple) -> Self {
+        Self::Tuple(tuple)
+    }
+}
+
+impl From<HeldId> for HeldRef {
+    fn from(id: HeldId) -> Self {
+        Self::Id(id)
+    }
+}
+
+/// One row to emit.
+#[derive(Debug)]
 pub struct OutputRow {
     /// The stream; the default one if none is named.
     pub stream: Option<String>,
     /// The receiving task, on a direct stream.
     pub direct: Option<TaskId>,
+    /// The kept tuples that the row is anchored to.
+    pub anchors: Vec<HeldId>,
     /// The values.
     pub values: Vec<Value>,
 }
 
-/// What an [`OutputHandle`] asks of its task: rows anchored to a tuple, then a decision about it.
-#[derive(Debug)]
+/// What an [`OutputHandle`] asks of its task: rows to emit, then decisions about kept tuples.
+///
+/// The task takes a command up as a whole. If a row cannot be emitted (it does not fit its stream, or a
+/// tuple that it is anchored to was decided before), none is, the error is listed, and the tuples that
+/// the command acks fail instead.
+///
+/// ```
+/// # use galerna_topology_api::{HeldTuple, OutputClosed, OutputCommand, OutputHandle, values};
+/// # async fn joined(handle: OutputHandle, left: HeldTuple, right: HeldTuple) -> Result<(), OutputClosed> {
+/// let pair = [left.id(), right.id()];
+/// handle.submit(OutputCommand::new().emit(pair, values!["a", "b"]).ack(left).ack(right)).await
+/// # }
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a command does nothing until it is submitted"]
 pub struct OutputCommand {
-    /// What to emit.
-    pub rows: Vec<OutputRow>,
-    /// The tuple that the rows are anchored to, and whether it is acked, or why it failed.
-    pub decision: Option<(HeldTuple, Result<(), Error>)>,
+    rows: Vec<OutputRow>,
+    decisions: Vec<(HeldRef, Result<(), Error>)>,
+}
+
+impl OutputCommand {
+    /// A command that does nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Emits a row on the default stream, anchored to these kept tuples, or to none.
+    pub fn emit(self, anchors: impl IntoIterator<Item = HeldId>, row: impl Row) -> Self {
+        self.push(None, None, anchors, row)
+    }
+
+    /// Emits a row on a named stream, anchored to these kept tuples, or to none.
+    pub fn emit_to(self, stream: &str, anchors: impl IntoIterator<Item = HeldId>, row: impl Row) -> Self {
+        self.push(Some(stream), None, anchors, row)
+    }
+
+    /// Emits a row to one task on a direct stream, anchored to these kept tuples, or to none.
+    pub fn emit_direct(
+        self,
+        task: TaskId,
+        stream: &str,
+        anchors: impl IntoIterator<Item = HeldId>,
+        row: impl Row,
+    ) -> Self {
+        self.push(Some(stream), Some(task), anchors, row)
+    }
+
+    /// Acks a kept tuple, by itself or by its id.
+    pub fn ack(mut self, tuple: impl Into<HeldRef>) -> Self {
+        self.decisions.push((tuple.into(), Ok(())));
+        self
+    }
+
+    /// Fails a kept tuple, by itself or by its id; the error is listed.
+    pub fn fail(mut self, tuple: impl Into<HeldRef>, error: impl Into<Error>) -> Self {
+        self.decisions.push((tuple.into(), Err(error.into())));
+        self
+    }
+
+    /// The rows and the decisions. For runtimes and test harnesses.
+    pub fn into_parts(self) -> (Vec<OutputRow>, Vec<(HeldRef, Result<(), Error>)>) {
+        (self.rows, self.decisions)
+    }
+
+    /// How many rows it emits. For runtimes.
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn push(
+        mut self,
+        stream: Option<&str>,
+        direct: Option<TaskId>,
+        anchors: impl IntoIterator<Item = HeldId>,
+        row: impl Row,
+    ) -> Self {
+        let (stream, anchors) = (stream.map(str::to_owned), anchors.into_iter().collect());
+        let mut values = Vec::new();
+        row.append_to(&mut values);
+        self.rows.push(OutputRow { stream, direct, anchors, values });
+        self
+    }
 }
 
 /// Emits and acks from spawned work: look-ups, writers, other languages.
 ///
 /// Get one in `prepare` by [`TopologyContext::output_handle`](crate::TopologyContext::output_handle).
 /// What is sent through it enters the task between its batches; each method waits while the task's
-/// queue is full.
+/// queue is full. A command that was accepted is processed, also when the input ends.
+///
+/// At the end of the input, before a move and before it exits, the task waits for tuples that are still
+/// held and for [guards](Self::guard), for as long as the message time-out. Then it takes no more
+/// commands: methods answer [`OutputClosed`].
 #[derive(Clone)]
 pub struct OutputHandle {
     port: Arc<dyn TaskPort>,
@@ -58,7 +161,7 @@ impl OutputHandle {
     /// Emits rows on the default stream, anchored to `tuple`, and acks it.
     ///
     /// # Errors
-    /// When the task has ended.
+    /// When the task takes no more output. The tuple fails then.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, nothing is emitted and the tuple fails.
@@ -67,40 +170,104 @@ impl OutputHandle {
         tuple: HeldTuple,
         rows: impl IntoIterator<Item = Vec<Value>>,
     ) -> Result<(), OutputClosed> {
-        let rows = rows.into_iter().map(|values| OutputRow { values, ..OutputRow::default() }).collect();
-        self.submit(OutputCommand { rows, decision: Some((tuple, Ok(()))) }).await
+        let command = rows.into_iter().fold(OutputCommand::new(), |command, row| command.emit([tuple.id()], row));
+        self.submit(command.ack(tuple)).await
     }
 
-    /// Acks a kept tuple.
+    /// Acks a kept tuple, by itself or by its id.
     ///
     /// # Errors
-    /// When the task has ended.
-    pub async fn ack(&self, tuple: HeldTuple) -> Result<(), OutputClosed> {
-        self.submit(OutputCommand { rows: Vec::new(), decision: Some((tuple, Ok(()))) }).await
+    /// When the task takes no more output.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, the tuple is not acked; given by itself, it fails.
+    pub async fn ack(&self, tuple: impl Into<HeldRef>) -> Result<(), OutputClosed> {
+        self.submit(OutputCommand::new().ack(tuple)).await
     }
 
-    /// Fails a kept tuple; the error is listed.
+    /// Fails a kept tuple, by itself or by its id; the error is listed.
     ///
     /// # Errors
-    /// When the task has ended.
-    pub async fn fail(&self, tuple: HeldTuple, error: impl Into<Error>) -> Result<(), OutputClosed> {
-        self.submit(OutputCommand { rows: Vec::new(), decision: Some((tuple, Err(error.into()))) }).await
+    /// When the task takes no more output.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, the error is not listed; given by itself, the tuple
+    /// fails all the same.
+    pub async fn fail(&self, tuple: impl Into<HeldRef>, error: impl Into<Error>) -> Result<(), OutputClosed> {
+        self.submit(OutputCommand::new().fail(tuple, error)).await
     }
 
     /// Emits a row that is anchored to nothing.
     ///
     /// # Errors
-    /// When the task has ended.
+    /// When the task takes no more output.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, nothing is emitted.
     pub async fn emit_unanchored(&self, values: Vec<Value>) -> Result<(), OutputClosed> {
-        let rows = vec![OutputRow { values, ..OutputRow::default() }];
-        self.submit(OutputCommand { rows, decision: None }).await
+        self.submit(OutputCommand::new().emit([], values)).await
     }
 
     /// The general form of the others.
     ///
     /// # Errors
-    /// When the task has ended.
+    /// When the task takes no more output.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, nothing is emitted, and tuples in the command fail.
     pub async fn submit(&self, command: OutputCommand) -> Result<(), OutputClosed> {
-        self.port.submit(command).await
+        self.port.submit(vec![command]).await
+    }
+
+    /// Submits several commands together: all of them are accepted, or none.
+    ///
+    /// # Errors
+    /// When the task takes no more output.
+    ///
+    /// # Cancel safety
+    /// As [`submit`](Self::submit).
+    pub async fn submit_many(&self, commands: impl IntoIterator<Item = OutputCommand>) -> Result<(), OutputClosed> {
+        self.port.submit(commands.into_iter().collect()).await
+    }
+
+    /// Submits a command and answers, for each of its rows, the tasks that the row went to. A row of a
+    /// shuffle grouping waits until one of the receivers has room, and so does the answer. A row that
+    /// could not be emitted went to no task.
+    ///
+    /// # Errors
+    /// When the task takes no more output, or ends before the rows have left.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the command may be accepted all the same.
+    pub async fn submit_for_tasks(&self, command: OutputCommand) -> Result<Vec<Vec<TaskId>>, OutputClosed> {
+        self.port.submit_for_tasks(command).await
+    }
+
+    /// Has the task wait for the guard to be dropped before it takes no more output. Spawned work that
+    /// emits without holding a tuple takes one before it begins.
+    ///
+    /// # Errors
+    /// When the task takes no more output.
+    pub fn guard(&self) -> Result<OutputGuard, OutputClosed> {
+        self.port.hold_output()?;
+        Ok(OutputGuard { port: self.port.clone() })
+    }
+}
+
+/// While it exists, the task waits with the end of its output, within its bound.
+#[must_use = "the task waits only while the guard exists"]
+pub struct OutputGuard {
+    port: Arc<dyn TaskPort>,
+}
+
+impl fmt::Debug for OutputGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OutputGuard")
+    }
+}
+
+impl Drop for OutputGuard {
+    fn drop(&mut self) {
+        self.port.release_output();
     }
 }

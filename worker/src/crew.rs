@@ -9,7 +9,6 @@ use galerna_topology_api::{
     Component, ComponentKind, GroupingContext, Resources, Result, TaskId, Topology, TopologyContext, TopologyInfo,
     WorkerHook,
 };
-use tokio::sync::mpsc;
 
 use crate::edges::InEdges;
 use crate::exchange::{Exchange, Way};
@@ -17,8 +16,9 @@ use crate::inbox::{Arrivals, Inbox, queue};
 use crate::link::Sources;
 use crate::message::Sink;
 use crate::outbox::{Consumer, Outbox, Peer, StreamOut};
+use crate::output::{QUEUE, output_queue};
 use crate::panics::{Panic, guarded};
-use crate::port::{COMMAND_QUEUE, Port};
+use crate::port::Port;
 use crate::random::Edges;
 use crate::routing::Router;
 use crate::run::RunShared;
@@ -136,14 +136,8 @@ impl Crew {
     ) -> Ready {
         let stats =
             Arc::new(TaskStats { streams: StreamStats::of(component), queued: inbox.queued(), ..TaskStats::default() });
-        let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
-        let port = Port {
-            run: self.run.clone(),
-            component: component.id.clone(),
-            task,
-            stats: stats.clone(),
-            commands: sender,
-        };
+        let (output, submissions) = output_queue(QUEUE);
+        let port = Port { run: self.run.clone(), component: component.id.clone(), task, stats: stats.clone(), output };
         let context = TopologyContext::new(
             self.info.clone(),
             &component.id,
@@ -172,7 +166,7 @@ impl Crew {
             last_flush: self.run.clock.now(),
             is_slow: false,
         };
-        let inlets = Inlets { inbox, commands };
+        let inlets = Inlets { inbox, submissions };
         let future: BoxFuture<'static, ()> = match &component.kind {
             ComponentKind::Spout(make) => Box::pin(SpoutTask::new(core, make.clone(), inlets).run()),
             ComponentKind::Bolt(make) => {

@@ -19,6 +19,7 @@ mod link;
 mod local;
 mod message;
 mod outbox;
+mod output;
 mod panics;
 mod plan;
 mod port;

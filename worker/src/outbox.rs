@@ -21,6 +21,7 @@ use crate::credit::Credit;
 use crate::edges::Marker;
 use crate::exchange::Exchange;
 use crate::message::{Message, Sink};
+use crate::output::RowTasks;
 use crate::random::Edges;
 use crate::routing::Router;
 use crate::tap::Tap;
@@ -129,6 +130,8 @@ pub(crate) struct Outbox {
     departed: Vec<Root>,
     tap: Option<Tap>,
     is_debug: bool,
+    /// Who asks for the tasks that the rows in hand go to, and how many rows of the command were dealt.
+    asker: Option<(Arc<RowTasks>, usize)>,
 }
 
 impl Outbox {
@@ -173,7 +176,13 @@ impl Outbox {
             departed: Vec::new(),
             tap,
             is_debug,
+            asker: None,
         }
+    }
+
+    /// Has `asker` know the tasks that the rows go to which are dealt from now on.
+    pub(crate) fn ask(&mut self, asker: Option<Arc<RowTasks>>) {
+        self.asker = asker.map(|asker| (asker, 0));
     }
 
     /// Whether a buffer waits for room: the task should emit nothing more.

@@ -6,13 +6,11 @@ use std::time::Duration;
 use galerna_topology_api::engine::{BoxFuture, OutputCommand, TaskPort};
 use galerna_topology_api::{Error, OutputClosed, TaskId, Timestamp, Value};
 use smol_str::SmolStr;
-use tokio::sync::mpsc;
 
+use crate::output::OutputGate;
 use crate::run::RunShared;
 use crate::stats::{TaskStats, add};
 
-/// Commands of an output handle that a task lets queue.
-pub(crate) const COMMAND_QUEUE: usize = 256;
 /// Values of a tuple that was given up are shown up to this many characters.
 const SHOWN: usize = 200;
 
@@ -21,7 +19,7 @@ pub(crate) struct Port {
     pub(crate) component: SmolStr,
     pub(crate) task: TaskId,
     pub(crate) stats: Arc<TaskStats>,
-    pub(crate) commands: mpsc::Sender<OutputCommand>,
+    pub(crate) output: Arc<OutputGate>,
 }
 
 impl TaskPort for Port {
@@ -46,8 +44,20 @@ impl TaskPort for Port {
         self.run.mark_failed("gave_up", format!("`{}` {message}", self.component));
     }
 
-    fn submit(&self, command: OutputCommand) -> BoxFuture<'_, Result<(), OutputClosed>> {
-        Box::pin(async move { self.commands.send(command).await.map_err(|_| OutputClosed) })
+    fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>> {
+        Box::pin(self.output.submit(commands))
+    }
+
+    fn submit_for_tasks(&self, command: OutputCommand) -> BoxFuture<'_, Result<Vec<Vec<TaskId>>, OutputClosed>> {
+        Box::pin(self.output.submit_for_tasks(command))
+    }
+
+    fn hold_output(&self) -> Result<(), OutputClosed> {
+        self.output.hold()
+    }
+
+    fn release_output(&self) {
+        self.output.release();
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

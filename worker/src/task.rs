@@ -13,13 +13,13 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_topology_api::engine::{Done, OutputCommand, Staging};
+use galerna_topology_api::engine::{Done, Staging};
 use galerna_topology_api::{TaskId, TopologyContext};
 use smol_str::SmolStr;
-use tokio::sync::mpsc;
 
 use crate::inbox::Arrivals;
 use crate::outbox::Outbox;
+use crate::output::Submissions;
 use crate::run::{RunEvent, RunShared};
 use crate::runtimes::OwnThread;
 use crate::stats::{Counts, InStreams, TaskStats};
@@ -80,7 +80,7 @@ pub(crate) struct Core {
 /// The ways into a task.
 pub(crate) struct Inlets {
     pub(crate) inbox: Arrivals,
-    pub(crate) commands: mpsc::Receiver<OutputCommand>,
+    pub(crate) submissions: Submissions,
 }
 
 impl Core {

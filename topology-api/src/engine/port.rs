@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{BoxFuture, Done, Flow, OutputCommand, Staged, Staging};
 use crate::error::{Error, Result};
 use crate::output_handle::OutputClosed;
+use crate::tasks::TaskId;
 use crate::value::{Timestamp, Value};
 
 /// What the engine offers every task at any time, from any thread.
@@ -21,7 +22,19 @@ pub trait TaskPort: Send + Sync {
     fn give_up(&self, values: &[Value], reason: &str);
 
     /// Hands output of spawned work to the task, waiting while its queue is full.
-    fn submit(&self, command: OutputCommand) -> BoxFuture<'_, Result<(), OutputClosed>>;
+    fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>>;
+
+    /// As `submit`, for one command; answers the tasks that each of its rows went to.
+    fn submit_for_tasks(&self, command: OutputCommand) -> BoxFuture<'_, Result<Vec<Vec<TaskId>>, OutputClosed>>;
+
+    /// Has the task wait for a [release](Self::release_output) before it takes no more output.
+    ///
+    /// # Errors
+    /// When it takes none any more.
+    fn hold_output(&self) -> Result<(), OutputClosed>;
+
+    /// Takes one [hold](Self::hold_output) back.
+    fn release_output(&self);
 
     /// Sleeps on the engine's clock.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
@@ -78,6 +91,7 @@ pub trait SpoutHost: Send {
     /// dropped. Where it must not be dropped (`may_drop` is false), the host notes who holds up the order.
     fn calls_off(&mut self, may_drop: bool) -> bool;
 
-    /// As [`BoltHost::time_call`].
-    fn time_call(&mut self, is_start: bool);
+    /// Called before the first call of a batch and after it: the engine times one call a batch. Answers
+    /// whether it was so slow that calls are to be settled one by one.
+    fn time_call(&mut self, is_start: bool) -> bool;
 }

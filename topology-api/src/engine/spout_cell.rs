@@ -152,16 +152,16 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                 let before = staged.len();
                 let has_emitted = AtomicBool::new(false);
                 let may_drop = || S::NEXT_IS_CANCEL_SAFE && !has_emitted.load(Ordering::Relaxed);
+                let mut was_pending = false;
                 let outcome = {
                     let mut out = SpoutEmitter::new(staging, staged, context, &has_emitted);
                     let call = pin!(spout.next(&mut out));
-                    watched(call, may_drop, done, slots, host).await
+                    watched(call, may_drop, done, slots, host, &mut was_pending).await
                 };
                 // A call that was dropped has done nothing.
                 let outcome = outcome.unwrap_or(Ok(Next::Idle));
-                if calls == 0 {
-                    host.time_call(false);
-                }
+                // Acks and orders may wait behind a call that took long.
+                let took_long = (calls == 0 && host.time_call(false)) || was_pending;
                 calls += 1;
                 if staging.take_handed_over() {
                     // What the call handed over stands, whatever became of it, behind what was done
@@ -177,7 +177,8 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                     staged.truncate(before.max(slots.len()));
                 }
                 let goes_on = is_fine && matches!(outcome, Ok(Next::Emitted));
-                if goes_on && staged.len() < room && done.rows.len() < chunk && calls % MOST_CALLS != 0 {
+                let is_full = staged.len() >= room || done.rows.len() >= chunk || calls % MOST_CALLS == 0;
+                if goes_on && !took_long && !is_full {
                     continue;
                 }
                 let settled = host.settle(done, slots);
@@ -242,10 +243,13 @@ async fn watched<T>(
     done: &mut Staged,
     slots: &mut Vec<u32>,
     host: &mut dyn SpoutHost,
+    was_pending: &mut bool,
 ) -> Option<T> {
     poll_fn(|cx| {
         loop {
-            match call.as_mut().poll(cx) {
+            let outcome = call.as_mut().poll(cx);
+            *was_pending |= outcome.is_pending();
+            match outcome {
                 Poll::Ready(outcome) => return Poll::Ready(Some(outcome)),
                 Poll::Pending if host.poll_pending(done, slots, cx).is_ready() => {}
                 Poll::Pending if host.calls_off(may_drop()) => return Poll::Ready(None),

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use super::{Decisions, HandedOver, OutputRow, Room};
 use crate::emitter::{EmitError, Row};
 use crate::fields::{DEFAULT_STREAM, Streams};
-use crate::held::HeldTable;
+use crate::held::{HeldTable, NotHeld};
 use crate::tasks::TaskId;
 use crate::value::Value;
 
@@ -91,6 +91,15 @@ impl StagedRow {
     pub fn direct(&self) -> Option<TaskId> {
         (self.direct != 0).then_some(self.direct)
     }
+}
+
+/// Why the rows of a command were not staged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unstaged {
+    /// They are anchored to a tuple of an instance that is gone. The tuple failed with it.
+    Lost,
+    /// A row does not fit its stream, or is anchored to a tuple that was decided before.
+    Refused(EmitError),
 }
 
 /// A decision about a held tuple.
@@ -246,10 +255,31 @@ impl Staging {
         }
     }
 
-    /// Stages a row for work outside a call: what an output handle has sent. Answers whether the row
-    /// fits its stream; if not, the reason waits in [`take_refusal`](Self::take_refusal).
-    pub fn stage(&mut self, row: OutputRow, anchors: RowAnchors) -> bool {
-        self.push(row.stream.as_deref(), anchors, row.direct, row.values)
+    /// Stages the rows of a command of spawned work: all of them, or none.
+    ///
+    /// # Errors
+    /// Why none was staged.
+    pub fn stage_command(&mut self, rows: Vec<OutputRow>) -> Result<(), Unstaged> {
+        let staged = rows.into_iter().try_for_each(|row| self.stage(row));
+        if staged.is_err() {
+            self.withdraw();
+        }
+        staged
+    }
+
+    fn stage(&mut self, row: OutputRow) -> Result<(), Unstaged> {
+        let start = self.staged.held_anchors.len();
+        for anchor in &row.anchors {
+            match self.held.find(anchor) {
+                Ok(slot) => self.staged.held_anchors.push(slot),
+                Err(NotHeld::Lost) => return Err(Unstaged::Lost),
+                Err(NotHeld::Decided) => return Err(Unstaged::Refused(EmitError::Decided)),
+            }
+        }
+        let len = row.anchors.len() as u32;
+        let anchors = if len == 0 { RowAnchors::None } else { RowAnchors::Held { start: start as u32, len } };
+        self.push(row.stream.as_deref(), anchors, row.direct, row.values);
+        self.take_refusal().map_or(Ok(()), |refusal| Err(Unstaged::Refused(refusal)))
     }
 
     /// Stages a row of the default stream: what nearly all emits are, so this is inlined into the

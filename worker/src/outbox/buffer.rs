@@ -1,6 +1,8 @@
 //! The rows of one stream that wait to be sent, and how they are tied to trees.
 
+use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::vec::Drain;
 
 use galerna_topology_api::engine::{Anchor, Batch, HeldTable, Root};
@@ -9,6 +11,7 @@ use galerna_topology_api::{TaskId, Value};
 use super::FULL;
 use super::shuffle::Shuffle;
 use crate::credit::bytes_weight;
+use crate::output::RowTasks;
 use crate::random::Edges;
 
 /// Who receives the rows of a buffer.
@@ -31,11 +34,35 @@ pub(super) struct Buffer {
     /// At how many waiting rows the buffer is to be sent without waiting for more.
     full_at: usize,
     pub(super) receivers: Receivers,
+    watched: Watched,
+}
+
+/// Rows of a buffer whose receivers somebody asked for: the place of each in the batch, and which row of
+/// the command it is.
+#[derive(Debug, Default)]
+struct Watched(VecDeque<(usize, usize, Arc<RowTasks>)>);
+
+impl Watched {
+    /// The rows before `end` go to a task.
+    fn leave(&mut self, end: usize, task: TaskId) {
+        while self.0.front().is_some_and(|(place, ..)| *place < end)
+            && let Some((_, row, asker)) = self.0.pop_front()
+        {
+            asker.note(row, task);
+        }
+    }
+}
+
+/// The rows will not leave.
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(.., asker)| asker.give_up());
+    }
 }
 
 impl Buffer {
     pub(super) fn new(batch: Batch, receivers: Receivers) -> Self {
-        Self { batch, left: 0, extra: 0, full_at: FULL, receivers }
+        Self { batch, left: 0, extra: 0, full_at: FULL, receivers, watched: Watched::default() }
     }
 
     /// How many rows wait.
@@ -86,6 +113,11 @@ impl Buffer {
         self.note(extra, is_final);
     }
 
+    /// Has `asker` know which task gets the row that is about to be pushed, as its command's `row`.
+    pub(super) fn watch(&mut self, asker: Arc<RowTasks>, row: usize) {
+        self.watched.0.push_back((self.batch.rows, row, asker));
+    }
+
     /// Counts a row that was tied and whose values follow by [`append`](Self::append).
     #[inline(always)]
     pub(super) fn count_row(&mut self) {
@@ -106,6 +138,9 @@ impl Buffer {
 
     /// Takes the first rows out, for one task: the batch, and what it weighs.
     pub(super) fn take(&mut self, rows: usize, target: TaskId) -> (Batch, usize) {
+        if !self.watched.0.is_empty() {
+            self.watched.leave(self.left + rows, target);
+        }
         if rows == self.batch.rows {
             return self.take_all(target);
         }
@@ -160,6 +195,7 @@ impl Buffer {
                 *row = row.saturating_sub(left as u32);
                 waits
             });
+            self.watched.0.iter_mut().for_each(|(place, ..)| *place -= left);
         } else {
             return;
         }

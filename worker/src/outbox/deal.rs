@@ -6,7 +6,7 @@ use std::vec::Drain;
 use galerna_topology_api::engine::{Batch, HeldTable, RowAnchors, Staged, StagedRow, TupleSource};
 use galerna_topology_api::{TaskHook, Value};
 
-use super::buffer::Ties;
+use super::buffer::{Receivers, Ties};
 use super::{Outbox, StreamOut, Trees};
 use crate::credit::weigh;
 use crate::panics::{Panic, guarded};
@@ -94,7 +94,7 @@ impl Outbox {
     ) -> bool {
         let Some(stream) = staged.rows.first().map(StagedRow::stream) else { return true };
         let [consumer] = self.streams[stream as usize].consumers.as_mut_slice() else { return false };
-        if !consumer.router.is_blind() {
+        if !consumer.router.is_blind() || self.asker.is_some() {
             return false;
         }
         if !staged.held_anchors.is_empty() || staged.rows.iter().any(|row| row.stream() != stream) {
@@ -142,7 +142,7 @@ impl Outbox {
         ties: &mut Ties<'_>,
         dealt: &mut Dealt,
     ) -> Result<(), Stray> {
-        let Self { streams, buffers, dirty, edges, is_final, .. } = self;
+        let Self { streams, buffers, peers, dirty, edges, is_final, asker, .. } = self;
         let StreamOut { consumers, arity, .. } = &mut streams[row.stream() as usize];
         let arity = *arity;
         let mut outcome = Ok(());
@@ -150,6 +150,9 @@ impl Outbox {
             Ok(extra) => extra,
             Err(stray) => {
                 values.by_ref().take(arity).for_each(drop);
+                if let Some((_, row)) = asker {
+                    *row += 1;
+                }
                 return Err(stray);
             }
         };
@@ -161,6 +164,12 @@ impl Outbox {
             }
             dealt.edges ^= buffer.tie(ties, edges);
             dealt.rows += 1;
+            if let Some((asker, row)) = asker {
+                match buffer.receivers {
+                    Receivers::One(peer) => asker.note(*row, peers[peer].task),
+                    Receivers::Shared(_) => buffer.watch(asker.clone(), *row),
+                }
+            }
             buffer.push(values, arity, takes, extra, *is_final);
             if buffer.is_full() {
                 full = Some(place);
@@ -194,6 +203,9 @@ impl Outbox {
         }
         if !is_taken {
             values.by_ref().take(arity).for_each(drop);
+        }
+        if let Some((_, row)) = asker {
+            *row += 1;
         }
         // At most the last one is noted when several are full: the others are found by `flush`.
         if let Some(place) = full {

@@ -1,28 +1,29 @@
 //! The loop of a bolt task.
 
 mod ending;
+mod output;
+mod owed;
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::engine::{
-    Batch, BoltCall, BoltEvent, BoltFactory, BoltHost, ErasedBolt, OutputCommand, RowAnchors,
-};
+use galerna_topology_api::engine::{Batch, BoltCall, BoltEvent, BoltFactory, BoltHost, ErasedBolt};
 use tokio::task::yield_now;
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
-use super::bolt_host::{Commands, Host, Lent};
+use super::bolt_host::{Host, Lent};
 use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::edges::{InEdges, Marker};
 use crate::inbox::Arrivals;
-use crate::message::{Control, CreditReturn, Delivery, Message};
+use crate::message::{Control, Delivery, Message};
+use crate::output::{Submission, Submissions};
 use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
 use crate::stats::add;
+use owed::Owed;
 
 /// Rows of a batch that is sent because it is full, not because its sender has nothing more.
 const LONG_BATCH: usize = 512;
@@ -32,7 +33,8 @@ pub(crate) struct BoltTask {
     core: Core,
     make: BoltFactory,
     inbox: Arrivals,
-    commands: Commands,
+    /// What spawned work sends.
+    submissions: Submissions,
     /// Whether the inbox comes first at the next look: ticks and commands must not starve it.
     is_inbox_first: bool,
     /// Whether the last batch was a long one.
@@ -57,35 +59,10 @@ enum LastOrder {
     Exit,
 }
 
-/// The credit that a batch owes its sender, who learns by it how fast the rows are processed.
-struct Owed {
-    credit: CreditReturn,
-    weight: usize,
-    /// Rows that are not paid for.
-    rows: usize,
-}
-
-impl Owed {
-    /// Gives back what the rows weigh that have been executed, this many being left.
-    fn pay(&mut self, left: usize) {
-        if left < self.rows {
-            let rest = self.weight * left / self.rows;
-            self.credit.give_back(self.weight - rest);
-            (self.weight, self.rows) = (rest, left);
-        }
-    }
-
-    fn pay_all(&mut self) {
-        if self.weight > 0 {
-            self.credit.give_back(std::mem::take(&mut self.weight));
-        }
-    }
-}
-
 /// Something to do.
 enum Work {
     Message(Message),
-    Command(OutputCommand),
+    Output(Submission),
     Tick,
     /// Held tuples were dropped without a decision.
     Dropped,
@@ -93,14 +70,13 @@ enum Work {
 
 impl BoltTask {
     pub(crate) fn new(core: Core, make: BoltFactory, inlets: Inlets, edges: InEdges) -> Self {
-        let Inlets { inbox, commands } = inlets;
-        let commands = Commands { inbox: commands, backlog: VecDeque::new() };
+        let Inlets { inbox, submissions } = inlets;
         let restarts = Restarts::default();
         let task = Self {
             core,
             make,
             inbox,
-            commands,
+            submissions,
             is_inbox_first: false,
             was_busy: false,
             edges,
@@ -166,6 +142,7 @@ impl BoltTask {
                 }
                 None if self.is_parked => {
                     self.is_parked = false;
+                    self.submissions.open();
                     self.core.run.tell(RunEvent::Resumed(self.core.task));
                     // Those behind it go on as well: they have last words to say again.
                     self.core.leave().await;
@@ -223,12 +200,12 @@ impl BoltTask {
                 self.note_capacity();
             }
             Work::Message(_) => {}
-            Work::Command(command) => self.obey(command).await,
+            Work::Output(submission) => self.take_output(submission).await,
             Work::Tick => {
                 self.event(cell, BoltEvent::Tick).await?;
             }
             Work::Dropped => {
-                let (mut host, lent) = Host::new(&mut self.core, &mut self.commands, None);
+                let (mut host, lent) = Host::new(&mut self.core, &mut self.submissions, None);
                 host.fail_dropped(lent.staging);
             }
         }
@@ -250,11 +227,8 @@ impl BoltTask {
         if is_time {
             return Poll::Ready(Work::Tick);
         }
-        if let Some(command) = self.commands.backlog.pop_front() {
-            return Poll::Ready(Work::Command(command));
-        }
-        if let Poll::Ready(Some(command)) = self.commands.inbox.poll_recv(cx) {
-            return Poll::Ready(Work::Command(command));
+        if let Poll::Ready(submission) = self.submissions.poll_next(cx) {
+            return Poll::Ready(Work::Output(submission));
         }
         self.is_inbox_first = false;
         self.inbox.poll_next(cx).map(Work::Message)
@@ -266,19 +240,18 @@ impl BoltTask {
     }
 
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
-        let Delivery { batch, weight, credit } = delivery;
-        let mut credit = Owed { credit, weight, rows: batch.rows };
-        self.edges.data(batch.source.task, credit.credit.limit());
+        let (batch, mut owed) = Owed::of(delivery);
+        self.edges.data(batch.source.task, owed.limit());
         self.note_capacity();
         self.was_busy = batch.rows >= LONG_BATCH;
         // From the first last words on, all that is not anchored is such.
         self.core.outbox.is_final |= batch.is_final;
-        let outcome = self.execute(cell, &batch, &mut credit).await;
-        credit.pay_all();
+        let outcome = self.execute(cell, &batch, &mut owed).await;
+        owed.pay_all();
         outcome
     }
 
-    async fn execute(&mut self, cell: &mut Box<dyn ErasedBolt>, batch: &Batch, credit: &mut Owed) -> Result<(), Fatal> {
+    async fn execute(&mut self, cell: &mut Box<dyn ErasedBolt>, batch: &Batch, owed: &mut Owed) -> Result<(), Fatal> {
         let mut cursor = 0;
         while cursor < batch.rows {
             let began = self.core.run.clock.now();
@@ -286,7 +259,7 @@ impl BoltTask {
             self.core.stats.activity.begin(began);
             self.core.done.chunk = self.core.chunk();
             let (mut host, Lent { staging, done, context }) =
-                Host::new(&mut self.core, &mut self.commands, Some(batch));
+                Host::new(&mut self.core, &mut self.submissions, Some(batch));
             let call = BoltCall { batch, cursor: &mut cursor, staging, done, host: &mut host, context };
             let outcome = caught(cell.execute_batch(call)).await;
             let fatal = host.fatal.take();
@@ -301,7 +274,7 @@ impl BoltTask {
             } else if let Some(message) = fatal {
                 self.restart_after_fatal(cell, &message).await?;
             }
-            credit.pay(batch.rows - cursor);
+            owed.pay(batch.rows - cursor);
             self.rest(began, cursor - first).await;
         }
         Ok(())
@@ -310,7 +283,7 @@ impl BoltTask {
     /// The call for a row panicked: settles the rows before it, and fails this one and the others that
     /// the call was given. Answers how many have failed.
     fn fail_after_panic(&mut self, batch: &Batch, row: usize) -> usize {
-        let (mut host, lent) = Host::new(&mut self.core, &mut self.commands, Some(batch));
+        let (mut host, lent) = Host::new(&mut self.core, &mut self.submissions, Some(batch));
         lent.staging.withdraw();
         if lent.done.from < row {
             host.settle_run(&mut lent.done.staged, lent.done.from..row);
@@ -334,7 +307,7 @@ impl BoltTask {
     /// Calls `tick`, `flush` or `finish`; whether it succeeded.
     async fn event(&mut self, cell: &mut Box<dyn ErasedBolt>, event: BoltEvent) -> Result<bool, Fatal> {
         self.core.stats.activity.begin(self.core.run.clock.now());
-        let (mut host, Lent { staging, context, .. }) = Host::new(&mut self.core, &mut self.commands, None);
+        let (mut host, Lent { staging, context, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
         let outcome = caught(cell.event(event, staging, &mut host, context)).await;
         let (fatal, has_failed) = (host.fatal.take(), host.has_failed);
         self.core.end_calls();
@@ -369,7 +342,7 @@ impl BoltTask {
 
     async fn replace(&mut self, cell: &mut Box<dyn ErasedBolt>, wait: Duration) -> Result<(), Fatal> {
         add(&self.core.stats.restarts, 1);
-        let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.commands, None);
+        let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
         staging.events.clear();
         staging.kept = None;
         staging.take_refusal();
@@ -382,48 +355,6 @@ impl BoltTask {
         self.core.leave().await;
         sleep(wait).await;
         self.core.start(cell, true).await
-    }
-
-    /// Takes output of spawned work.
-    async fn obey(&mut self, command: OutputCommand) {
-        let OutputCommand { rows, decision } = command;
-        let slot = match &decision {
-            Some((tuple, _)) => match self.core.staging.held.slot_of(tuple) {
-                Some(slot) => Some(slot),
-                // Its instance is gone, and the tuple failed with it.
-                None => return,
-            },
-            None => None,
-        };
-        let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.commands, None);
-        let anchors = match slot {
-            Some(slot) => {
-                staging.staged.held_anchors.push(slot);
-                RowAnchors::Held { start: 0, len: 1 }
-            }
-            None => RowAnchors::None,
-        };
-        let has_failed = matches!(decision, Some((_, Err(_))));
-        if !has_failed {
-            rows.into_iter().for_each(|row| {
-                staging.stage(row, anchors);
-            });
-        }
-        let is_dealt = host.deal_outside(staging);
-        if let Some((tuple, outcome)) = decision {
-            if let Err(error) = &outcome {
-                host.report(&error.to_string());
-            }
-            let is_ok = is_dealt && outcome.is_ok();
-            if let Some(slot) = staging.held.spend(tuple)
-                && (!is_ok || staging.held.count_ack(slot))
-            {
-                host.settle_held(staging, slot, is_ok);
-            }
-        }
-        if self.core.outbox.is_blocked() {
-            self.core.leave().await;
-        }
     }
 
     async fn send_flush(&mut self) {

@@ -3,7 +3,6 @@
 mod batch;
 mod early;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,30 +10,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{
-    Batch, BoltHost, Done, Flow, HeldEntry, HeldEvent, HeldTable, OutputCommand, Room, Staged, Staging,
+    Batch, BoltHost, Done, Flow, HeldEntry, HeldEvent, HeldTable, Room, Staged, Staging,
 };
 use galerna_topology_api::{Error, ExecuteInfo, Result, TopologyContext};
-use tokio::sync::mpsc;
 
 use self::early::Early;
 use super::hooks::Hooks;
 use super::{Core, FLUSH_INTERVAL, note_call};
 use crate::acks::AckKind;
 use crate::outbox::{NoTrees, Outbox};
+use crate::output::Submissions;
 use crate::panics::{EngineSection, Panic, guarded};
 use crate::routing::Stray;
 use crate::run::RunShared;
 use crate::stats::{Counts, InStreams, TaskStats};
-
-/// Commands of spawned work, and those that came while a call was running.
-pub(super) struct Commands {
-    pub(super) inbox: mpsc::Receiver<OutputCommand>,
-    pub(super) backlog: VecDeque<OutputCommand>,
-}
-
-/// Commands that may come while a call is running. A call that waits for spawned work to go on must
-/// not wait for ever because that work waits for its commands to be taken.
-const MOST_BACKLOG: usize = 1 << 16;
 
 /// The engine's side of the calls for one batch, or for one event.
 pub(super) struct Host<'a> {
@@ -45,7 +34,7 @@ pub(super) struct Host<'a> {
     stats: &'a TaskStats,
     run: &'a RunShared,
     hooks: &'a Hooks,
-    commands: &'a mut Commands,
+    submissions: &'a mut Submissions,
     batch: Option<&'a Batch>,
     in_streams: &'a InStreams,
     /// Where the batch is counted.
@@ -83,7 +72,11 @@ pub(super) struct Lent<'a> {
 }
 
 impl<'a> Host<'a> {
-    pub(super) fn new(core: &'a mut Core, commands: &'a mut Commands, batch: Option<&'a Batch>) -> (Self, Lent<'a>) {
+    pub(super) fn new(
+        core: &'a mut Core,
+        submissions: &'a mut Submissions,
+        batch: Option<&'a Batch>,
+    ) -> (Self, Lent<'a>) {
         let Core {
             component,
             task,
@@ -108,7 +101,7 @@ impl<'a> Host<'a> {
             stats,
             run,
             hooks,
-            commands,
+            submissions,
             place: batch.map_or(0, |batch| in_streams.place_of(batch.source.task, batch.source.stream_index)),
             batch,
             in_streams,
@@ -427,11 +420,7 @@ impl BoltHost for Host<'_> {
             self.stats.activity.end();
             self.stats.waiting.begin(self.run.clock);
         }
-        while self.commands.backlog.len() < MOST_BACKLOG
-            && let Poll::Ready(Some(command)) = self.commands.inbox.poll_recv(cx)
-        {
-            self.commands.backlog.push_back(command);
-        }
+        self.submissions.poll_backlog(cx);
         self.counts.publish(self.stats);
         let room = self.outbox.poll_room(cx);
         if self.waits_for_room && room.is_ready() {

@@ -169,7 +169,8 @@ impl SpoutHost for Host<'_> {
             self.take_mail(slots);
             self.mailbox.made();
         }
-        let is_enough = self.rows >= MOST_ROWS || *self.is_slow || self.outbox.is_blocked();
+        let has_news = !self.tracker.settled.is_empty() || !self.tracker.orders.is_empty();
+        let is_enough = self.rows >= MOST_ROWS || *self.is_slow || has_news || self.outbox.is_blocked();
         let flow = if is_enough { Flow::Stop } else { Flow::Continue };
         SpoutSettled { flow, is_tracking: self.tracker.is_tracking }
     }
@@ -206,7 +207,7 @@ impl SpoutHost for Host<'_> {
         is_due && may_drop
     }
 
-    fn time_call(&mut self, is_start: bool) {
+    fn time_call(&mut self, is_start: bool) -> bool {
         let _section = EngineSection::enter();
         let now = self.clock().now();
         if is_start {
@@ -214,5 +215,6 @@ impl SpoutHost for Host<'_> {
         } else {
             *self.is_slow |= note_call(self.stats, now - self.call_began);
         }
+        *self.is_slow
     }
 }

@@ -1,12 +1,15 @@
-//! How a bolt task ends: what it holds is decided, last words are said, the instance cleans up.
+//! How a bolt task ends: spawned work comes to its end, last words are said, the instance cleans up.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use galerna_topology_api::engine::{BoltEvent, ErasedBolt};
 use tokio::time::timeout_at;
 
 use super::super::Fatal;
-use super::{BoltTask, LastOrder};
+use super::super::bolt_host::{Host, Lent};
+use super::{BoltTask, LastOrder, Work};
 use crate::edges::{Ending, Marker};
 use crate::panics::{Panic, caught};
 
@@ -18,40 +21,58 @@ impl BoltTask {
     /// it holds, and ends. Its successor says what there is to say about the edges.
     pub(super) async fn release(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         self.event(cell, BoltEvent::Flush).await?;
-        self.settle_held(cell).await?;
+        self.end_spawned_work(cell).await?;
         self.core.leave().await;
         self.clean_up(cell).await;
         Ok(())
     }
 
-    /// Gives spawned work the time to decide about what the bolt still holds. What is tracked was
-    /// decided before the input could end, so this concerns tuples that nobody replays.
-    pub(super) async fn settle_held(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
+    /// Gives spawned work the time to decide about what the bolt still holds and to drop its guards,
+    /// then takes no more output of it. What is tracked was decided before the input could end, so this
+    /// concerns tuples that nobody replays.
+    async fn end_spawned_work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         let patience = self.core.context.config().message_timeout().unwrap_or(LONGEST_PATIENCE);
         let deadline = self.core.run.clock.at(self.core.run.clock.now() + patience);
-        while !self.core.staging.held.is_empty() {
-            match timeout_at(deadline, self.next_work()).await {
-                Ok(work) => {
-                    self.handle(cell, work).await?;
-                    if self.order == Some(LastOrder::Exit) {
-                        break;
-                    }
-                }
+        while self.order != Some(LastOrder::Exit) {
+            match timeout_at(deadline, self.next_of_spawned_work()).await {
+                Ok(Some(work)) => self.handle(cell, work).await?,
+                Ok(None) => break,
                 Err(_) => {
-                    let held = self.core.staging.held.len();
-                    self.core.report(&format!("{held} tuples were still held {patience:?} after the input ended"));
+                    let (held, guards) = (self.core.staging.held.len(), self.submissions.guards());
+                    let message = format!(
+                        "spawned work was cut off {patience:?} after the input ended: {held} tuples were still held, \
+                         and {guards} output guards"
+                    );
+                    self.core.report(&message);
                     break;
                 }
             }
         }
+        self.close_output().await;
         Ok(())
+    }
+
+    /// Something to do, or nothing once spawned work neither holds tuples nor has guards.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if it is dropped.
+    async fn next_of_spawned_work(&mut self) -> Option<Work> {
+        self.core.leave().await;
+        poll_fn(|cx| match self.poll_work(cx) {
+            Poll::Ready(work) => Poll::Ready(Some(work)),
+            Poll::Pending if self.submissions.poll_guards(cx) == 0 && self.core.staging.held.is_empty() => {
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// All inputs have ended: says last words and tells the receivers. A bolt that was resumed says
     /// them again only if more tuples came.
     pub(super) async fn say_last_words(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
-        self.settle_held(cell).await?;
-        // Where last words were lost, nobody is told that all is well.
+        self.end_spawned_work(cell).await?;
+        // Where last words were lost, the run does not pretend that all is well.
         let is_whole = self.core.run.failure().is_none_or(|failure| failure.code != "finish_failed");
         let is_due = self.said_at != Some(self.executed);
         if ending == Ending::Finished && is_whole && is_due {
@@ -61,14 +82,27 @@ impl BoltTask {
                 let message = format!("`{}` (task {}) failed in `finish`", self.core.component, self.core.task);
                 self.core.run.mark_failed("finish_failed", message);
             }
-            self.settle_held(cell).await?;
         }
+        self.fail_held();
         self.core.leave().await;
         self.core.outbox.send_marker(Marker::End(ending));
         Ok(())
     }
 
+    /// Fails the tuples that the bolt still holds: it gets no call any more to decide about them.
+    fn fail_held(&mut self) {
+        let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
+        for entry in staging.held.clear() {
+            host.settle_entry(&entry, false);
+        }
+        host.note_held(&staging.held);
+    }
+
+    /// Ends the output of spawned work and calls `cleanup`.
     pub(super) async fn clean_up(&mut self, cell: &mut Box<dyn ErasedBolt>) {
+        self.close_output().await;
+        self.fail_held();
+        self.core.flush(self.core.run.clock.now());
         match caught(cell.cleanup(&self.core.context)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.core.report(&format!("cleanup: {error}")),

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use galerna_topology_api::engine::{
-    Anchor, Batch, BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, OutputCommand, Root,
-    Staged, Staging, TupleSource,
+    Anchor, Batch, BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Root, Staged, Staging,
+    TupleSource,
 };
 use galerna_topology_api::{
     BatchBolt, Bolt, ComponentInfo, Error, Fields, ManualBolt, Result, Row, Streams, TopologyContext, Value,
 };
-use tokio::sync::mpsc;
 
 use super::bolt_host::{Host, obey};
 use super::port::HarnessPort;
 use super::rows::take_rows;
 use super::task::TaskOptions;
+use crate::output::{Submission, Submissions};
 
 /// Calls one bolt's methods and shows what it emits, acks and fails.
 ///
@@ -55,7 +55,7 @@ pub struct BoltHarness {
     executed: u32,
     port: Arc<HarnessPort>,
     /// What spawned work sends.
-    commands: mpsc::UnboundedReceiver<OutputCommand>,
+    submissions: Submissions,
     acked: usize,
     failed: usize,
     /// Rows that the test has not taken yet.
@@ -105,7 +105,7 @@ impl Executed {
 
 /// What there is to take in from spawned work.
 enum Arrival {
-    Command(OutputCommand),
+    Output(Submission),
     /// Kept tuples were dropped without a decision.
     Dropped,
 }
@@ -149,7 +149,7 @@ impl BoltHarness {
         let (fields, mut cell) = (fields.into(), make()?);
         let output = cell.output();
         let source = ComponentInfo { tasks: 1..2, streams: Streams::default_fields(fields.clone()) };
-        let (port, commands) = HarnessPort::new();
+        let (port, submissions) = HarnessPort::new();
         let context = options.into().context("bolt", output.clone(), [("source", source)], port.clone());
         cell.prepare(&context).await?;
         let source = TupleSource {
@@ -163,7 +163,7 @@ impl BoltHarness {
         let staging = Staging::new(Arc::new(output), context.config().emit_limit());
         let source = Arc::new(source);
         let (executed, acked, failed, rows) = (0, 0, 0, Vec::new());
-        Ok(Self { cell, staging, context, source, executed, port, commands, acked, failed, rows })
+        Ok(Self { cell, staging, context, source, executed, port, submissions, acked, failed, rows })
     }
 
     /// Gives the bolt one tuple.
@@ -298,8 +298,8 @@ impl BoltHarness {
     /// Takes in what spawned work has sent so far.
     fn take_in_sent(&mut self) -> Executed {
         let mut executed = self.take_in(Arrival::Dropped);
-        while let Ok(command) = self.commands.try_recv() {
-            executed.append(self.take_in(Arrival::Command(command)));
+        while let Some(submission) = self.submissions.try_next() {
+            executed.append(self.take_in(Arrival::Output(submission)));
         }
         executed
     }
@@ -308,17 +308,17 @@ impl BoltHarness {
         if self.staging.held.watch_dropped(cx.waker()) {
             return Poll::Ready(Arrival::Dropped);
         }
-        match self.commands.poll_recv(cx) {
-            Poll::Ready(Some(command)) => Poll::Ready(Arrival::Command(command)),
-            // The harness's own port keeps the queue open.
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        self.submissions.poll_next(cx).map(Arrival::Output)
     }
 
     fn take_in(&mut self, arrival: Arrival) -> Executed {
         let mut executed = Executed::default();
         match arrival {
-            Arrival::Command(command) => obey(command, &mut self.staging, &*self.port, &mut executed),
+            Arrival::Output(submission) => {
+                for command in submission.commands {
+                    obey(command, &mut self.staging, &*self.port, &mut executed);
+                }
+            }
             Arrival::Dropped => {
                 for slot in self.staging.held.take_dropped() {
                     executed.settle(&mut self.staging, slot, false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use galerna_topology_api::engine::{
-    BoltHost, Done, Flow, HeldEvent, OutputCommand, Room, RowAnchors, Staged, StagedRow, Staging, TaskPort,
+    BoltHost, Done, Flow, HeldEvent, OutputCommand, Room, RowAnchors, Staged, StagedRow, Staging, TaskPort, Unstaged,
 };
 use galerna_topology_api::{Error, Result, Streams};
 
@@ -126,36 +126,24 @@ impl BoltHost for Host {
     fn time_call(&mut self, _: bool) {}
 }
 
-/// Does what spawned work asks for: emits its rows, and acks or fails the tuple.
+/// Does what spawned work asks for: emits its rows, and acks or fails tuples.
 pub(super) fn obey(command: OutputCommand, staging: &mut Staging, port: &dyn TaskPort, executed: &mut Executed) {
-    let OutputCommand { rows, decision } = command;
-    if let Some((tuple, _)) = &decision
-        && staging.held.slot_of(tuple).is_none()
-    {
-        // The tuple has failed already.
-        return;
-    }
-    let has_failed = matches!(decision, Some((_, Err(_))));
-    if !has_failed {
-        rows.into_iter().for_each(|row| {
-            staging.stage(row, RowAnchors::None);
-        });
-    }
-    let refusal = staging.take_refusal().map(Error::from);
-    let is_emitted = refusal.is_none();
-    match &refusal {
-        Some(error) => port.report_error(error),
-        None => executed.take_rows(&mut staging.staged, &staging.streams),
+    let (rows, decisions) = command.into_parts();
+    let staged = staging.stage_command(rows);
+    match &staged {
+        Ok(()) => executed.take_rows(&mut staging.staged, &staging.streams),
+        Err(Unstaged::Refused(refusal)) => port.report_error(&refusal.clone().into()),
+        // The tuples have failed already.
+        Err(Unstaged::Lost) => return,
     }
     staging.withdraw();
-    let Some((tuple, outcome)) = decision else { return };
-    if let Err(error) = &outcome {
-        port.report_error(error);
-    }
-    let is_ok = is_emitted && outcome.is_ok();
-    if let Some(slot) = staging.held.spend(tuple)
-        && (!is_ok || staging.held.count_ack(slot))
-    {
-        executed.settle(staging, slot, is_ok);
+    for (held, outcome) in decisions {
+        if let Err(error) = &outcome {
+            port.report_error(error);
+        }
+        let is_acked = staged.is_ok() && outcome.is_ok();
+        if let Some(slot) = staging.held.decide(held, is_acked) {
+            executed.settle(staging, slot, is_acked);
+        }
     }
 }

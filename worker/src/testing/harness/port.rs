@@ -4,20 +4,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use galerna_topology_api::engine::{BoxFuture, OutputCommand, TaskPort};
-use galerna_topology_api::{Error, OutputClosed, Timestamp, Value};
-use tokio::sync::mpsc;
+use galerna_topology_api::{Error, OutputClosed, TaskId, Timestamp, Value};
 use tokio::time::Instant;
 
 use crate::clock::WallClock;
+use crate::output::{OutputGate, Submissions, output_queue};
 
 /// Notes what the component reports, and passes on what its spawned work sends.
 pub(super) struct HarnessPort {
     began: Instant,
     notes: Mutex<Notes>,
-    /// Not bounded: the queue holds at most one decision for each tuple that the test gave the bolt,
-    /// and the rows that the bolt's spawned work emits.
-    commands: mpsc::UnboundedSender<OutputCommand>,
+    output: Arc<OutputGate>,
 }
+
+/// Submissions of spawned work that queue while the test makes no call.
+const QUEUE: usize = 1 << 16;
 
 /// What the component reported.
 #[derive(Clone, Default)]
@@ -29,9 +30,9 @@ pub(super) struct Notes {
 
 impl HarnessPort {
     /// A port, and the output of spawned work.
-    pub(super) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<OutputCommand>) {
-        let (commands, output) = mpsc::unbounded_channel();
-        (Arc::new(Self { began: Instant::now(), notes: Mutex::default(), commands }), output)
+    pub(super) fn new() -> (Arc<Self>, Submissions) {
+        let (output, submissions) = output_queue(QUEUE);
+        (Arc::new(Self { began: Instant::now(), notes: Mutex::default(), output }), submissions)
     }
 
     pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -54,8 +55,20 @@ impl TaskPort for HarnessPort {
         notes.errors.push(format!("gave up a tuple: {reason}"));
     }
 
-    fn submit(&self, command: OutputCommand) -> BoxFuture<'_, Result<(), OutputClosed>> {
-        Box::pin(std::future::ready(self.commands.send(command).map_err(|_| OutputClosed)))
+    fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>> {
+        Box::pin(self.output.submit(commands))
+    }
+
+    fn submit_for_tasks(&self, command: OutputCommand) -> BoxFuture<'_, Result<Vec<Vec<TaskId>>, OutputClosed>> {
+        Box::pin(self.output.submit_for_tasks(command))
+    }
+
+    fn hold_output(&self) -> Result<(), OutputClosed> {
+        self.output.hold()
+    }
+
+    fn release_output(&self) {
+        self.output.release();
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

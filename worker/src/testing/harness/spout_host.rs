@@ -90,5 +90,7 @@ impl SpoutHost for Host {
         false
     }
 
-    fn time_call(&mut self, _: bool) {}
+    fn time_call(&mut self, _: bool) -> bool {
+        false
+    }
 }

@@ -1,0 +1,55 @@
+//! What spawned work emits and acks, taken up between batches.
+
+use galerna_topology_api::engine::{OutputCommand, Unstaged};
+
+use super::super::bolt_host::{Host, Lent};
+use super::BoltTask;
+use crate::output::Submission;
+
+impl BoltTask {
+    /// Takes up commands of spawned work, then waits for room if there is none.
+    pub(super) async fn take_output(&mut self, submission: Submission) {
+        let Submission { commands, asker } = submission;
+        self.core.outbox.ask(asker);
+        for command in commands {
+            self.take_command(command);
+        }
+        self.core.outbox.ask(None);
+        if self.core.outbox.is_blocked() {
+            self.core.leave().await;
+        }
+    }
+
+    /// Takes up one command: emits its rows, then decides about tuples. If not all rows could be
+    /// emitted, the tuples that it acks fail instead.
+    fn take_command(&mut self, command: OutputCommand) {
+        let (rows, decisions) = command.into_parts();
+        let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
+        let staged = staging.stage_command(rows);
+        if staged == Err(Unstaged::Lost) {
+            // The tuples failed with the instance that kept them.
+            return;
+        }
+        if let Err(Unstaged::Refused(refusal)) = &staged {
+            host.report(&refusal.to_string());
+        }
+        let is_dealt = host.deal_outside(staging) && staged.is_ok();
+        for (held, outcome) in decisions {
+            if let Err(error) = &outcome {
+                host.report(&error.to_string());
+            }
+            let is_ok = is_dealt && outcome.is_ok();
+            if let Some(slot) = staging.held.decide(held, is_ok) {
+                host.settle_held(staging, slot, is_ok);
+            }
+        }
+    }
+
+    /// Takes no more output of spawned work, and takes up everything that was accepted before.
+    pub(super) async fn close_output(&mut self) {
+        self.submissions.close();
+        while let Some(submission) = self.submissions.next_accepted().await {
+            self.take_output(submission).await;
+        }
+    }
+}
