@@ -1,7 +1,5 @@
 //! Emitting from spouts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use serde::Serialize;
 
 use crate::context::TopologyContext;
@@ -19,29 +17,16 @@ pub struct SpoutEmitter<'a, M> {
     staging: &'a mut Staging,
     ids: &'a mut Vec<M>,
     context: &'a TopologyContext,
-    /// Set by each emit, for whoever polls the call and cannot look into the staging area.
-    has_emitted: &'a AtomicBool,
 }
 
 impl<'a, M> SpoutEmitter<'a, M> {
-    pub(crate) fn new(
-        staging: &'a mut Staging,
-        ids: &'a mut Vec<M>,
-        context: &'a TopologyContext,
-        has_emitted: &'a AtomicBool,
-    ) -> Self {
-        Self { staging, ids, context, has_emitted }
-    }
-
-    #[inline(always)]
-    fn note_emit(&self) {
-        self.has_emitted.store(true, Ordering::Relaxed);
+    pub(crate) fn new(staging: &'a mut Staging, ids: &'a mut Vec<M>, context: &'a TopologyContext) -> Self {
+        Self { staging, ids, context }
     }
 
     /// Emits on the default stream, reliably: `ack` or `fail` will be called with `id`.
     #[inline(always)]
     pub fn emit(&mut self, id: M, row: impl Row) {
-        self.note_emit();
         if self.staging.push_default(RowAnchors::Tracked, row) {
             self.ids.push(id);
         }
@@ -73,19 +58,16 @@ impl<'a, M> SpoutEmitter<'a, M> {
     /// Emits on the default stream, without an id: if it is lost, nobody notices.
     #[inline(always)]
     pub fn emit_untracked(&mut self, row: impl Row) {
-        self.note_emit();
         self.staging.push_default(RowAnchors::None, row);
     }
 
     /// Emits on a named stream, without an id.
     pub fn emit_untracked_to(&mut self, stream: &str, row: impl Row) {
-        self.note_emit();
         self.staging.push(Some(stream), RowAnchors::None, None, row);
     }
 
     /// Emits to one task on a direct stream, without an id.
     pub fn emit_untracked_direct(&mut self, task: TaskId, stream: &str, row: impl Row) {
-        self.note_emit();
         self.staging.push(Some(stream), RowAnchors::None, Some(task), row);
     }
 
@@ -108,7 +90,6 @@ impl<'a, M> SpoutEmitter<'a, M> {
     }
 
     fn tracked(&mut self, id: M, stream: Option<&str>, direct: Option<TaskId>, row: impl Row) {
-        self.note_emit();
         if self.staging.push(stream, RowAnchors::Tracked, direct, row) {
             self.ids.push(id);
         }

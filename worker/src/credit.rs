@@ -108,7 +108,7 @@ impl Credit {
 ///
 /// # Errors
 /// When one is nested too deeply to cross a link.
-#[inline]
+#[inline(always)]
 pub(crate) fn weigh(values: &[Value]) -> Result<usize, Stray> {
     let mut bytes = 0;
     for value in values {

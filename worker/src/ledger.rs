@@ -238,6 +238,7 @@ impl Ledger {
         }
     }
 
+    #[inline(always)]
     fn settle(&mut self, slot: u32, is_acked: bool, now: Duration) -> Applied {
         let Entry { departed, active, held, .. } = self.entries[slot as usize];
         let was_held = held > 0;

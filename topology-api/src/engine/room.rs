@@ -13,6 +13,8 @@ use crate::held::HeldTable;
 #[derive(Debug, Default)]
 pub struct Room {
     has_mail: AtomicBool,
+    /// Whether the running call has emitted, where that is watched.
+    has_emitted: AtomicBool,
     mail: Mutex<Mail>,
 }
 
@@ -45,6 +47,16 @@ impl Room {
     #[inline]
     pub fn has_mail(&self) -> bool {
         self.has_mail.load(Ordering::Acquire)
+    }
+
+    /// Whether the running call has emitted something, if its first emit is
+    /// [watched](super::Staging::watch_first_emit).
+    pub fn has_emitted(&self) -> bool {
+        self.has_emitted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_emitted(&self, has_emitted: bool) {
+        self.has_emitted.store(has_emitted, Ordering::Relaxed);
     }
 
     /// Takes what the call handed over. If that were rows, the call goes on once [`Room::made`] was

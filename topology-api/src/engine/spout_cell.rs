@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use super::{BoxFuture, Flow, SpoutHost, Staged, Staging};
@@ -144,17 +143,20 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
             let SpoutCall { staging, done, slots, host, context, mut room, chunk } = call;
             let Self { spout, ids, staged, .. } = self;
             let spout = spout.as_mut().ok_or("the spout could not be made")?;
+            let mailbox = staging.room();
             let mut calls = 0;
             loop {
                 if calls == 0 {
                     host.time_call(true);
                 }
                 let before = staged.len();
-                let has_emitted = AtomicBool::new(false);
-                let may_drop = || S::NEXT_IS_CANCEL_SAFE && !has_emitted.load(Ordering::Relaxed);
+                if S::NEXT_IS_CANCEL_SAFE {
+                    staging.watch_first_emit();
+                }
+                let may_drop = || S::NEXT_IS_CANCEL_SAFE && !mailbox.has_emitted();
                 let mut was_pending = false;
                 let outcome = {
-                    let mut out = SpoutEmitter::new(staging, staged, context, &has_emitted);
+                    let mut out = SpoutEmitter::new(staging, staged, context);
                     let call = pin!(spout.next(&mut out));
                     watched(call, may_drop, done, slots, host, &mut was_pending).await
                 };

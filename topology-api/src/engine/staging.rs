@@ -195,6 +195,9 @@ pub struct Staging {
     /// The place of the default stream and the number of its fields, if there is one and it is not
     /// direct.
     default: Option<(u16, usize)>,
+    /// The same, while the first emit of a call is watched: it then takes the general path, where it is
+    /// noted. So emits cost nothing more where they are not watched.
+    watched_default: Option<Option<(u16, usize)>>,
 }
 
 impl Staging {
@@ -204,6 +207,7 @@ impl Staging {
         let default = place.map(|place| (place as u16, streams.iter().as_slice()[place].fields.len()));
         Self {
             default,
+            watched_default: None,
             streams,
             staged: Staged::default(),
             events: Vec::new(),
@@ -214,6 +218,14 @@ impl Staging {
             refusal: None,
             room: Arc::new(Room::default()),
             has_handed_over: false,
+        }
+    }
+
+    /// Has the mailbox know when the call that follows emits for the first time.
+    pub(crate) fn watch_first_emit(&mut self) {
+        self.room.set_emitted(false);
+        if self.watched_default.is_none() {
+            self.watched_default = Some(self.default.take());
         }
     }
 
@@ -307,6 +319,10 @@ impl Staging {
         direct: Option<TaskId>,
         row: impl Row,
     ) -> bool {
+        if let Some(default) = self.watched_default.take() {
+            self.default = default;
+            self.room.set_emitted(true);
+        }
         let index = match stream {
             None => self.streams.index_of(DEFAULT_STREAM).map(|index| index as u16),
             Some(name) => self.streams.index_of(name).map(|index| index as u16),
