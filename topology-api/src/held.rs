@@ -25,7 +25,7 @@ pub struct HeldTuple {
 impl HeldTuple {
     /// The tuple, to read its fields.
     pub fn tuple(&self) -> Tuple<'_> {
-        Tuple { source: &self.source, values: &self.values, anchors: TupleAnchors::Held }
+        Tuple { source: &self.source, values: &self.values, anchors: TupleAnchors::Held(&self.source) }
     }
 
     /// The values, in the order of the fields.
@@ -285,7 +285,7 @@ impl HeldTable {
             entry.tokens += 1;
         }
         HeldTuple {
-            source: tuple.source.clone(),
+            source: tuple.shared_source().clone(),
             values: tuple.values.into(),
             token: Token { id: HeldId { slot, generation, dropped: self.dropped.clone() }, is_spent: false },
         }

@@ -1,7 +1,8 @@
 //! Credits: how much a task may send to another before that one has worked some of it off.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use galerna_topology_api::Value;
@@ -26,6 +27,8 @@ pub(crate) struct Credit {
     size: AtomicI64,
     /// The sender is woken when `left` rises above this.
     wake_above: AtomicI64,
+    /// How long the receiver takes for a row, in nanoseconds; 0 while nothing is known.
+    pace: AtomicU64,
     sender: AtomicWaker,
 }
 
@@ -35,6 +38,7 @@ impl Default for Credit {
             left: AtomicI64::new(FIRST.into()),
             size: AtomicI64::new(FIRST.into()),
             wake_above: AtomicI64::new(0),
+            pace: AtomicU64::new(0),
             sender: AtomicWaker::new(),
         }
     }
@@ -52,8 +56,12 @@ impl Credit {
         self.left.fetch_sub(weight as i64, Ordering::AcqRel);
     }
 
-    /// Gives back what processed rows weighed, and wakes the sender if it waits for as much.
-    pub(crate) fn give_back(&self, weight: usize) {
+    /// Gives back what processed rows weighed, and wakes the sender if it waits for as much. `pace` is how
+    /// long the receiver takes for a row.
+    pub(crate) fn give_back(&self, weight: usize, pace: Duration) {
+        if !pace.is_zero() {
+            self.pace.store(pace.as_nanos() as u64, Ordering::Relaxed);
+        }
         let size = self.size.load(Ordering::Relaxed);
         // After a refill, what was under way then may come back all the same: there is never more
         // than the whole.
@@ -81,6 +89,11 @@ impl Credit {
     /// The threshold for [`register`](Self::register) at which at most this much is under way.
     pub(crate) fn above(&self, under_way: u32) -> i64 {
         self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1
+    }
+
+    /// How long the receiver takes for a row, as far as is known.
+    pub(crate) fn pace(&self) -> Duration {
+        Duration::from_nanos(self.pace.load(Ordering::Relaxed))
     }
 
     /// How much was sent and is not processed yet.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use galerna_protocol::WorkerId;
 use galerna_topology_api::TaskId;
@@ -27,8 +28,9 @@ pub(crate) enum Frame {
     Marker { from: TaskId, to: TaskId, marker: Marker },
     /// News of a spout's trees.
     Acks(AckBatch),
-    /// Credit that goes back to a launch of `from`, for what it sent to `to`.
-    Credit { from: TaskId, launch: u32, to: TaskId, weight: usize },
+    /// Credit that goes back to a launch of `from`, for what it sent to `to`, and how long that task takes
+    /// for a row.
+    Credit { from: TaskId, launch: u32, to: TaskId, weight: usize, pace: Duration },
     /// The sender sends nothing more to a task that moves, as the assignment of this generation says.
     Hold { task: TaskId, generation: u64 },
     /// The sender runs a task no more that moves.

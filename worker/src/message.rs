@@ -1,6 +1,7 @@
 //! What tasks send each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
@@ -60,12 +61,12 @@ pub(crate) enum CreditReturn {
 }
 
 impl CreditReturn {
-    /// Gives the credit back.
-    pub(crate) fn give_back(&self, weight: usize) {
+    /// Gives the credit back. `pace` is how long the receiver takes for a row, zero if it has processed none.
+    pub(crate) fn give_back(&self, weight: usize, pace: Duration) {
         match self {
-            Self::Local(credit) => credit.give_back(weight),
+            Self::Local(credit) => credit.give_back(weight, pace),
             Self::Link { link, from, launch, to, .. } => {
-                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight });
+                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight, pace });
             }
         }
     }

@@ -7,6 +7,7 @@ mod reader;
 mod value;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use galerna_protocol::WorkerId;
 use galerna_topology_api::engine::{Anchor, Batch, Root, TupleSource};
@@ -142,12 +143,13 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&xor.to_le_bytes());
             }
         }
-        Frame::Credit { from, launch, to, weight } => {
+        Frame::Credit { from, launch, to, weight, pace } => {
             bytes.push(CREDIT);
             put(*from, bytes);
             put(*launch, bytes);
             put(*to, bytes);
             put(*weight as u64, bytes);
+            put(pace.as_nanos() as u64, bytes);
         }
         Frame::Hold { task, generation } => {
             bytes.push(HOLD);
@@ -222,6 +224,7 @@ pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireE
             launch: reader.number()?,
             to: reader.number()?,
             weight: reader.number()?,
+            pace: Duration::from_nanos(reader.number()?),
         },
         HOLD => Frame::Hold { task: reader.number()?, generation: reader.number()? },
         RELEASED => Frame::Released { task: reader.number()?, generation: reader.number()? },

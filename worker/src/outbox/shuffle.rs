@@ -10,22 +10,23 @@ use std::time::Duration;
 
 use crate::credit::MOST;
 
-/// A receiver may have rows under way for about this long, if that is more than [`FEW`] rows.
+/// A receiver may have as many rows under way as it processes in this time, if that is more than
+/// [`FEW`] rows.
 const SHORT: Duration = Duration::from_millis(4);
 /// Rows that a receiver may have under way though they take up to [`LONG`]: one in hand, one waiting.
 const FEW: u32 = 2;
 /// See [`FEW`].
 const LONG: Duration = Duration::from_millis(100);
-/// An allowance shrinks when its rows take this many times as long as they should.
-const TOLERANCE: u32 = 4;
 /// A run, the rows that a receiver gets before the next one is considered, is this part of its allowance.
 const RUNS_PER_ALLOWANCE: u32 = 8;
 /// A run is not longer than this: it makes a batch whose costs are shared well enough.
 const LONGEST_RUN: u32 = 128;
 
-/// How long a receiver may take for a whole allowance of this size.
-fn longest(allowance: u32) -> Duration {
-    if allowance <= FEW { LONG } else { SHORT }
+/// How many rows keep a receiver busy for [`SHORT`] that takes this long for a row.
+fn rows_for(pace: Duration) -> u32 {
+    let few = if pace * FEW <= LONG { FEW } else { 1 };
+    let rows = SHORT.as_nanos().checked_div(pace.as_nanos()).map_or(MOST, |rows| rows.min(MOST.into()) as u32);
+    rows.max(few)
 }
 
 /// What a sender knows of one receiver.
@@ -35,54 +36,43 @@ struct Receiver {
     peer: usize,
     /// How many rows may be under way to it.
     allowance: u32,
-    /// Whether it had as many under way at some time since the mark.
+    /// What the allowance may grow to by the receiver's progress so far.
+    most: u32,
+    /// How many times the rows of [`SHORT`] must be under way so that the receiver has work while others
+    /// are on their way: above 1 where the way is long, or the threads of both take turns.
+    stretch: u32,
+    /// Whether it has had a whole allowance under way since the mark.
     was_full: bool,
-    /// When measuring its progress began.
+    /// When it had that.
     mark: Duration,
-    /// Rows that were under way at the mark or were sent since.
-    sent: u32,
 }
 
 impl Receiver {
     fn new(peer: usize) -> Self {
-        Self { peer, allowance: 1, was_full: false, mark: Duration::ZERO, sent: 0 }
+        Self { peer, allowance: 1, most: 1, stretch: 1, was_full: false, mark: Duration::ZERO }
     }
 
-    /// Adapts the allowance to the receiver's progress, `under_way` rows being under way now.
-    fn look(&mut self, under_way: u32, now: Duration) {
-        let elapsed = now.saturating_sub(self.mark);
-        let processed = self.sent.saturating_sub(under_way);
-        let whole = |processed: u32| elapsed.saturating_mul(self.allowance) / processed.max(1);
-        let doubled = self.allowance.saturating_mul(2);
+    /// Adapts the allowance to the receiver, which takes `pace` for a row and has `under_way` rows.
+    fn look(&mut self, under_way: u32, pace: Duration, now: Duration) {
         if self.was_full && under_way <= self.allowance / 2 {
-            if doubled <= MOST && whole(processed) * 2 <= longest(doubled) {
-                self.allowance = doubled;
-            }
-            self.measure_from(under_way, now);
-        } else if under_way == 0 {
-            self.measure_from(under_way, now);
-        } else if elapsed >= SHORT {
-            // The row in hand may be nearly done.
-            if whole(processed + 1) > longest(self.allowance) * TOLERANCE {
-                self.allowance = (self.allowance / 2).max(1);
-                self.measure_from(under_way, now);
-            } else if processed > 0 {
-                self.measure_from(under_way, now);
+            self.was_full = false;
+            if self.allowance >= self.most {
+                self.most = self.most.saturating_mul(2).min(MOST);
+            } else if now.saturating_sub(self.mark) <= pace * self.allowance * 2 {
+                self.stretch = (self.stretch / 2).max(1);
+            } else if under_way == 0 {
+                // That took much longer than the work: the receiver had none for most of the time.
+                self.stretch = self.stretch.saturating_mul(2).min(MOST);
             }
         }
+        self.allowance = rows_for(pace).saturating_mul(self.stretch).min(self.most);
     }
 
-    fn measure_from(&mut self, under_way: u32, now: Duration) {
-        self.was_full = under_way >= self.allowance;
-        self.mark = now;
-        self.sent = under_way;
-    }
-
-    /// Notes that it gets rows, after which `under_way` are under way.
-    fn give(&mut self, rows: u32, under_way: u32, now: Duration) {
-        self.sent = self.sent.saturating_add(rows);
-        if under_way >= self.allowance && !self.was_full {
-            self.measure_from(under_way, now);
+    /// Notes that it got rows, after which `under_way` are under way.
+    fn give(&mut self, under_way: u32, now: Duration) {
+        if under_way >= self.allowance {
+            self.was_full = true;
+            self.mark = now;
         }
     }
 
@@ -134,12 +124,13 @@ impl Shuffle {
     }
 
     /// Decides which receivers get how many of `rows` waiting rows: `shares` of (receiver, rows).
-    /// `under_way` answers for a peer how many rows are under way to it. Rows beyond all allowances stay.
+    /// `load` answers for a peer how many rows are under way to it and how long it takes for a row. Rows
+    /// beyond all allowances stay.
     pub(super) fn share(
         &mut self,
         mut rows: usize,
         now: Duration,
-        under_way: impl Fn(usize) -> u32,
+        load: impl Fn(usize) -> (u32, Duration),
         shares: &mut Vec<(usize, usize)>,
     ) {
         shares.clear();
@@ -150,8 +141,8 @@ impl Shuffle {
         for order in 0..count {
             let place = self.among[(self.next + order) % count];
             let receiver = &mut self.receivers[place];
-            let load = under_way(receiver.peer);
-            receiver.look(load, now);
+            let (load, pace) = load(receiver.peer);
+            receiver.look(load, pace, now);
             if load >= receiver.allowance {
                 continue;
             }
@@ -194,8 +185,8 @@ impl Shuffle {
     }
 
     /// Notes that rows were sent to a receiver, after which `under_way` are under way to it.
-    pub(super) fn sent(&mut self, receiver: usize, rows: u32, under_way: u32, now: Duration) {
-        self.receivers[receiver].give(rows, under_way, now);
+    pub(super) fn sent(&mut self, receiver: usize, under_way: u32, now: Duration) {
+        self.receivers[receiver].give(under_way, now);
     }
 
     /// For each receiver that is considered, its peer and the number of rows under way at which it

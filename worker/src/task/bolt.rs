@@ -23,7 +23,7 @@ use crate::output::{Submission, Submissions};
 use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
 use crate::stats::add;
-use owed::Owed;
+use owed::{Owed, Pace};
 
 /// Rows of a batch that is sent because it is full, not because its sender has nothing more.
 const LONG_BATCH: usize = 512;
@@ -37,6 +37,8 @@ pub(crate) struct BoltTask {
     submissions: Submissions,
     /// Whether the inbox comes first at the next look: ticks and commands must not starve it.
     is_inbox_first: bool,
+    /// How long a tuple takes.
+    pace: Pace,
     /// Whether the last batch was a long one.
     was_busy: bool,
     edges: InEdges,
@@ -78,6 +80,7 @@ impl BoltTask {
             inbox,
             submissions,
             is_inbox_first: false,
+            pace: Pace::default(),
             was_busy: false,
             edges,
             tick: None,
@@ -274,8 +277,10 @@ impl BoltTask {
             } else if let Some(message) = fatal {
                 self.restart_after_fatal(cell, &message).await?;
             }
-            owed.pay(batch.rows - cursor);
-            self.rest(began, cursor - first).await;
+            let now = self.core.run.clock.now();
+            self.pace.note(cursor - first, now.saturating_sub(began));
+            owed.pay(batch.rows - cursor, self.pace.get());
+            self.rest(began, now, cursor - first).await;
         }
         Ok(())
     }
@@ -293,8 +298,7 @@ impl BoltTask {
 
     /// Between two runs of calls: waits for room if there is none, and now and then sends what
     /// stands ready and lets others run.
-    async fn rest(&mut self, began: Duration, calls: usize) {
-        let now = self.core.run.clock.now();
+    async fn rest(&mut self, began: Duration, now: Duration, calls: usize) {
         self.core.is_slow = now - began > SLOW_CALL * calls.max(1) as u32;
         if self.core.outbox.is_blocked() {
             self.core.leave().await;
