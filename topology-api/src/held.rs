@@ -12,10 +12,11 @@ use crate::tasks::TaskId;
 use crate::tuple::{Tuple, TupleAnchors};
 use crate::value::Value;
 
-/// A kept tuple: its values, and the only token that can ack it.
+/// A kept tuple: its values, and a token to ack or fail it.
 ///
-/// It cannot be cloned. Ack or fail it through the emitter or an
-/// [`OutputHandle`](crate::OutputHandle); dropping it fails its trees at once.
+/// The token cannot be cloned. Ack or fail the tuple through the emitter or an
+/// [`OutputHandle`](crate::OutputHandle); dropping it fails its trees immediately. An `OutputHandle`
+/// also decides by the tuple's [`id`](Self::id).
 pub struct HeldTuple {
     source: Arc<TupleSource>,
     values: Box<[Value]>,
