@@ -10,13 +10,12 @@ mod door;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
 
 use crate::acks::{AckKind, AckOutbox};
-use crate::credit::Credit;
+use crate::credit::{Credit, Progress};
 use crate::link::{Frame, Link};
 use crate::message::{CreditReturn, Delivery, Message};
 pub(crate) use door::{Door, Way};
@@ -111,7 +110,7 @@ impl Exchange {
     fn refuse(&self, message: Message) {
         let Message::Data(Delivery { batch, weight, credit }) = message else { return };
         self.fenced_batches.add(1);
-        credit.give_back(weight, Duration::ZERO);
+        credit.give_back(weight, Progress::default());
         let mut fails = AckOutbox::default();
         let more = batch.more_anchors.iter().map(|(_, anchor)| anchor);
         for anchor in batch.anchors.iter().chain(more).filter(|anchor| !anchor.is_none()) {
@@ -186,11 +185,11 @@ impl Exchange {
             }
             Frame::Marker { from, to, marker } => (to, Message::Marker { from, marker }),
             Frame::Acks(batch) => (batch.spout, Message::Acks(batch)),
-            Frame::Credit { from, launch, to, weight, pace } => {
+            Frame::Credit { from, launch, to, weight, progress } => {
                 if let Some((of, credit)) = self.credits().get(&(from, to))
                     && *of == launch
                 {
-                    credit.give_back(weight, pace);
+                    credit.give_back(weight, progress);
                 }
                 return;
             }

@@ -1,13 +1,12 @@
 //! What tasks send each other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
 
 use crate::acks::AckBatch;
-use crate::credit::Credit;
+use crate::credit::{Credit, Progress};
 use crate::edges::Marker;
 use crate::exchange::Door;
 use crate::link::{Frame, Link};
@@ -61,12 +60,12 @@ pub(crate) enum CreditReturn {
 }
 
 impl CreditReturn {
-    /// Gives the credit back. `pace` is how long the receiver takes for a row, zero if it has processed none.
-    pub(crate) fn give_back(&self, weight: usize, pace: Duration) {
+    /// Gives the credit back.
+    pub(crate) fn give_back(&self, weight: usize, progress: Progress) {
         match self {
-            Self::Local(credit) => credit.give_back(weight, pace),
+            Self::Local(credit) => credit.give_back(weight, progress),
             Self::Link { link, from, launch, to, .. } => {
-                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight, pace });
+                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight, progress });
             }
         }
     }

@@ -16,6 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 use super::bolt_host::{Host, Lent};
 use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
+use crate::credit::Progress;
 use crate::edges::{InEdges, Marker};
 use crate::inbox::Arrivals;
 use crate::message::{Control, Delivery, Message};
@@ -279,7 +280,7 @@ impl BoltTask {
             }
             let now = self.core.run.clock.now();
             self.pace.note(cursor - first, now.saturating_sub(began));
-            owed.pay(batch.rows - cursor, self.pace.get());
+            owed.pay(batch.rows - cursor, Progress { pace: self.pace.get(), is_idle: self.inbox.is_empty() });
             self.rest(began, now, cursor - first).await;
         }
         Ok(())

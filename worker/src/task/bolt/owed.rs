@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use galerna_topology_api::engine::Batch;
 
+use crate::credit::Progress;
 use crate::message::{CreditReturn, Delivery};
 
 /// The credit that a batch owes its sender, who learns by it how fast the rows are processed.
@@ -27,11 +28,11 @@ impl Owed {
         self.credit.limit()
     }
 
-    /// Gives back what the rows weigh that have been executed at this pace, this many being left.
-    pub(super) fn pay(&mut self, left: usize, pace: Duration) {
+    /// Gives back what the rows weigh that have been executed, this many being left.
+    pub(super) fn pay(&mut self, left: usize, progress: Progress) {
         if left < self.rows {
             let rest = self.weight * left / self.rows;
-            self.credit.give_back(self.weight - rest, pace);
+            self.credit.give_back(self.weight - rest, progress);
             (self.weight, self.rows) = (rest, left);
         }
     }
@@ -39,7 +40,7 @@ impl Owed {
     /// Gives back everything.
     pub(super) fn pay_all(&mut self) {
         if self.weight > 0 {
-            self.credit.give_back(std::mem::take(&mut self.weight), Duration::ZERO);
+            self.credit.give_back(std::mem::take(&mut self.weight), Progress::default());
         }
     }
 }
