@@ -240,6 +240,12 @@ impl Outbox {
         }
     }
 
+    /// Whether rows of this task's trees were sent since the last call of `take_departed`.
+    #[inline]
+    pub(crate) fn has_departed(&self) -> bool {
+        !self.departed.batches.is_empty()
+    }
+
     /// Takes the trees of this task whose rows were sent since the last call, and leaves `departed`.
     pub(crate) fn take_departed(&mut self, departed: &mut Departed) {
         mem::swap(&mut self.departed, departed);

@@ -93,7 +93,7 @@ pub(super) const PROCESS: Metric = Metric::histogram(
 );
 pub(super) const COMPLETE: Metric = Metric::histogram(
     "galerna_component_complete_seconds",
-    "How long it took from the spout's emit until the tuple was processed completely.",
+    "How long it took from the departure of the spout's tuple until it was processed completely.",
     COMPONENT,
 );
 

@@ -139,6 +139,12 @@ impl Staged {
     #[inline]
     pub(crate) fn append(&mut self, call: &mut Self) {
         debug_assert!(call.held_anchors.is_empty(), "their places would change");
+        if self.rows.is_empty() && call.rows.len() > 1 {
+            call.rows[0].anchors |= BEGINS_CALL;
+            mem::swap(&mut self.values, &mut call.values);
+            mem::swap(&mut self.rows, &mut call.rows);
+            return;
+        }
         self.values.append(&mut call.values);
         // Most calls emit one row, which is cheaper to move by its parts.
         if let [StagedRow { stream, anchors, direct, first, second }] = *call.rows {

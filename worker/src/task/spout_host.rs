@@ -201,6 +201,9 @@ impl SpoutHost for Host<'_> {
         let is_due = self.tracker.orders.iter().any(ends);
         if is_due && !may_drop {
             self.stats.activity.hold_up(self.clock().now());
+        } else if may_drop {
+            // It waits for data, which may take any time.
+            self.stats.activity.end();
         }
         is_due && may_drop
     }

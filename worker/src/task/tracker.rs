@@ -119,6 +119,9 @@ impl Tracker {
 
     /// Notes which trees have left since the last call.
     pub(super) fn note_departures(&mut self, outbox: &mut Outbox) {
+        if !outbox.has_departed() {
+            return;
+        }
         outbox.take_departed(&mut self.departed);
         self.departed.drain(|trees, at| self.ledger.depart(trees, at));
     }
