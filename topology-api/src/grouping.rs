@@ -13,7 +13,7 @@ use crate::value::Value;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Grouping {
-    /// Evenly: two tasks differ by at most one batch.
+    /// Each tuple to the task with the least outstanding work of the emitting task, when the tuple leaves.
     Shuffle,
     /// Tuples with equal values in these fields go to the same task, in every process and release.
     Fields(Fields),
@@ -21,9 +21,9 @@ pub enum Grouping {
     Global,
     /// Each tuple to each task.
     All,
-    /// Evenly over the tasks in the same worker, if there are any; else as shuffle.
+    /// As shuffle, over the tasks in the same worker if there are any, else over all tasks.
     LocalOrShuffle,
-    /// No matter how: as shuffle.
+    /// As shuffle.
     None,
     /// The emitter names the task.
     Direct,

@@ -12,10 +12,11 @@ use crate::tasks::TaskId;
 use crate::tuple::{Tuple, TupleAnchors};
 use crate::value::Value;
 
-/// A kept tuple: its values, and the only token that can ack it.
+/// A kept tuple: its values, and a token to ack or fail it.
 ///
-/// It cannot be cloned. Ack or fail it through the emitter or an
-/// [`OutputHandle`](crate::OutputHandle); dropping it fails its trees at once.
+/// The token cannot be cloned. Ack or fail the tuple through the emitter or an
+/// [`OutputHandle`](crate::OutputHandle); dropping it fails its trees immediately. An `OutputHandle`
+/// also decides by the tuple's [`id`](Self::id).
 pub struct HeldTuple {
     source: Arc<TupleSource>,
     values: Box<[Value]>,
@@ -25,7 +26,7 @@ pub struct HeldTuple {
 impl HeldTuple {
     /// The tuple, to read its fields.
     pub fn tuple(&self) -> Tuple<'_> {
-        Tuple { source: &self.source, values: &self.values, anchors: TupleAnchors::Held }
+        Tuple { source: &self.source, values: &self.values, anchors: TupleAnchors::Held(&self.source) }
     }
 
     /// The values, in the order of the fields.
@@ -285,7 +286,7 @@ impl HeldTable {
             entry.tokens += 1;
         }
         HeldTuple {
-            source: tuple.source.clone(),
+            source: tuple.shared_source().clone(),
             values: tuple.values.into(),
             token: Token { id: HeldId { slot, generation, dropped: self.dropped.clone() }, is_spent: false },
         }

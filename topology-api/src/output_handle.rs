@@ -139,9 +139,9 @@ impl OutputCommand {
 /// What is sent through it enters the task between its batches; each method waits while the task's
 /// queue is full. A command that was accepted is processed, also when the input ends.
 ///
-/// At the end of the input, before a move and before it exits, the task waits for tuples that are still
-/// held and for [guards](Self::guard), for as long as the message time-out. Then it takes no more
-/// commands: methods answer [`OutputClosed`].
+/// At the end of the input and before a move, the task waits for tuples that are still held and for
+/// [guards](Self::guard), for as long as the message time-out. An order to exit ends the wait. Then the
+/// task takes no more commands: methods answer [`OutputClosed`].
 #[derive(Clone)]
 pub struct OutputHandle {
     port: Arc<dyn TaskPort>,

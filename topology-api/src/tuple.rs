@@ -15,7 +15,7 @@ use crate::value::{RowDeserializer, RowError, Timestamp, Value, ValueKind};
 /// Fields are found by index or by name; the typed getters say what was found instead.
 #[derive(Clone, Copy)]
 pub struct Tuple<'a> {
-    pub(crate) source: &'a Arc<TupleSource>,
+    pub(crate) source: &'a TupleSource,
     pub(crate) values: &'a [Value],
     pub(crate) anchors: TupleAnchors<'a>,
 }
@@ -25,8 +25,8 @@ pub struct Tuple<'a> {
 pub(crate) enum TupleAnchors<'a> {
     /// In the batch, at this row.
     Row(&'a Batch, usize),
-    /// With the token of a held tuple; the view itself carries none.
-    Held,
+    /// With the token of a held tuple, whose source this is; the view itself carries none.
+    Held(&'a Arc<TupleSource>),
 }
 
 /// Why a field could not be read as asked.
@@ -197,16 +197,24 @@ impl<'a> Tuple<'a> {
         self.source.task
     }
 
+    /// The source, to be shared.
+    pub(crate) fn shared_source(&self) -> &'a Arc<TupleSource> {
+        match self.anchors {
+            TupleAnchors::Row(batch, _) => &batch.source,
+            TupleAnchors::Held(source) => source,
+        }
+    }
+
     /// Whether this is the view of a held tuple.
     pub(crate) fn is_held(&self) -> bool {
-        matches!(self.anchors, TupleAnchors::Held)
+        matches!(self.anchors, TupleAnchors::Held(_))
     }
 
     /// The anchors that tie this tuple to its spouts' trees.
     pub(crate) fn anchors(&self) -> impl Iterator<Item = Anchor> + 'a {
         let (first, more) = match self.anchors {
             TupleAnchors::Row(batch, row) => batch.anchors_of(row),
-            TupleAnchors::Held => (None, &[][..]),
+            TupleAnchors::Held(_) => (None, &[][..]),
         };
         first.into_iter().chain(more.iter().map(|(_, anchor)| *anchor))
     }

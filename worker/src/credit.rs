@@ -1,7 +1,8 @@
 //! Credits: how much a task may send to another before that one has worked some of it off.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use galerna_topology_api::Value;
@@ -16,6 +17,15 @@ pub(crate) const MOST: u32 = 16 * 1024;
 /// Bytes outside the rows that weigh as much as a row.
 const BYTES_PER_ROW: usize = 512;
 
+/// What a receiver reports when it gives credit back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// How long it takes for a row; zero if it cannot tell.
+    pub(crate) pace: Duration,
+    /// Whether it has nothing left to do.
+    pub(crate) is_idle: bool,
+}
+
 /// The credit of one pair of tasks, shared by both sides.
 ///
 /// A batch may be sent while any credit is left, so that a batch of any size gets through. The sender
@@ -26,6 +36,10 @@ pub(crate) struct Credit {
     size: AtomicI64,
     /// The sender is woken when `left` rises above this.
     wake_above: AtomicI64,
+    /// How long the receiver takes for a row, in nanoseconds; 0 while nothing is known.
+    pace: AtomicU64,
+    /// Whether the receiver had nothing left to do since the sender looked.
+    was_idle: AtomicBool,
     sender: AtomicWaker,
 }
 
@@ -35,6 +49,8 @@ impl Default for Credit {
             left: AtomicI64::new(FIRST.into()),
             size: AtomicI64::new(FIRST.into()),
             wake_above: AtomicI64::new(0),
+            pace: AtomicU64::new(0),
+            was_idle: AtomicBool::new(false),
             sender: AtomicWaker::new(),
         }
     }
@@ -53,7 +69,13 @@ impl Credit {
     }
 
     /// Gives back what processed rows weighed, and wakes the sender if it waits for as much.
-    pub(crate) fn give_back(&self, weight: usize) {
+    pub(crate) fn give_back(&self, weight: usize, progress: Progress) {
+        if !progress.pace.is_zero() {
+            self.pace.store(progress.pace.as_nanos() as u64, Ordering::Relaxed);
+        }
+        if progress.is_idle {
+            self.was_idle.store(true, Ordering::Relaxed);
+        }
         let size = self.size.load(Ordering::Relaxed);
         // After a refill, what was under way then may come back all the same: there is never more
         // than the whole.
@@ -81,6 +103,14 @@ impl Credit {
     /// The threshold for [`register`](Self::register) at which at most this much is under way.
     pub(crate) fn above(&self, under_way: u32) -> i64 {
         self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1
+    }
+
+    /// How long the receiver takes for a row, as far as is known, and whether it had nothing left to do
+    /// since the last look.
+    pub(crate) fn take_progress(&self) -> Progress {
+        let pace = Duration::from_nanos(self.pace.load(Ordering::Relaxed));
+        let is_idle = self.was_idle.load(Ordering::Relaxed) && self.was_idle.swap(false, Ordering::Relaxed);
+        Progress { pace, is_idle }
     }
 
     /// How much was sent and is not processed yet.

@@ -15,7 +15,7 @@ use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
 
 use crate::acks::{AckKind, AckOutbox};
-use crate::credit::Credit;
+use crate::credit::{Credit, Progress};
 use crate::link::{Frame, Link};
 use crate::message::{CreditReturn, Delivery, Message};
 pub(crate) use door::{Door, Way};
@@ -110,7 +110,7 @@ impl Exchange {
     fn refuse(&self, message: Message) {
         let Message::Data(Delivery { batch, weight, credit }) = message else { return };
         self.fenced_batches.add(1);
-        credit.give_back(weight);
+        credit.give_back(weight, Progress::default());
         let mut fails = AckOutbox::default();
         let more = batch.more_anchors.iter().map(|(_, anchor)| anchor);
         for anchor in batch.anchors.iter().chain(more).filter(|anchor| !anchor.is_none()) {
@@ -185,11 +185,11 @@ impl Exchange {
             }
             Frame::Marker { from, to, marker } => (to, Message::Marker { from, marker }),
             Frame::Acks(batch) => (batch.spout, Message::Acks(batch)),
-            Frame::Credit { from, launch, to, weight } => {
+            Frame::Credit { from, launch, to, weight, progress } => {
                 if let Some((of, credit)) = self.credits().get(&(from, to))
                     && *of == launch
                 {
-                    credit.give_back(weight);
+                    credit.give_back(weight, progress);
                 }
                 return;
             }
@@ -276,7 +276,7 @@ mod tests {
             let fail = acks.try_next();
             assert_eq!(credit.is_ok(), fail.is_some());
             if let Ok(credit) = credit {
-                assert!(matches!(credit, Frame::Credit { from: 1, launch: 7, to: 3, weight: 6 }), "{credit:?}");
+                assert!(matches!(credit, Frame::Credit { from: 1, launch: 7, to: 3, weight: 6, .. }), "{credit:?}");
             }
             if let Some(fail) = &fail {
                 let Message::Acks(fail) = fail else { panic!("{fail:?}") };

@@ -61,6 +61,11 @@ impl Arrivals {
         self.queued.fetch_sub(tuples as u64, Ordering::Relaxed);
     }
 
+    /// Whether no tuple waits and all that were taken out are executed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) == 0
+    }
+
     /// How many tuples wait, those included that were taken out and are not executed yet.
     pub(crate) fn queued(&self) -> Arc<AtomicU64> {
         self.queued.clone()

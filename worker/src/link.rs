@@ -13,6 +13,7 @@ use galerna_topology_api::engine::{Batch, TupleSource};
 use tokio::sync::mpsc;
 
 use crate::acks::AckBatch;
+use crate::credit::Progress;
 use crate::edges::Marker;
 use crate::exchange::Exchange;
 use crate::message::{Delivery, Message};
@@ -27,8 +28,8 @@ pub(crate) enum Frame {
     Marker { from: TaskId, to: TaskId, marker: Marker },
     /// News of a spout's trees.
     Acks(AckBatch),
-    /// Credit that goes back to a launch of `from`, for what it sent to `to`.
-    Credit { from: TaskId, launch: u32, to: TaskId, weight: usize },
+    /// Credit that goes back to a launch of `from`, for what it sent to `to`, and how `to` gets on.
+    Credit { from: TaskId, launch: u32, to: TaskId, weight: usize, progress: Progress },
     /// The sender sends nothing more to a task that moves, as the assignment of this generation says.
     Hold { task: TaskId, generation: u64 },
     /// The sender runs a task no more that moves.

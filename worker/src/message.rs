@@ -6,7 +6,7 @@ use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
 
 use crate::acks::AckBatch;
-use crate::credit::Credit;
+use crate::credit::{Credit, Progress};
 use crate::edges::Marker;
 use crate::exchange::Door;
 use crate::link::{Frame, Link};
@@ -61,11 +61,11 @@ pub(crate) enum CreditReturn {
 
 impl CreditReturn {
     /// Gives the credit back.
-    pub(crate) fn give_back(&self, weight: usize) {
+    pub(crate) fn give_back(&self, weight: usize, progress: Progress) {
         match self {
-            Self::Local(credit) => credit.give_back(weight),
+            Self::Local(credit) => credit.give_back(weight, progress),
             Self::Link { link, from, launch, to, .. } => {
-                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight });
+                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight, progress });
             }
         }
     }

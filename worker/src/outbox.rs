@@ -101,6 +101,33 @@ impl Trees for NoTrees {
     fn started(&mut self, _: Root, _: u64, _: u32, _: bool) {}
 }
 
+/// Trees whose rows were sent, batch by batch.
+#[derive(Debug, Default)]
+pub(crate) struct Departed {
+    /// Once for each row.
+    trees: Vec<Root>,
+    /// For each batch, the end of its trees among them, and the time just before it was sent.
+    batches: Vec<(usize, Duration)>,
+}
+
+impl Departed {
+    fn note(&mut self, batch: &Batch, now: Duration) {
+        let tracked = batch.anchors.iter().filter(|anchor| !anchor.is_none());
+        self.trees.extend(tracked.map(|anchor| anchor.root));
+        self.batches.push((self.trees.len(), now));
+    }
+
+    /// The trees of each batch, and the time just before it was sent; nothing is left.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(&[Root], Duration)) {
+        let mut start = 0;
+        for (end, at) in self.batches.drain(..) {
+            each(&self.trees[start..end], at);
+            start = end;
+        }
+        self.trees.clear();
+    }
+}
+
 /// Everything that leaves one task.
 pub(crate) struct Outbox {
     task: TaskId,
@@ -126,8 +153,8 @@ pub(crate) struct Outbox {
     has_emitted: bool,
     /// Whether rows are last words, or derive from such.
     pub(crate) is_final: bool,
-    /// Trees of this task whose rows were sent since this was last taken, once for each row.
-    departed: Vec<Root>,
+    /// Trees of this task whose rows were sent since this was last taken.
+    departed: Departed,
     tap: Option<Tap>,
     is_debug: bool,
     /// Who asks for the tasks that the rows in hand go to, and how many rows of the command were dealt.
@@ -173,7 +200,7 @@ impl Outbox {
             flushes: 0,
             has_emitted: false,
             is_final: false,
-            departed: Vec::new(),
+            departed: Departed::default(),
             tap,
             is_debug,
             asker: None,
@@ -213,8 +240,8 @@ impl Outbox {
         }
     }
 
-    /// Takes the trees of this task whose rows were sent since the last call, once for each row.
-    pub(crate) fn take_departed(&mut self, departed: &mut Vec<Root>) {
+    /// Takes the trees of this task whose rows were sent since the last call, and leaves `departed`.
+    pub(crate) fn take_departed(&mut self, departed: &mut Departed) {
         mem::swap(&mut self.departed, departed);
     }
 

@@ -7,11 +7,13 @@ mod reader;
 mod value;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use galerna_protocol::WorkerId;
 use galerna_topology_api::engine::{Anchor, Batch, Root, TupleSource};
 
 use crate::acks::{AckBatch, AckDelta, AckKind};
+use crate::credit::Progress;
 use crate::edges::{Ending, Marker};
 use crate::link::{Frame, Sources};
 use reader::Reader;
@@ -142,12 +144,14 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&xor.to_le_bytes());
             }
         }
-        Frame::Credit { from, launch, to, weight } => {
+        Frame::Credit { from, launch, to, weight, progress } => {
             bytes.push(CREDIT);
             put(*from, bytes);
             put(*launch, bytes);
             put(*to, bytes);
             put(*weight as u64, bytes);
+            put(progress.pace.as_nanos() as u64, bytes);
+            bytes.push(progress.is_idle.into());
         }
         Frame::Hold { task, generation } => {
             bytes.push(HOLD);
@@ -222,6 +226,7 @@ pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireE
             launch: reader.number()?,
             to: reader.number()?,
             weight: reader.number()?,
+            progress: Progress { pace: Duration::from_nanos(reader.number()?), is_idle: reader.byte()? != 0 },
         },
         HOLD => Frame::Hold { task: reader.number()?, generation: reader.number()? },
         RELEASED => Frame::Released { task: reader.number()?, generation: reader.number()? },

@@ -356,7 +356,8 @@ mod tests {
     fn packet(inbound: &Inbound, first: u64) -> LinkPacket {
         let source = inbound.lock().sources[&(1, 0)].clone();
         let data = || Frame::Data { batch: Batch::new(source.clone(), 2), weight: 0, limit: 1024 };
-        let credit = Frame::Credit { from: 1, launch: 1, to: 2, weight: 1 };
+        let credit =
+            Frame::Credit { from: 1, launch: 1, to: 2, weight: 1, progress: crate::credit::Progress::default() };
         let frames = [data(), credit, data()].map(|frame| {
             let mut bytes = Vec::new();
             wire::encode(&frame, &mut bytes);

@@ -63,9 +63,8 @@ impl Outbox {
         }
         let (batch, weight) = self.buffers[place].take(rows, peer.task);
         peer.credit.take(weight);
-        if self.is_spout {
-            let tracked = batch.anchors.iter().filter(|anchor| !anchor.is_none());
-            self.departed.extend(tracked.map(|anchor| anchor.root));
+        if self.is_spout && !batch.anchors.is_empty() {
+            self.departed.note(&batch, self.clock.now());
         }
         let credit = CreditReturn::Local(peer.credit.clone());
         peer.sink.send(Message::Data(Delivery { batch, weight, credit }));
@@ -74,12 +73,12 @@ impl Outbox {
 
     /// Shares what waits in a buffer among its receivers; whether all of it has left.
     fn send_shared(&mut self, place: usize) -> bool {
-        let now = self.clock.now();
         let mut shares = std::mem::take(&mut self.shares);
         let waiting = self.buffers[place].waiting();
         let peers = &self.peers;
         if let Receivers::Shared(shuffle) = &mut self.buffers[place].receivers {
-            shuffle.share(waiting, now, |peer| peers[peer].credit.under_way(), &mut shares);
+            let load = |peer: usize| (peers[peer].credit.under_way(), peers[peer].credit.take_progress());
+            shuffle.share(waiting, load, &mut shares);
         }
         for (receiver, mut rows) in shares.drain(..) {
             let Receivers::Shared(shuffle) = &self.buffers[place].receivers else { continue };
@@ -89,7 +88,7 @@ impl Outbox {
                 rows -= sent;
                 let credit = &self.peers[peer].credit;
                 if let Receivers::Shared(shuffle) = &mut self.buffers[place].receivers {
-                    shuffle.sent(receiver, sent as u32, credit.under_way(), now);
+                    shuffle.sent(receiver, credit.under_way());
                     if shuffle.allowance_of(receiver) > credit.limit() {
                         credit.grow();
                     }

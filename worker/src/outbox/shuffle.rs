@@ -1,4 +1,4 @@
-//! Which receivers of a shuffle grouping get how many rows. Pure: time and loads come in as arguments.
+//! Which receivers of a shuffle grouping get how many rows. Pure: loads come in as arguments.
 //!
 //! Rows wait with their sender until a receiver has room, and go to the receiver with the least work
 //! outstanding. A receiver may have as many rows under way as it processes in a few milliseconds, so a
@@ -8,24 +8,27 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::credit::MOST;
+use crate::credit::{MOST, Progress};
 
-/// A receiver may have rows under way for about this long, if that is more than [`FEW`] rows.
+/// A receiver may have as many rows under way as it processes in this time, if that is more than
+/// [`FEW`] rows.
 const SHORT: Duration = Duration::from_millis(4);
 /// Rows that a receiver may have under way though they take up to [`LONG`]: one in hand, one waiting.
 const FEW: u32 = 2;
 /// See [`FEW`].
 const LONG: Duration = Duration::from_millis(100);
-/// An allowance shrinks when its rows take this many times as long as they should.
-const TOLERANCE: u32 = 4;
+/// A stretched allowance is halved after as many refills that kept the receiver busy.
+const LONG_CALM: u32 = 16;
 /// A run, the rows that a receiver gets before the next one is considered, is this part of its allowance.
 const RUNS_PER_ALLOWANCE: u32 = 8;
 /// A run is not longer than this: it makes a batch whose costs are shared well enough.
 const LONGEST_RUN: u32 = 128;
 
-/// How long a receiver may take for a whole allowance of this size.
-fn longest(allowance: u32) -> Duration {
-    if allowance <= FEW { LONG } else { SHORT }
+/// How many rows keep a receiver busy for [`SHORT`] that takes this long for a row.
+fn rows_for(pace: Duration) -> u32 {
+    let few = if pace * FEW <= LONG { FEW } else { 1 };
+    let rows = SHORT.as_nanos().checked_div(pace.as_nanos()).map_or(MOST, |rows| rows.min(MOST.into()) as u32);
+    rows.max(few)
 }
 
 /// What a sender knows of one receiver.
@@ -35,55 +38,56 @@ struct Receiver {
     peer: usize,
     /// How many rows may be under way to it.
     allowance: u32,
-    /// Whether it had as many under way at some time since the mark.
+    /// What the allowance may grow to by the receiver's progress so far.
+    most: u32,
+    /// How many times the rows of [`SHORT`] must be under way so that the receiver has work while others
+    /// are on their way: above 1 where the way is long, or the threads of both take turns.
+    stretch: u32,
+    /// Whether it has had a whole allowance under way since the last change.
     was_full: bool,
-    /// When measuring its progress began.
-    mark: Duration,
-    /// Rows that were under way at the mark or were sent since.
-    sent: u32,
+    /// Whether it ran out of work since the last change.
+    was_idle: bool,
+    /// How many allowances in a row kept it busy.
+    calm: u32,
 }
 
 impl Receiver {
     fn new(peer: usize) -> Self {
-        Self { peer, allowance: 1, was_full: false, mark: Duration::ZERO, sent: 0 }
+        Self { peer, allowance: 1, most: 1, stretch: 1, was_full: false, was_idle: false, calm: 0 }
     }
 
     /// Adapts the allowance to the receiver's progress, `under_way` rows being under way now.
-    fn look(&mut self, under_way: u32, now: Duration) {
-        let elapsed = now.saturating_sub(self.mark);
-        let processed = self.sent.saturating_sub(under_way);
-        let whole = |processed: u32| elapsed.saturating_mul(self.allowance) / processed.max(1);
-        let doubled = self.allowance.saturating_mul(2);
-        if self.was_full && under_way <= self.allowance / 2 {
-            if doubled <= MOST && whole(processed) * 2 <= longest(doubled) {
-                self.allowance = doubled;
-            }
-            self.measure_from(under_way, now);
-        } else if under_way == 0 {
-            self.measure_from(under_way, now);
-        } else if elapsed >= SHORT {
-            // The row in hand may be nearly done.
-            if whole(processed + 1) > longest(self.allowance) * TOLERANCE {
-                self.allowance = (self.allowance / 2).max(1);
-                self.measure_from(under_way, now);
-            } else if processed > 0 {
-                self.measure_from(under_way, now);
+    fn look(&mut self, under_way: u32, Progress { pace, is_idle }: Progress) {
+        self.was_idle |= is_idle;
+        if self.was_full && under_way <= self.refill_at() {
+            self.was_full = false;
+            let was_idle = std::mem::take(&mut self.was_idle);
+            if self.allowance >= self.most {
+                self.most = self.most.saturating_mul(2).min(MOST);
+            } else if was_idle {
+                self.calm = 0;
+                self.stretch = self.stretch.saturating_mul(2).min(MOST);
+            } else {
+                self.calm += 1;
+                if self.calm == LONG_CALM {
+                    self.calm = 0;
+                    self.stretch = (self.stretch / 2).max(1);
+                }
             }
         }
+        let rows = rows_for(pace);
+        // A row that takes long is never worth a second one that waits behind it.
+        self.allowance = if rows == 1 { 1 } else { rows.saturating_mul(self.stretch).min(self.most) };
     }
 
-    fn measure_from(&mut self, under_way: u32, now: Duration) {
-        self.was_full = under_way >= self.allowance;
-        self.mark = now;
-        self.sent = under_way;
+    /// Notes that it got rows, after which `under_way` are under way.
+    fn give(&mut self, under_way: u32) {
+        self.was_full |= under_way >= self.allowance;
     }
 
-    /// Notes that it gets rows, after which `under_way` are under way.
-    fn give(&mut self, rows: u32, under_way: u32, now: Duration) {
-        self.sent = self.sent.saturating_add(rows);
-        if under_way >= self.allowance && !self.was_full {
-            self.measure_from(under_way, now);
-        }
+    /// It gets more rows when at most this many are under way, so that batches are not cut too small.
+    fn refill_at(&self) -> u32 {
+        self.allowance / 2
     }
 
     /// The rows that it gets at a time.
@@ -134,12 +138,12 @@ impl Shuffle {
     }
 
     /// Decides which receivers get how many of `rows` waiting rows: `shares` of (receiver, rows).
-    /// `under_way` answers for a peer how many rows are under way to it. Rows beyond all allowances stay.
+    /// `load` answers for a peer how many rows are under way to it and how it gets on. Rows beyond all
+    /// allowances stay.
     pub(super) fn share(
         &mut self,
         mut rows: usize,
-        now: Duration,
-        under_way: impl Fn(usize) -> u32,
+        load: impl Fn(usize) -> (u32, Progress),
         shares: &mut Vec<(usize, usize)>,
     ) {
         shares.clear();
@@ -150,9 +154,9 @@ impl Shuffle {
         for order in 0..count {
             let place = self.among[(self.next + order) % count];
             let receiver = &mut self.receivers[place];
-            let load = under_way(receiver.peer);
-            receiver.look(load, now);
-            if load >= receiver.allowance {
+            let (load, progress) = load(receiver.peer);
+            receiver.look(load, progress);
+            if load > receiver.refill_at() {
                 continue;
             }
             let mut given = 0;
@@ -194,16 +198,132 @@ impl Shuffle {
     }
 
     /// Notes that rows were sent to a receiver, after which `under_way` are under way to it.
-    pub(super) fn sent(&mut self, receiver: usize, rows: u32, under_way: u32, now: Duration) {
-        self.receivers[receiver].give(rows, under_way, now);
+    pub(super) fn sent(&mut self, receiver: usize, under_way: u32) {
+        self.receivers[receiver].give(under_way);
     }
 
-    /// For each receiver that is considered, its peer and the number of rows under way at which it
-    /// has room for a good part of its allowance.
+    /// For each receiver that is considered, its peer and the number of rows under way at which it gets
+    /// more.
     pub(super) fn thresholds(&self) -> impl Iterator<Item = (usize, u32)> {
         self.among.iter().map(|place| {
             let receiver = &self.receivers[*place];
-            (receiver.peer, receiver.allowance / 2)
+            (receiver.peer, receiver.refill_at())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MICRO: Duration = Duration::from_micros(1);
+
+    fn shuffle(receivers: usize) -> Shuffle {
+        Shuffle::new(false, &(0..receivers).collect::<Vec<_>>(), 0, |_| false)
+    }
+
+    /// Shares rows among receivers with these loads; how many each got.
+    fn share(shuffle: &mut Shuffle, rows: usize, loads: &mut [(u32, Progress)]) -> Vec<usize> {
+        let (mut shares, mut got) = (Vec::new(), vec![0; loads.len()]);
+        shuffle.share(rows, |peer| loads[peer], &mut shares);
+        for (receiver, rows) in shares {
+            loads[receiver].0 += rows as u32;
+            got[receiver] += rows;
+            shuffle.sent(receiver, loads[receiver].0);
+        }
+        got
+    }
+
+    /// A sender with endless rows, and receivers that take `paces` for a row; what goes between them
+    /// takes `way`. How many rows each processed in `time`.
+    fn processed(paces: &[Duration], way: Duration, time: Duration) -> Vec<u32> {
+        let mut shuffle = shuffle(paces.len());
+        let mut processed = vec![0; paces.len()];
+        let mut loads = vec![(0, Progress::default()); paces.len()];
+        let mut free_at = vec![Duration::ZERO; paces.len()];
+        // When rows are done and when they arrive, by receiver.
+        let mut rows_under_way: Vec<(Duration, Duration, usize, u32)> = Vec::new();
+        let mut now = Duration::ZERO;
+        while now < time {
+            let got = share(&mut shuffle, 1 << 20, &mut loads);
+            for (receiver, mut rows) in got.into_iter().map(|rows| rows as u32).enumerate() {
+                let pace = paces[receiver];
+                while rows > 0 {
+                    // Credit comes back about every millisecond.
+                    let batch = rows.min((Duration::from_millis(1).as_nanos() / pace.as_nanos()).max(1) as u32);
+                    free_at[receiver] = free_at[receiver].max(now + way) + pace * batch;
+                    rows_under_way.push((free_at[receiver], now + way, receiver, batch));
+                    rows -= batch;
+                }
+            }
+            rows_under_way.sort_unstable_by_key(|(done, ..)| std::cmp::Reverse(*done));
+            let (done, _, receiver, rows) = rows_under_way.pop().expect("something is under way");
+            now = done + way;
+            let has_more = |(_, arrives, of, _): &(Duration, Duration, usize, u32)| *of == receiver && *arrives <= done;
+            let is_idle = !rows_under_way.iter().any(has_more);
+            loads[receiver] = (loads[receiver].0 - rows, Progress { pace: paces[receiver], is_idle });
+            processed[receiver] += rows;
+        }
+        processed
+    }
+
+    #[test]
+    fn receivers_get_what_they_can_process_near_and_far() {
+        let millis = Duration::from_millis;
+        for way in [MICRO * 20, millis(1), millis(10)] {
+            for paces in [[millis(1), millis(1), millis(10)], [MICRO, MICRO * 3, MICRO * 100], [millis(7); 3]] {
+                let time = Duration::from_secs(20);
+                let processed = processed(&paces, way, time);
+                for (processed, pace) in processed.iter().zip(paces) {
+                    let share = pace.as_secs_f64() * f64::from(*processed) / time.as_secs_f64();
+                    // A long way with short rows is limited by the most that may be under way.
+                    let least = if way > pace { 0.4 } else { 0.85 };
+                    assert!(share > least, "{share} of what {pace:?} allows, {way:?} away: {processed:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_becomes_slow_has_few_rows_under_way_soon() {
+        let mut shuffle = shuffle(2);
+        let at = |pace| (0, Progress { pace, is_idle: false });
+        let mut loads = [at(MICRO), at(MICRO)];
+        for _ in 0..30 {
+            share(&mut shuffle, 100_000, &mut loads);
+            loads = [at(MICRO), at(MICRO)];
+        }
+        let most = share(&mut shuffle, 100_000, &mut loads);
+        assert!(most.iter().all(|rows| *rows >= 4_000), "{most:?}");
+        loads = [at(Duration::from_millis(10)), at(MICRO)];
+        let got = share(&mut shuffle, 100_000, &mut loads);
+        assert!(got[0] <= 2 && got[1] >= 4_000, "{got:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn rows_go_to_the_least_loaded_within_their_allowances(
+            rows in 0usize..5_000,
+            loads in prop::collection::vec((0u32..300, 0u64..2_000), 2..20),
+            warm in 0u32..20,
+        ) {
+            let mut shuffle = shuffle(loads.len());
+            let progress = |pace: u64| Progress { pace: MICRO * pace as u32, is_idle: false };
+            for _ in 0..warm {
+                let mut idle: Vec<_> = loads.iter().map(|(_, pace)| (0, progress(*pace))).collect();
+                share(&mut shuffle, 100_000, &mut idle);
+            }
+            let mut after: Vec<_> = loads.iter().map(|(load, pace)| (*load, progress(*pace))).collect();
+            let got = share(&mut shuffle, rows, &mut after);
+            let given: usize = got.iter().sum();
+            prop_assert!(given <= rows);
+            for (receiver, (before, _)) in loads.iter().enumerate() {
+                let allowance = shuffle.allowance_of(receiver);
+                prop_assert!(got[receiver] == 0 || after[receiver].0 <= allowance);
+                prop_assert!(given == rows || got[receiver] > 0 || *before > allowance / 2, "rows wait for nothing");
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 use super::bolt_host::{Host, Lent};
 use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
+use crate::credit::Progress;
 use crate::edges::{InEdges, Marker};
 use crate::inbox::Arrivals;
 use crate::message::{Control, Delivery, Message};
@@ -23,7 +24,7 @@ use crate::output::{Submission, Submissions};
 use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
 use crate::stats::add;
-use owed::Owed;
+use owed::{Owed, Pace};
 
 /// Rows of a batch that is sent because it is full, not because its sender has nothing more.
 const LONG_BATCH: usize = 512;
@@ -37,6 +38,8 @@ pub(crate) struct BoltTask {
     submissions: Submissions,
     /// Whether the inbox comes first at the next look: ticks and commands must not starve it.
     is_inbox_first: bool,
+    /// How long a tuple takes.
+    pace: Pace,
     /// Whether the last batch was a long one.
     was_busy: bool,
     edges: InEdges,
@@ -78,6 +81,7 @@ impl BoltTask {
             inbox,
             submissions,
             is_inbox_first: false,
+            pace: Pace::default(),
             was_busy: false,
             edges,
             tick: None,
@@ -274,8 +278,10 @@ impl BoltTask {
             } else if let Some(message) = fatal {
                 self.restart_after_fatal(cell, &message).await?;
             }
-            owed.pay(batch.rows - cursor);
-            self.rest(began, cursor - first).await;
+            let now = self.core.run.clock.now();
+            self.pace.note(cursor - first, now.saturating_sub(began));
+            owed.pay(batch.rows - cursor, Progress { pace: self.pace.get(), is_idle: self.inbox.is_empty() });
+            self.rest(began, now, cursor - first).await;
         }
         Ok(())
     }
@@ -293,8 +299,7 @@ impl BoltTask {
 
     /// Between two runs of calls: waits for room if there is none, and now and then sends what
     /// stands ready and lets others run.
-    async fn rest(&mut self, began: Duration, calls: usize) {
-        let now = self.core.run.clock.now();
+    async fn rest(&mut self, began: Duration, now: Duration, calls: usize) {
         self.core.is_slow = now - began > SLOW_CALL * calls.max(1) as u32;
         if self.core.outbox.is_blocked() {
             self.core.leave().await;

@@ -228,9 +228,8 @@ impl SpoutTask {
 
     /// Sends what there is room for.
     fn flush(&mut self) {
-        let now = self.core.run.clock.now();
-        self.core.flush(now);
-        self.tracker.note_departures(&mut self.core.outbox, now);
+        self.core.flush(self.core.run.clock.now());
+        self.tracker.note_departures(&mut self.core.outbox);
     }
 
     /// Waits until there is something to do other than this step.

@@ -123,14 +123,12 @@ impl<'a> Host<'a> {
         }
         self.rows += staged.rows.len();
         self.counts.emitted(&staged.rows);
-        // The time of what leaves begins before it does.
-        let now = self.clock().now();
         let Self { tracker, counts, .. } = self;
         let mut trees = Opening { tracker, slots, counts };
         let held = &mut HeldTable::default();
         let strays = self.outbox.route(staged, None, held, self.hooks.all(), &mut trees, &mut []);
         self.tracker.note_open_trees();
-        self.tracker.note_departures(self.outbox, now);
+        self.tracker.note_departures(self.outbox);
         strays.into_iter().map(|(_, stray)| stray).collect()
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galerna_topology_api::TopologyConfig;
-use galerna_topology_api::engine::{Root, Settled};
+use galerna_topology_api::engine::Settled;
 use tokio::time::{Sleep, sleep_until};
 
 use super::hooks::Hooks;
@@ -19,7 +19,7 @@ use crate::in_flight_limit::{InFlightLimit, Open};
 use crate::inbox::Arrivals;
 use crate::ledger::{Applied, Decided, Ledger};
 use crate::message::{Control, Message};
-use crate::outbox::Outbox;
+use crate::outbox::{Departed, Outbox};
 use crate::run::RunShared;
 use crate::stats::{StreamCounts, TaskStats};
 
@@ -30,7 +30,7 @@ pub(super) struct Tracker {
     /// Trees that are decided, for whose ids `ack` or `fail` is to be called.
     pub(super) settled: VecDeque<Settled>,
     /// Trees whose rows have left; kept for its memory.
-    departed: Vec<Root>,
+    departed: Departed,
     /// Orders that wait to be followed.
     pub(super) orders: VecDeque<Control>,
     incarnation: u32,
@@ -63,7 +63,7 @@ impl Tracker {
             ledger: Ledger::new(task, incarnation, timeout),
             limit: InFlightLimit::new(config.max_spout_pending(), timeout),
             settled: VecDeque::new(),
-            departed: Vec::new(),
+            departed: Departed::default(),
             orders: VecDeque::new(),
             incarnation,
             is_tracking: config.is_tracking(),
@@ -112,17 +112,15 @@ impl Tracker {
 
     /// Ready when everything has left; the time of what leaves begins now.
     pub(super) fn poll_leave(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<()> {
-        let now = self.clock.now();
         let room = outbox.poll_room(cx);
-        self.note_departures(outbox, now);
+        self.note_departures(outbox);
         room
     }
 
-    /// Notes which trees have left since the last call, at a time just before they did.
-    pub(super) fn note_departures(&mut self, outbox: &mut Outbox, now: Duration) {
+    /// Notes which trees have left since the last call.
+    pub(super) fn note_departures(&mut self, outbox: &mut Outbox) {
         outbox.take_departed(&mut self.departed);
-        self.ledger.depart(&self.departed, now);
-        self.departed.clear();
+        self.departed.drain(|trees, at| self.ledger.depart(trees, at));
     }
 
     fn take(&mut self, message: Message) {

@@ -106,7 +106,13 @@ fn acks_markers_and_credits_survive_the_wire() {
         Frame::Marker { from: 1, to: 2, marker: Marker::Flush(9) },
         Frame::Marker { from: 1, to: 2, marker: Marker::End(Ending::Stopped) },
         Frame::Marker { from: 1, to: 2, marker: Marker::Open },
-        Frame::Credit { from: 1, launch: 65_537, to: 2, weight: 70_000 },
+        Frame::Credit {
+            from: 1,
+            launch: 65_537,
+            to: 2,
+            weight: 70_000,
+            progress: Progress { pace: Duration::from_micros(3), is_idle: true },
+        },
         Frame::Hold { task: 3, generation: 9 },
         Frame::Released { task: 3, generation: 1 << 40 },
         Frame::Lost { worker: WorkerId::new("node-1", 6701), incarnation: 1 << 33 },
@@ -123,7 +129,7 @@ fn acks_markers_and_credits_survive_the_wire() {
 fn numbers_that_end_too_early_or_are_too_large_are_refused() {
     let credit = |weight: &[u8]| decode(&[&[CREDIT, 1, 1, 2], weight].concat(), &mut sources());
     let most = [&[0xff; 9][..], &[1]].concat();
-    assert!(matches!(credit(&most), Ok(Frame::Credit { weight: usize::MAX, .. })));
+    assert!(matches!(credit(&[&most[..], &[7, 1]].concat()), Ok(Frame::Credit { weight: usize::MAX, .. })));
     for groups in [0, 1, 9] {
         assert_eq!(credit(&vec![0x80; groups]).err(), Some(WireError::Short), "{groups}");
     }

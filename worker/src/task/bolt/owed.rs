@@ -1,7 +1,11 @@
-//! The credit that a bolt gives back while it executes a batch.
+//! The credit that a bolt gives back while it executes a batch, with how fast it is.
 
-use crate::message::{CreditReturn, Delivery};
+use std::time::Duration;
+
 use galerna_topology_api::engine::Batch;
+
+use crate::credit::Progress;
+use crate::message::{CreditReturn, Delivery};
 
 /// The credit that a batch owes its sender, who learns by it how fast the rows are processed.
 pub(super) struct Owed {
@@ -25,10 +29,10 @@ impl Owed {
     }
 
     /// Gives back what the rows weigh that have been executed, this many being left.
-    pub(super) fn pay(&mut self, left: usize) {
+    pub(super) fn pay(&mut self, left: usize, progress: Progress) {
         if left < self.rows {
             let rest = self.weight * left / self.rows;
-            self.credit.give_back(self.weight - rest);
+            self.credit.give_back(self.weight - rest, progress);
             (self.weight, self.rows) = (rest, left);
         }
     }
@@ -36,7 +40,35 @@ impl Owed {
     /// Gives back everything.
     pub(super) fn pay_all(&mut self) {
         if self.weight > 0 {
-            self.credit.give_back(std::mem::take(&mut self.weight));
+            self.credit.give_back(std::mem::take(&mut self.weight), Progress::default());
         }
+    }
+}
+
+/// How long a task takes for a tuple, by the latest calls.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    time: Duration,
+    rows: u32,
+}
+
+impl Pace {
+    /// Calls for so many tuples are remembered, or for this long.
+    const ROWS: u32 = 256;
+    const TIME: Duration = Duration::from_millis(16);
+
+    /// Notes how long calls for some tuples took.
+    pub(super) fn note(&mut self, rows: usize, time: Duration) {
+        self.time += time;
+        self.rows = self.rows.saturating_add(rows as u32);
+        while self.rows > 1 && (self.rows > Self::ROWS || self.time > Self::TIME) {
+            self.time /= 2;
+            self.rows /= 2;
+        }
+    }
+
+    /// The time for a tuple.
+    pub(super) fn get(&self) -> Duration {
+        self.time / self.rows.max(1)
     }
 }
