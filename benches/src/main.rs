@@ -1,5 +1,6 @@
 //! Measures the engine on four topologies, each beside the ceiling that a bare channel sets; two linked
-//! workers beside a bare connection; the scheduler; and how fast a test's cluster starts.
+//! workers beside a bare connection; shuffle among tasks of different speeds; the scheduler; and how fast
+//! a test's cluster starts.
 //!
 //! The shapes are those that Storm's and Flink's harnesses measure: a constant into a null bolt, the
 //! same with an identity bolt between, words counted by key, and lines split into words.
@@ -12,6 +13,7 @@ mod shapes;
 #[cfg(feature = "testing")]
 mod start;
 mod two_workers;
+mod uneven;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +36,8 @@ enum Shape {
     LinesWordCount,
     /// As const-null, with the spout and the bolt in worker processes of their own.
     TwoWorkers,
+    /// A fast spout, a bolt of four tasks by shuffle that sleep 1, 1, 1 and 10 ms a tuple.
+    Uneven,
     /// Starts of a cluster in a test function (needs the feature `testing`).
     ClusterStart,
     /// Plans of the scheduler for large clusters.
@@ -75,6 +79,9 @@ fn main() -> ExitCode {
     if arguments.shape == Shape::TwoWorkers {
         return two_workers(arguments.acked, arguments.duration.0, arguments.output);
     }
+    if arguments.shape == Shape::Uneven {
+        return uneven(arguments.acked, arguments.duration.0, arguments.output);
+    }
     if arguments.shape == Shape::ClusterStart {
         return cluster_start();
     }
@@ -97,6 +104,18 @@ fn two_workers(acked: bool, duration: Duration, output: Output) -> ExitCode {
     match two_workers::measure(acked, duration) {
         Ok(figures) if output == Output::Json => println!("{}", json(&figures)),
         Ok(figures) => two_workers::print(&figures),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn uneven(acked: bool, duration: Duration, output: Output) -> ExitCode {
+    match uneven::measure(acked, duration) {
+        Ok(figures) if output == Output::Json => println!("{}", json(&figures)),
+        Ok(figures) => uneven::print(&figures),
         Err(error) => {
             eprintln!("error: {error:#}");
             return ExitCode::FAILURE;

@@ -86,7 +86,7 @@ pub(crate) fn build(shape: Shape, acked: bool, shared: &Arc<Shared>) -> Result<T
     let sink = shared.clone();
     let count = move || Count { counts: HashMap::new(), sink: Sink::new(sink.clone()) };
     match shape {
-        Shape::ConstNull | Shape::TwoWorkers | Shape::ClusterStart | Shape::Schedule => {
+        Shape::ConstNull | Shape::TwoWorkers | Shape::Uneven | Shape::ClusterStart | Shape::Schedule => {
             let _ = builder.bolt("null", null).local_or_shuffle("spout");
         }
         Shape::ConstIdentityNull => {

@@ -76,10 +76,10 @@ impl Credit {
         if progress.is_idle {
             self.was_idle.store(true, Ordering::Relaxed);
         }
-        let size = self.size.load(Ordering::Relaxed);
         // After a refill, what was under way then may come back all the same: there is never more
-        // than the whole.
-        let given = |left: i64| Some((left + weight as i64).min(size));
+        // than the whole. The size is read after what is left, and `grow` changes it before: a size
+        // that is out of date belongs to a `left` that is, and then the update tries again.
+        let given = |left: i64| Some((left + weight as i64).min(self.size.load(Ordering::Relaxed)));
         // Sequentially consistent with `register`: either the sender sees this, or this sees its threshold.
         let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, given).unwrap_or_default();
         let above = self.wake_above.load(Ordering::SeqCst);
@@ -162,5 +162,41 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
         Value::List(items) => levels > 0 && items.iter().all(|item| is_shallow(item, levels - 1)),
         Value::Map(entries) => levels > 0 && entries.values().all(|item| is_shallow(item, levels - 1)),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// The receiver gives back all that was taken while the sender lets the credit grow.
+    #[test]
+    fn credit_that_grows_while_it_is_given_back_loses_nothing() {
+        const ROUNDS: usize = 20_000;
+        let credits: Vec<Credit> = (0..ROUNDS).map(|_| Credit::default()).collect();
+        credits.iter().for_each(|credit| credit.take(FIRST as usize));
+        let barrier = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in credits.chunks(100) {
+                    barrier.wait();
+                    for credit in round {
+                        (0..FIRST / 64).for_each(|_| credit.give_back(64, Progress::default()));
+                    }
+                }
+            });
+            for round in credits.chunks(100) {
+                barrier.wait();
+                for credit in round {
+                    (0..4).for_each(|_| credit.grow());
+                }
+            }
+        });
+        let lost: Vec<u32> = credits.iter().map(Credit::under_way).filter(|rows| *rows > 0).collect();
+        assert_eq!(lost, []);
+        assert!(credits.iter().all(|credit| credit.limit() == MOST));
     }
 }

@@ -4,6 +4,8 @@ mod bolt;
 mod bolt_host;
 mod hooks;
 mod instance;
+#[cfg(test)]
+mod model;
 mod restarts;
 mod spout;
 mod spout_host;

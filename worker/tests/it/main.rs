@@ -10,6 +10,7 @@ mod last_words;
 mod manual;
 mod outputs;
 mod pending;
+mod real_threads;
 mod real_time;
 mod room;
 mod shuffle;

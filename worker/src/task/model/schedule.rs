@@ -1,0 +1,168 @@
+//! Polls tasks by hand on one thread, in an order that follows from a seed.
+//!
+//! A task is polled only if its waker was woken. Tasks also run in the middle of another task's poll:
+//! wherever that one calls [`interleave`], as other threads would.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use fastrand::Rng;
+use galerna_topology_api::engine::BoxFuture;
+
+/// Polls after which a schedule counts as one that never ends.
+const MOST_POLLS: u64 = 5_000_000;
+
+thread_local! {
+    static SCHEDULE: RefCell<Schedule> = RefCell::new(Schedule::new(0));
+}
+
+struct Schedule {
+    random: Rng,
+    tasks: Vec<Task>,
+    polls: u64,
+    /// In how many of a million cases user code that interleaves lets another task run.
+    user_odds: u32,
+    /// The same where the engine steps aside.
+    aside_odds: u32,
+    /// How far the clock moves after a poll, at most.
+    pace: Duration,
+}
+
+struct Task {
+    /// Absent while the task is polled, and once it has ended.
+    future: Option<BoxFuture<'static, ()>>,
+    has_ended: bool,
+    flag: Arc<Flag>,
+    waker: Waker,
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Task {
+    fn new(future: BoxFuture<'static, ()>) -> Self {
+        let flag = Arc::new(Flag(AtomicBool::new(true)));
+        Self { future: Some(future), has_ended: false, waker: flag.clone().into(), flag }
+    }
+
+    fn may_run(&self) -> bool {
+        self.future.is_some() && self.flag.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Schedule {
+    fn new(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let user_odds = [0, 500, 20_000][random.usize(..3)];
+        let aside_odds = [0, 30_000, 250_000, 1_000_000][random.usize(..4)];
+        let pace = [0, 10, 300, 5_000][random.usize(..4)];
+        Self { random, tasks: Vec::new(), polls: 0, user_odds, aside_odds, pace: Duration::from_micros(pace) }
+    }
+
+    /// A task that may run, with its future.
+    fn pick(&mut self) -> Option<(usize, BoxFuture<'static, ()>)> {
+        let able = self.tasks.iter().filter(|task| task.may_run()).count();
+        if able == 0 || self.polls == MOST_POLLS {
+            return None;
+        }
+        self.polls += 1;
+        let chosen = self.random.usize(..able);
+        let (place, task) = self.tasks.iter_mut().enumerate().filter(|(_, task)| task.may_run()).nth(chosen)?;
+        task.flag.0.store(false, Ordering::Relaxed);
+        Some((place, task.future.take()?))
+    }
+}
+
+fn with<T>(each: impl FnOnce(&mut Schedule) -> T) -> T {
+    SCHEDULE.with_borrow_mut(each)
+}
+
+/// Polls one task that may run, other than those that are being polled; whether there was one.
+fn poll_one() -> bool {
+    let Some((place, mut future)) = with(Schedule::pick) else { return false };
+    let waker = with(|schedule| schedule.tasks[place].waker.clone());
+    let has_ended = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+    let pace = with(|schedule| {
+        let task = &mut schedule.tasks[place];
+        task.has_ended = has_ended;
+        task.future = (!has_ended).then_some(future);
+        schedule.pace.mul_f64(schedule.random.f64())
+    });
+    // The clock moves in the first poll.
+    let advance: Poll<()> = pin!(tokio::time::advance(pace)).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(advance.is_pending());
+    true
+}
+
+fn interleave_by(odds: impl Fn(&Schedule) -> u32) {
+    while with(|schedule| schedule.random.u32(..1_000_000) < odds(schedule)) && poll_one() {}
+}
+
+/// Lets others run, or not: for user code.
+pub(super) fn interleave() {
+    interleave_by(|schedule| schedule.user_odds);
+}
+
+/// Lets others run, or not: for the engine.
+pub(super) fn step_aside() {
+    if with(|schedule| schedule.random.u32(..1_000_000) < schedule.aside_odds) {
+        poll_one();
+        interleave();
+    }
+}
+
+/// Runs tasks to their end, on a paused clock.
+///
+/// # Errors
+/// With the places of the tasks that have not ended, when none of them is woken.
+pub(super) fn run(seed: u64, futures: Vec<BoxFuture<'static, ()>>) -> Result<(), String> {
+    let tasks = futures.into_iter().map(Task::new).collect();
+    with(|schedule| *schedule = Schedule { tasks, ..Schedule::new(seed) });
+    while poll_one() {}
+    let (tasks, polls) = with(|schedule| (std::mem::take(&mut schedule.tasks), schedule.polls));
+    let waiting: Vec<usize> = (0..tasks.len()).filter(|place| !tasks[*place].has_ended).collect();
+    match waiting.as_slice() {
+        [] => Ok(()),
+        waiting if polls == MOST_POLLS => Err(format!("tasks {waiting:?} do not end in {polls} polls")),
+        waiting => Err(format!("tasks {waiting:?} wait for ever after {polls} polls")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+    }
+
+    #[test]
+    fn task_that_nobody_wakes_is_reported() {
+        let runtime = runtime();
+        let _guard = runtime.enter();
+        let outcome = run(1, vec![Box::pin(async {}), Box::pin(pending())]);
+        assert_eq!(outcome, Err("tasks [1] wait for ever after 2 polls".to_owned()));
+    }
+
+    #[test]
+    fn task_that_wakes_itself_for_ever_is_reported() {
+        let runtime = runtime();
+        let _guard = runtime.enter();
+        let spinning = poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        assert!(run(1, vec![Box::pin(spinning)]).is_err());
+    }
+}
