@@ -36,6 +36,9 @@ impl From<HeldId> for HeldRef {
     }
 }
 
+/// A kept tuple, and whether it is acked, or why it fails.
+pub type HeldDecision = (HeldRef, Result<(), Error>);
+
 /// One row to emit.
 #[derive(Debug)]
 pub struct OutputRow {
@@ -66,7 +69,7 @@ pub struct OutputRow {
 #[must_use = "a command does nothing until it is submitted"]
 pub struct OutputCommand {
     rows: Vec<OutputRow>,
-    decisions: Vec<(HeldRef, Result<(), Error>)>,
+    decisions: Vec<HeldDecision>,
 }
 
 impl OutputCommand {
@@ -109,7 +112,7 @@ impl OutputCommand {
     }
 
     /// The rows and the decisions. For runtimes and test harnesses.
-    pub fn into_parts(self) -> (Vec<OutputRow>, Vec<(HeldRef, Result<(), Error>)>) {
+    pub fn into_parts(self) -> (Vec<OutputRow>, Vec<HeldDecision>) {
         (self.rows, self.decisions)
     }
 

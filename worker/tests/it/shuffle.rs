@@ -123,7 +123,7 @@ async fn uneven_tasks_reach_nine_tenths_of_what_they_can_do_together() -> TestRe
         for acked in [false, true] {
             for cluster in clusters() {
                 let share = share_of_possible(cluster, times, acked).await?;
-                assert!(share >= 0.9 && share <= 1.01, "{share} with {times:?}, acked: {acked}");
+                assert!((0.9..=1.01).contains(&share), "{share} with {times:?}, acked: {acked}");
             }
         }
     }
