@@ -49,8 +49,7 @@ impl Room {
         self.has_mail.load(Ordering::Acquire)
     }
 
-    /// Whether the running call has emitted something, if its first emit is
-    /// [watched](super::Staging::watch_first_emit).
+    /// Whether the running call has emitted something, if its first emit is watched.
     pub fn has_emitted(&self) -> bool {
         self.has_emitted.load(Ordering::Relaxed)
     }
