@@ -5,6 +5,7 @@ mod batch_bolt;
 mod ends;
 mod groupings;
 mod harness;
+mod holding;
 mod hooks;
 mod last_words;
 mod manual;
