@@ -17,11 +17,11 @@ use tokio::time::{Instant, sleep};
 use crate::measure::Quantiles;
 use crate::process::{cpu_seconds, peak_memory};
 
-/// How long each task sleeps for a tuple. The timer of tokio rounds up to whole milliseconds.
+/// The time that each task sleeps per tuple. The timer of tokio rounds up to whole milliseconds.
 const SLEEPS: [Duration; 4] =
     [Duration::from_millis(1), Duration::from_millis(1), Duration::from_millis(1), Duration::from_millis(10)];
 const TASKS: usize = SLEEPS.len();
-/// Tuples that the spout emits a call.
+/// Tuples that the spout emits per call.
 const TUPLES_PER_CALL: usize = 16;
 
 /// The figures of one measurement.
@@ -29,17 +29,17 @@ const TUPLES_PER_CALL: usize = 16;
 pub(crate) struct Figures {
     name: &'static str,
     acked: bool,
-    /// All tasks together.
+    /// The throughput of all tasks together.
     tuples_per_second: f64,
-    /// What tasks that are never short of tuples would reach: the sum of 1 / service time.
+    /// The throughput of tasks that never lack tuples: the sum of 1 / service time.
     possible_tuples_per_second: f64,
-    /// The former over the latter.
+    /// `tuples_per_second` / `possible_tuples_per_second`.
     share_of_possible: f64,
     /// Tuples that each task executed in the measured time.
     split: Vec<u64>,
     /// The mean time from the call of `execute` to its end, of each task in the measured time.
     service_ms: Vec<f64>,
-    /// By the spout.
+    /// Tuples that the spout emitted per second.
     emitted_per_second: f64,
     /// From the emit to the call of `execute`.
     latency_us: Option<Quantiles>,
@@ -49,7 +49,7 @@ pub(crate) struct Figures {
     peak_rss_bytes: u64,
 }
 
-/// Measures for `duration`, after a fifth of it to warm up.
+/// Measures for `duration`, after a warm-up of a fifth of `duration`.
 pub(crate) fn measure(acked: bool, duration: Duration) -> Result<Figures> {
     let shared = Arc::new(Shared::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -115,20 +115,20 @@ fn topology(acked: bool, shared: &Arc<Shared>) -> Result<Topology, InvalidTopolo
     builder.build()
 }
 
-/// What one task has done.
+/// The work of one task so far.
 #[derive(Debug, Default)]
 struct Served {
     tuples: AtomicU64,
-    /// In calls of `execute` that have ended.
+    /// The time in calls of `execute` that have ended.
     nanos: AtomicU64,
 }
 
-/// What the components and the harness share.
+/// State that the components and the measurement share.
 #[derive(Debug)]
 struct Shared {
     began: Instant,
     has_ended: AtomicBool,
-    /// Whether latencies count already: the warm-up is over.
+    /// Whether the warm-up is over, so that latencies are recorded.
     is_measuring: AtomicBool,
     emitted: AtomicU64,
     tasks: [Served; TASKS],
@@ -184,7 +184,7 @@ impl Moment {
     }
 }
 
-/// Emits as many tuples as there is room for, each with the time of its emission.
+/// Emits as many tuples as there is room for, each with its time of emission.
 struct Source {
     acked: bool,
     shared: Arc<Shared>,
@@ -219,7 +219,7 @@ impl Spout for Source {
     }
 }
 
-/// Sleeps as long as its task does, and notes how long that really took.
+/// Sleeps for the time in `SLEEPS`, and notes the real duration.
 struct Sleeping {
     shared: Arc<Shared>,
 }

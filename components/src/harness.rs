@@ -1,5 +1,5 @@
-//! What the unit tests of all components share: the worker's test kit around a component that is
-//! made from properties, as YAML makes it.
+//! Shared by the unit tests of all components: puts a component, made from properties as in YAML, into the
+//! worker's test kit.
 
 use galerna_topology_api::engine::{BoltCell, SpoutCell};
 use galerna_topology_api::{Bolt, Fields, ManualBolt, Result, Spout};
@@ -11,7 +11,7 @@ pub(crate) fn from_yaml<T: DeserializeOwned>(properties: &str) -> T {
     serde_yaml::from_str(properties).unwrap()
 }
 
-/// Why a component cannot have these properties.
+/// The error for properties that a component must refuse.
 pub(crate) fn refusal<T: DeserializeOwned>(properties: &str) -> String {
     serde_yaml::from_str::<T>(properties).err().expect("the properties are refused").to_string()
 }

@@ -75,7 +75,7 @@ impl Registry {
         self.add::<B>(name, manual_bolt_wrap::<B>())
     }
 
-    /// Registers a bolt that takes many tuples at a time; the file's properties are its fields.
+    /// Registers a bolt that takes many tuples in one call; the properties in the file are its fields.
     #[must_use]
     pub fn batch_bolt<B: BatchBolt + DeserializeOwned>(self, name: &str) -> Self {
         self.add::<B>(name, batch_bolt_wrap::<B>())
@@ -115,7 +115,7 @@ impl Registry {
         self.add_made(name, make, manual_bolt_wrap::<B>())
     }
 
-    /// Registers a bolt that takes many tuples at a time and is made from a config of its own type.
+    /// Registers a bolt that takes many tuples in one call. `make` makes the bolt from a config type.
     #[must_use]
     pub fn batch_bolt_factory<C, B>(
         self,

@@ -1,4 +1,4 @@
-//! The trait of bolts that take many tuples at a time, and the batch that they are given.
+//! Bolts that take many tuples in one call, and the batch of tuples for such a call.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -12,24 +12,24 @@ use crate::fields::{Fields, Streams};
 use crate::tasks::TaskId;
 use crate::tuple::Tuple;
 
-/// A bolt that takes many tuples at a time: vectorised work, one round trip to a database for many
+/// A bolt that takes many tuples in one call: vectorised work, one round trip to a database for many
 /// rows, a process in another language.
 ///
-/// `execute_batch` is given the tuples that have arrived and decides about each: a tuple that it
-/// neither [`fail`](BatchEmitter::fail)s nor [`keep`](BatchEmitter::keep)s is acked when it returns
-/// `Ok`. After `Err` all tuples of the batch fail, the error is listed, and everything that the call
-/// emitted is withdrawn; kept tuples of earlier calls that it acked fail too. A panic does the same, and
-/// fails whatever the task holds: the bolt does not say which tuple it was. The task is made anew by its
-/// factory, and goes on with the tuples behind the batch.
+/// `execute_batch` receives the tuples that have arrived and decides about each. When the call returns
+/// `Ok`, the engine acks every tuple that the call neither [failed](BatchEmitter::fail) nor
+/// [kept](BatchEmitter::keep). After `Err`, all tuples of the batch fail, and so do kept tuples of earlier
+/// calls that this call acked; the engine lists the error and withdraws all rows that the call emitted. A
+/// panic has the same effect, and all other tuples that the task holds fail too. The factory then makes a
+/// new bolt, which continues with the tuples behind the batch.
 ///
-/// **The size of a batch is what has arrived**: from 1 to [`TupleBatch::MAX_LEN`] tuples. With little
-/// traffic most batches hold a single tuple, so a bolt must not rely on a size. A bolt that needs more
-/// tuples than have arrived keeps them, and decides in a later call, in `tick` or in `flush`.
+/// **A batch holds the tuples that have arrived**: from 1 to [`TupleBatch::MAX_LEN`]. With little traffic
+/// most batches hold one tuple, so a bolt must not rely on a size. A bolt that needs more tuples keeps
+/// those that have arrived, and decides in a later call, in `tick` or in `flush`.
 ///
-/// Each tuple counts as executed. The execute latency is that of the call, whatever number of tuples
-/// it was given. `topology.emit.limit` holds for the call.
+/// Each tuple counts as executed. The execute latency is the time of the call, for any number of tuples.
+/// `topology.emit.limit` limits the rows of the call.
 ///
-/// Methods are written as `async fn`. One task's methods never run at the same time.
+/// Methods are written as `async fn`. Methods of one task never run at the same time.
 pub trait BatchBolt: Send + 'static {
     /// As [`Bolt::output`](crate::Bolt::output).
     fn output(&self) -> Streams {
@@ -42,7 +42,7 @@ pub trait BatchBolt: Send + 'static {
         ready(Ok(()))
     }
 
-    /// The tuples that have arrived.
+    /// Processes the tuples that have arrived.
     fn execute_batch(
         &mut self,
         batch: &TupleBatch<'_>,
@@ -76,8 +76,8 @@ pub trait BatchBolt: Send + 'static {
 
 /// Tuples of one stream, from one task to this one, in the order in which they were emitted.
 ///
-/// There is at least one, and at most [`MAX_LEN`](Self::MAX_LEN). The methods of
-/// [`BatchEmitter`] name a tuple by its number, which starts at 0.
+/// A batch holds from 1 to [`MAX_LEN`](Self::MAX_LEN) tuples. The methods of [`BatchEmitter`] name a
+/// tuple by its number, counted from 0.
 #[derive(Clone, Copy)]
 pub struct TupleBatch<'a> {
     batch: &'a Batch,
@@ -86,27 +86,27 @@ pub struct TupleBatch<'a> {
 }
 
 impl<'a> TupleBatch<'a> {
-    /// The most tuples that one call is given.
+    /// The largest number of tuples in one call.
     pub const MAX_LEN: usize = 1024;
 
     pub(crate) fn new(batch: &'a Batch, rows: Range<usize>) -> Self {
         Self { batch, first: rows.start, len: rows.len() }
     }
 
-    /// How many tuples there are.
+    /// The number of tuples.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none. A bolt is never given such a batch.
+    /// Whether the batch holds no tuple. No bolt receives an empty batch.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// A tuple by its number, from 0.
+    /// The tuple with this number, from 0.
     ///
     /// # Panics
-    /// When there is no such tuple, as a slice does.
+    /// When `number` is not below [`len`](Self::len).
     pub fn get(&self, number: usize) -> Tuple<'a> {
         match self.row(number) {
             Some(row) => self.batch.tuple(row),
@@ -130,22 +130,22 @@ impl<'a> TupleBatch<'a> {
         &self.batch.source.component
     }
 
-    /// The stream that they were emitted on.
+    /// The stream of the tuples.
     pub fn source_stream(&self) -> &'a str {
         &self.batch.source.stream
     }
 
-    /// The task that emitted them.
+    /// The task that emitted the tuples.
     pub fn source_task(&self) -> TaskId {
         self.batch.source.task
     }
 
-    /// What all tuples have in common.
+    /// The source that all tuples share.
     pub(crate) fn source(&self) -> &'a TupleSource {
         &self.batch.source
     }
 
-    /// The row of the batch underneath that a number stands for.
+    /// The row of the underlying batch for a tuple's number, or `None` beyond the last tuple.
     pub(crate) fn row(&self, number: usize) -> Option<usize> {
         (number < self.len).then(|| self.first + number)
     }

@@ -141,7 +141,7 @@ impl TopologyBuilder {
         self.add_bolt(id, BoltCell::factory(move || Ok(make())))
     }
 
-    /// Adds a bolt that takes many tuples at a time.
+    /// Adds a bolt that takes many tuples in one call.
     pub fn batch_bolt<B: BatchBolt>(
         &mut self,
         id: impl Into<SmolStr>,

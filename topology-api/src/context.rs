@@ -46,16 +46,16 @@ pub struct ComponentInfo {
 #[derive(Clone)]
 pub struct TopologyContext(Arc<Inner>, Option<Arc<Mutex<Wait>>>);
 
-/// The wait of a spout's `ready`, which the engine may drop and ask for again.
+/// The wait of a spout's `ready`. The engine may drop `ready` and call it again.
 #[derive(Debug, Default)]
 struct Wait {
-    /// What was waited for last, and when that is over on the engine's clock.
+    /// The latest wait and its end, on the engine's clock.
     pending: Option<(Awaited, Duration)>,
-    /// Whether the next wait continues the pending one, if it is for the same.
+    /// Whether the next wait continues the pending one, if both are equal.
     continues: bool,
 }
 
-/// What a spout waits for by its context.
+/// A kind of wait of [`TopologyContext`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     Sleep(Duration),
@@ -63,7 +63,7 @@ enum Awaited {
 }
 
 impl Wait {
-    /// When the pending wait is over, if it was for the same and is to be continued.
+    /// The end of the pending wait, if `awaited` is equal and continues it.
     fn continued(&mut self, awaited: Awaited) -> Option<Duration> {
         let (pending, until) = self.pending.filter(|_| self.continues)?;
         (pending == awaited).then(|| {
@@ -129,21 +129,20 @@ impl TopologyContext {
         )
     }
 
-    /// The same context for `ready` alone: a wait that is dropped and asked for again continues where
-    /// it was. For the engine.
+    /// The same context, for `ready` alone: a dropped wait can continue in the next call. For the engine.
     pub fn for_ready(&self) -> Self {
         Self(self.0.clone(), Some(Arc::default()))
     }
 
-    /// Has the next wait continue the pending one, or begin from the start. For the engine, on a
-    /// context [for `ready`](Self::for_ready).
+    /// Sets whether the next wait continues the pending one or starts over. For the engine, on a context
+    /// [for `ready`](Self::for_ready).
     pub fn continue_wait(&self, continues: bool) {
         if let Some(wait) = &self.1 {
             wait.lock().unwrap_or_else(PoisonError::into_inner).continues = continues;
         }
     }
 
-    /// Until when to wait: as asked, or as was asked before a wait for the same was dropped.
+    /// Waits for `duration`, or for the rest of an equal wait that was dropped.
     fn wait_for(&self, awaited: Awaited, duration: impl FnOnce() -> Duration) -> BoxFuture<'static, ()> {
         let Some(wait) = &self.1 else { return self.0.port.sleep(duration()) };
         let mut wait = wait.lock().unwrap_or_else(PoisonError::into_inner);
@@ -269,8 +268,8 @@ impl TopologyContext {
     /// Sleeps on the engine's clock, which tests may pause.
     ///
     /// # Cancel safety
-    /// It may be dropped. In [`Spout::ready`](crate::Spout::ready), a sleep that the engine drops because
-    /// an ack came continues when `ready` is called again and sleeps for the same duration.
+    /// Safe to drop. In [`Spout::ready`](crate::Spout::ready), a sleep that the engine drops continues when
+    /// the engine calls `ready` again and `ready` sleeps for the same duration.
     pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
         self.wait_for(Awaited::Sleep(duration), || duration)
     }

@@ -96,12 +96,12 @@ pub enum EmitError {
     /// The call named a tuple that is not in its batch.
     #[error("there is no tuple {number} in a batch of {len}; the first is tuple 0")]
     NoSuchTuple {
-        /// The number that was named.
+        /// The number in the call.
         number: usize,
-        /// How many tuples the batch has.
+        /// The number of tuples in the batch.
         len: usize,
     },
-    /// A row of spawned work is anchored to a tuple that was acked or failed before.
+    /// A row of spawned work is anchored to a tuple that is already acked or failed.
     #[error("emit of a row that is anchored to a tuple which was acked or failed before")]
     Decided,
     /// A struct could not become a row.

@@ -13,7 +13,8 @@ use crate::value::Value;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Grouping {
-    /// Each tuple to the task with the least outstanding work of the emitting task, when the tuple leaves.
+    /// Each tuple to the task that has the least outstanding work from the emitting task, at the moment when
+    /// the tuple leaves.
     Shuffle,
     /// Tuples with equal values in these fields go to the same task, in every process and release.
     Fields(Fields),

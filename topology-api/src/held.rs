@@ -15,8 +15,8 @@ use crate::value::Value;
 /// A kept tuple: its values, and a token to ack or fail it.
 ///
 /// The token cannot be cloned. Ack or fail the tuple through the emitter or an
-/// [`OutputHandle`](crate::OutputHandle); dropping it fails its trees immediately. An `OutputHandle`
-/// also decides by the tuple's [`id`](Self::id).
+/// [`OutputHandle`](crate::OutputHandle); dropping the tuple fails its trees immediately. An `OutputHandle`
+/// also acks or fails a tuple by its [`id`](Self::id).
 pub struct HeldTuple {
     source: Arc<TupleSource>,
     values: Box<[Value]>,
@@ -34,8 +34,8 @@ impl HeldTuple {
         &self.values
     }
 
-    /// What names this tuple while it is held: for spawned work that emits anchored to it, or decides
-    /// about it, while the bolt keeps the tuple itself.
+    /// The id of this tuple. Spawned work anchors rows to the id, and acks or fails the tuple by the id,
+    /// while the bolt keeps the tuple itself.
     pub fn id(&self) -> HeldId {
         self.token.id.clone()
     }
@@ -51,14 +51,14 @@ impl std::fmt::Debug for HeldTuple {
     }
 }
 
-/// The name of a [`HeldTuple`]. Unlike the tuple it can be cloned, and dropping it decides nothing.
+/// The id of a [`HeldTuple`]. Unlike the tuple, an id can be cloned, and dropping an id decides nothing.
 ///
-/// It is of use until the tuple is acked or failed.
+/// An id is valid until the tuple is acked or failed.
 #[derive(Clone)]
 pub struct HeldId {
     slot: u32,
     generation: u32,
-    /// Tells the table, and with it the instance of the bolt.
+    /// Identifies the table, and so the instance of the bolt.
     dropped: Arc<Dropped>,
 }
 
@@ -68,12 +68,12 @@ impl std::fmt::Debug for HeldId {
     }
 }
 
-/// Why a held tuple cannot be found by its id.
+/// Why an id finds no held tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHeld {
-    /// It was acked or failed.
+    /// The tuple was acked or failed.
     Decided,
-    /// The instance of the bolt that kept it is gone, and the tuple failed with it.
+    /// The instance that kept the tuple is lost, and the tuple failed with it.
     Lost,
 }
 
@@ -176,7 +176,8 @@ impl HeldTable {
         Some(entry)
     }
 
-    /// Removes all entries: the instance that held them is gone, and its tokens and ids with it.
+    /// Removes all entries, because the instance that held the tuples is lost. Its tokens and ids find no
+    /// entry from now on.
     pub fn clear(&mut self) -> Vec<HeldEntry> {
         self.dropped = Arc::default();
         (0..self.slots.len() as u32).filter_map(|slot| self.remove(slot)).collect()
@@ -212,8 +213,8 @@ impl HeldTable {
         self.slot_of(&tuple)
     }
 
-    /// Takes a decision about a held tuple. Answers its slot if the tuple is decided by it: an ack by one
-    /// of several tokens decides nothing yet.
+    /// Takes a decision about a held tuple. Returns the slot if the decision settles the tuple: an ack by
+    /// one of several tokens does not settle it yet.
     pub fn decide(&mut self, held: HeldRef, is_acked: bool) -> Option<u32> {
         match held {
             HeldRef::Id(id) => self.find(&id).ok(),
@@ -258,7 +259,7 @@ impl HeldTable {
     /// The slot of a held tuple.
     ///
     /// # Errors
-    /// When it is no longer held.
+    /// When the tuple is no longer held.
     pub fn find(&self, id: &HeldId) -> Result<u32, NotHeld> {
         if !Arc::ptr_eq(&id.dropped, &self.dropped) {
             return Err(NotHeld::Lost);
@@ -292,7 +293,7 @@ impl HeldTable {
         }
     }
 
-    /// Stands for a tuple that does not exist, whose call therefore fails: nulls, and nothing to decide.
+    /// A placeholder for a tuple outside the batch, whose call fails: null values and a spent token.
     pub(crate) fn nothing(&self, source: &TupleSource) -> HeldTuple {
         HeldTuple {
             source: Arc::new(source.clone()),

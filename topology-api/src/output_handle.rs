@@ -10,7 +10,8 @@ use crate::held::{HeldId, HeldTuple};
 use crate::tasks::TaskId;
 use crate::value::Value;
 
-/// The task takes no output of spawned work any more: its input has ended, it moves, or it has ended.
+/// The output of the task is closed for spawned work: the input has ended, the task moves, or the task has
+/// ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the task takes no more output of spawned work")]
 pub struct OutputClosed;
@@ -20,7 +21,7 @@ pub struct OutputClosed;
 pub enum HeldRef {
     /// The tuple, which the decision consumes.
     Tuple(HeldTuple),
-    /// Its id. The decision holds for the tuple as a whole, however often it was kept.
+    /// The id of the tuple. The decision settles the tuple, even if the bolt kept it several times.
     Id(HeldId),
 }
 
@@ -36,7 +37,7 @@ impl From<HeldId> for HeldRef {
     }
 }
 
-/// A kept tuple, and whether it is acked, or why it fails.
+/// A kept tuple, and `Ok` to ack it or an error to fail it.
 pub type HeldDecision = (HeldRef, Result<(), Error>);
 
 /// One row to emit.
@@ -52,11 +53,11 @@ pub struct OutputRow {
     pub values: Vec<Value>,
 }
 
-/// What an [`OutputHandle`] asks of its task: rows to emit, then decisions about kept tuples.
+/// A command of an [`OutputHandle`] to its task: rows to emit, then decisions about kept tuples.
 ///
-/// The task takes a command up as a whole. If a row cannot be emitted (it does not fit its stream, or a
-/// tuple that it is anchored to was decided before), none is, the error is listed, and the tuples that
-/// the command acks fail instead.
+/// The task emits all rows of a command or none. If a row does not fit its stream, or is anchored to a
+/// tuple that is already acked or failed, the task emits no row, lists the error, and fails the tuples that
+/// the command acks.
 ///
 /// ```
 /// # use galerna_topology_api::{HeldTuple, OutputClosed, OutputCommand, OutputHandle, values};
@@ -116,7 +117,7 @@ impl OutputCommand {
         (self.rows, self.decisions)
     }
 
-    /// How many rows it emits. For runtimes.
+    /// The number of rows. For runtimes.
     pub fn row_count(&self) -> usize {
         self.rows.len()
     }
@@ -139,12 +140,12 @@ impl OutputCommand {
 /// Emits and acks from spawned work: look-ups, writers, other languages.
 ///
 /// Get one in `prepare` by [`TopologyContext::output_handle`](crate::TopologyContext::output_handle).
-/// What is sent through it enters the task between its batches; each method waits while the task's
-/// queue is full. A command that was accepted is processed, also when the input ends.
+/// Commands enter the task between its batches; each method waits while the task's
+/// queue is full. The task processes every accepted command, also at the end of the input.
 ///
-/// At the end of the input and before a move, the task waits for tuples that are still held and for
-/// [guards](Self::guard), for as long as the message time-out. An order to exit ends the wait. Then the
-/// task takes no more commands: methods answer [`OutputClosed`].
+/// At the end of the input and before a move, the task waits until spawned work has decided about all kept
+/// tuples and dropped all [guards](Self::guard), but no longer than the message time-out. An order to exit
+/// ends the wait. Then the task closes its output, and all methods return [`OutputClosed`].
 #[derive(Clone)]
 pub struct OutputHandle {
     port: Arc<dyn TaskPort>,
@@ -164,7 +165,7 @@ impl OutputHandle {
     /// Emits rows on the default stream, anchored to `tuple`, and acks it.
     ///
     /// # Errors
-    /// When the task takes no more output. The tuple fails then.
+    /// When the output is closed. The tuple fails.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, nothing is emitted and the tuple fails.
@@ -180,10 +181,11 @@ impl OutputHandle {
     /// Acks a kept tuple, by itself or by its id.
     ///
     /// # Errors
-    /// When the task takes no more output.
+    /// When the output is closed.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it is ready, the tuple is not acked; given by itself, it fails.
+    /// If the future is dropped before it is ready, the tuple is not acked. A `HeldTuple` fails, a `HeldId`
+    /// decides nothing.
     pub async fn ack(&self, tuple: impl Into<HeldRef>) -> Result<(), OutputClosed> {
         self.submit(OutputCommand::new().ack(tuple)).await
     }
@@ -191,19 +193,19 @@ impl OutputHandle {
     /// Fails a kept tuple, by itself or by its id; the error is listed.
     ///
     /// # Errors
-    /// When the task takes no more output.
+    /// When the output is closed.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it is ready, the error is not listed; given by itself, the tuple
-    /// fails all the same.
+    /// If the future is dropped before it is ready, the error is not listed. A `HeldTuple` fails
+    /// nevertheless, a `HeldId` decides nothing.
     pub async fn fail(&self, tuple: impl Into<HeldRef>, error: impl Into<Error>) -> Result<(), OutputClosed> {
         self.submit(OutputCommand::new().fail(tuple, error)).await
     }
 
-    /// Emits a row that is anchored to nothing.
+    /// Emits a row that is anchored to no tuple.
     ///
     /// # Errors
-    /// When the task takes no more output.
+    /// When the output is closed.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, nothing is emitted.
@@ -211,21 +213,22 @@ impl OutputHandle {
         self.submit(OutputCommand::new().emit([], values)).await
     }
 
-    /// The general form of the others.
+    /// Submits a command: the general form of the methods above.
     ///
     /// # Errors
-    /// When the task takes no more output.
+    /// When the output is closed.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it is ready, nothing is emitted, and tuples in the command fail.
+    /// If the future is dropped before it is ready, nothing is emitted, and each `HeldTuple` in the command
+    /// fails.
     pub async fn submit(&self, command: OutputCommand) -> Result<(), OutputClosed> {
         self.port.submit(vec![command]).await
     }
 
-    /// Submits several commands together: all of them are accepted, or none.
+    /// Submits several commands together: the task accepts all of them or none.
     ///
     /// # Errors
-    /// When the task takes no more output.
+    /// When the output is closed.
     ///
     /// # Cancel safety
     /// As [`submit`](Self::submit).
@@ -233,31 +236,32 @@ impl OutputHandle {
         self.port.submit(commands.into_iter().collect()).await
     }
 
-    /// Submits a command and answers, for each of its rows, the tasks that the row went to. A row of a
-    /// shuffle grouping waits until one of the receivers has room, and so does the answer. A row that
-    /// could not be emitted went to no task.
+    /// Submits a command and returns, for each row, the tasks that received the row. A row of a shuffle
+    /// grouping leaves when a receiver has room, and the answer comes after the last row has left. The list
+    /// of a row that could not be emitted is empty.
     ///
     /// # Errors
-    /// When the task takes no more output, or ends before the rows have left.
+    /// When the output is closed, or the task ends before all rows have left.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the command may be accepted all the same.
+    /// If the future is dropped, the task may process the command nevertheless.
     pub async fn submit_for_tasks(&self, command: OutputCommand) -> Result<Vec<Vec<TaskId>>, OutputClosed> {
         self.port.submit_for_tasks(command).await
     }
 
-    /// Has the task wait for the guard to be dropped before it takes no more output. Spawned work that
-    /// emits without holding a tuple takes one before it begins.
+    /// Keeps the output of the task open until the guard is dropped. Spawned work that emits without a kept
+    /// tuple takes a guard before it begins.
     ///
     /// # Errors
-    /// When the task takes no more output.
+    /// When the output is closed.
     pub fn guard(&self) -> Result<OutputGuard, OutputClosed> {
         self.port.hold_output()?;
         Ok(OutputGuard { port: self.port.clone() })
     }
 }
 
-/// While it exists, the task waits with the end of its output, within its bound.
+/// Keeps the output of a task open until it is dropped, but no longer than the message time-out after the
+/// end of the input. See [`OutputHandle::guard`].
 #[must_use = "the task waits only while the guard exists"]
 pub struct OutputGuard {
     port: Arc<dyn TaskPort>,

@@ -29,10 +29,10 @@ pub trait Spout: Send + 'static {
     /// What identifies a tuple towards the outside: an offset, a file position.
     type MessageId: Send + 'static;
 
-    /// Whether a call of [`next`](Self::next) that waits may be dropped, as long as it has emitted
-    /// nothing, when the spout is to drain, move, be deactivated or exit. Declare it for a `next` that
-    /// waits for data and loses none when dropped, such as the `recv` of a channel. Without it, the
-    /// order waits until the call returns; after 5 s it is listed as an error that names the task.
+    /// Whether the engine may drop a waiting call of [`next`](Self::next) that has emitted nothing, to follow
+    /// an order to drain, move, deactivate or exit. Set it to `true` for a `next` that waits for data and
+    /// loses none when dropped, such as the `recv` of a channel. If `false`, such an order waits until the
+    /// call returns; after 5 s the engine lists an error that names the task.
     const NEXT_IS_CANCEL_SAFE: bool = false;
 
     /// The streams that it emits on. Called once, after construction, before anything runs.
@@ -47,18 +47,18 @@ pub trait Spout: Send + 'static {
     /// Emits the next tuple or a few, or says that there is none.
     ///
     /// While it waits, acks and time-outs of earlier tuples go on, and the calls to `ack` and
-    /// `fail` queue. It is dropped half-way only when the task is stopped hard, or as
-    /// [`NEXT_IS_CANCEL_SAFE`](Self::NEXT_IS_CANCEL_SAFE) allows. An `Err` is listed and withdraws what
-    /// the call emitted; it is called again after a back-off.
+    /// `fail` queue. The engine drops a waiting call only when the task is stopped without draining, or as
+    /// [`NEXT_IS_CANCEL_SAFE`](Self::NEXT_IS_CANCEL_SAFE) allows. An `Err` is listed and withdraws the rows
+    /// of the call; the engine calls `next` again after a back-off.
     fn next(&mut self, out: &mut SpoutEmitter<'_, Self::MessageId>) -> impl Future<Output = Result<Next>> + Send;
 
     /// After [`Next::Idle`]: waits until it is worth calling `next` again. The default waits from
     /// 1 ms, twice as long each time, up to 10 ms. A call of `fail` and an activation end the wait too.
     ///
     /// # Cancel safety
-    /// It may be dropped at any time and must consume nothing. The engine drops it to call `ack`, and
-    /// calls it again: a [`TopologyContext::sleep`] in it then continues, where another timer would
-    /// start over.
+    /// The engine may drop `ready` at any time, so `ready` must consume nothing. The engine drops `ready` to
+    /// call `ack`, and then calls `ready` again: a wait by [`TopologyContext::sleep`] continues, any other
+    /// timer starts over.
     fn ready(&mut self, context: &TopologyContext) -> impl Future<Output = ()> + Send {
         context.back_off()
     }

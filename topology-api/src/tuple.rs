@@ -25,7 +25,7 @@ pub struct Tuple<'a> {
 pub(crate) enum TupleAnchors<'a> {
     /// In the batch, at this row.
     Row(&'a Batch, usize),
-    /// With the token of a held tuple, whose source this is; the view itself carries none.
+    /// In the table, at the token of a held tuple with this source; the view itself carries none.
     Held(&'a Arc<TupleSource>),
 }
 
@@ -197,7 +197,7 @@ impl<'a> Tuple<'a> {
         self.source.task
     }
 
-    /// The source, to be shared.
+    /// The shared source.
     pub(crate) fn shared_source(&self) -> &'a Arc<TupleSource> {
         match self.anchors {
             TupleAnchors::Row(batch, _) => &batch.source,

@@ -49,7 +49,7 @@ struct Pending {
     batch: AckBatch,
     /// For a tree's slot modulo the size: the place of its latest ack in the batch.
     recent: [u32; RECENT],
-    /// The place of another launch of the same spout task.
+    /// The place in `pending` of another launch of the same spout task.
     sibling: Option<usize>,
 }
 
@@ -64,8 +64,8 @@ impl Pending {
 #[derive(Debug, Default)]
 pub(crate) struct AckOutbox {
     pending: Vec<Pending>,
-    /// For each spout task, the place of one of its launches; siblings lead to the others. The map is
-    /// never iterated.
+    /// For each spout task, the place of one of its launches; `sibling` leads to the next launch. The map
+    /// is never iterated.
     places: HashMap<TaskId, usize, FixedState>,
     /// The place of the spout that was spoken to last.
     last: usize,
@@ -112,8 +112,8 @@ impl AckOutbox {
         &mut self.pending[self.last]
     }
 
-    /// The place of the launch that a root names. A launch without pending statements gives its place to
-    /// a new launch of its spout task, so launches that are gone leave nothing behind.
+    /// The place of the launch of a root. A new launch takes the place of an earlier launch of the same
+    /// spout task that has no pending statements, so the outbox does not grow with the number of launches.
     fn place_for(&mut self, root: Root) -> usize {
         let first = self.places.get(&root.spout).copied();
         let (mut next, mut unused) = (first, None);

@@ -17,28 +17,28 @@ pub(crate) const MOST: u32 = 16 * 1024;
 /// Bytes outside the rows that weigh as much as a row.
 const BYTES_PER_ROW: usize = 512;
 
-/// What a receiver reports when it gives credit back.
+/// The report of a receiver with returned credit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// How long it takes for a row; zero if it cannot tell.
+    /// The receiver's time per row; zero if unknown.
     pub(crate) pace: Duration,
-    /// Whether it has nothing left to do.
+    /// Whether the receiver has no more rows to process.
     pub(crate) is_idle: bool,
 }
 
 /// The credit of one pair of tasks, shared by both sides.
 ///
-/// A batch may be sent while any credit is left, so that a batch of any size gets through. The sender
-/// takes the batch's weight off; the receiver gives it back as it processes the rows.
+/// A batch may be sent while any credit is left, so a batch of any size gets through. The sender takes the
+/// weight of the batch; the receiver gives the weight back as it processes the rows.
 #[derive(Debug)]
 pub(crate) struct Credit {
     left: AtomicI64,
     size: AtomicI64,
-    /// The sender is woken when `left` rises above this.
+    /// The threshold: `give_back` wakes the sender when `left` rises above it.
     wake_above: AtomicI64,
-    /// How long the receiver takes for a row, in nanoseconds; 0 while nothing is known.
+    /// The receiver's time per row in nanoseconds; 0 while unknown.
     pace: AtomicU64,
-    /// Whether the receiver had nothing left to do since the sender looked.
+    /// Whether the receiver ran out of rows since the last call of `take_progress`.
     was_idle: AtomicBool,
     sender: AtomicWaker,
 }
@@ -57,18 +57,18 @@ impl Default for Credit {
 }
 
 impl Credit {
-    /// Whether any credit is left: a batch may be sent. Only the sender takes, so what is left does not
-    /// shrink between this and [`take`](Self::take).
+    /// Whether any credit is left, so that a batch may be sent. Only the sender takes credit, so the credit
+    /// does not shrink between this call and [`take`](Self::take).
     pub(crate) fn has_any(&self) -> bool {
         self.left.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes what a batch weighs.
+    /// Takes the weight of a batch.
     pub(crate) fn take(&self, weight: usize) {
         self.left.fetch_sub(weight as i64, Ordering::AcqRel);
     }
 
-    /// Gives back what processed rows weighed, and wakes the sender if it waits for as much.
+    /// Gives back the weight of processed rows, and wakes the sender if its threshold is passed.
     pub(crate) fn give_back(&self, weight: usize, progress: Progress) {
         if !progress.pace.is_zero() {
             self.pace.store(progress.pace.as_nanos() as u64, Ordering::Relaxed);
@@ -80,7 +80,8 @@ impl Credit {
         // than the whole. The size is read after what is left, and `grow` changes it before: a size
         // that is out of date belongs to a `left` that is, and then the update tries again.
         let given = |left: i64| Some((left + weight as i64).min(self.size.load(Ordering::Relaxed)));
-        // Sequentially consistent with `register`: either the sender sees this, or this sees its threshold.
+        // Sequentially consistent with `register`: either the sender sees the credit given back here, or this
+        // call sees the sender's threshold.
         let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, given).unwrap_or_default();
         let above = self.wake_above.load(Ordering::SeqCst);
         if before <= above && before + weight as i64 > above {
@@ -94,26 +95,26 @@ impl Credit {
         self.sender.wake();
     }
 
-    /// Has `waker` woken when more than `above` is left. The caller must look again afterwards.
+    /// Wakes `waker` when more than `above` is left. The caller must check the credit after this call.
     pub(crate) fn register(&self, waker: &Waker, above: i64) {
         self.wake_above.store(above, Ordering::SeqCst);
         self.sender.register(waker);
     }
 
-    /// The threshold for [`register`](Self::register) at which at most this much is under way.
+    /// The threshold for [`register`](Self::register) that is passed once at most `under_way` is under way.
     pub(crate) fn above(&self, under_way: u32) -> i64 {
         self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1
     }
 
-    /// How long the receiver takes for a row, as far as is known, and whether it had nothing left to do
-    /// since the last look.
+    /// The latest report of the receiver. `is_idle` is true if the receiver ran out of rows since the last
+    /// call.
     pub(crate) fn take_progress(&self) -> Progress {
         let pace = Duration::from_nanos(self.pace.load(Ordering::Relaxed));
         let is_idle = self.was_idle.load(Ordering::Relaxed) && self.was_idle.swap(false, Ordering::Relaxed);
         Progress { pace, is_idle }
     }
 
-    /// How much was sent and is not processed yet.
+    /// The weight of the rows that were sent and are not processed yet.
     pub(crate) fn under_way(&self) -> u32 {
         let left = self.left.load(Ordering::SeqCst);
         (self.size.load(Ordering::Relaxed) - left).clamp(0, u32::MAX.into()) as u32
@@ -152,7 +153,7 @@ pub(crate) fn weigh(values: &[Value]) -> Result<usize, Stray> {
     Ok(bytes / BYTES_PER_ROW)
 }
 
-/// What values that [`weigh`] has accepted weigh beyond their rows, in rows.
+/// The weight of values beyond their rows, in rows. [`weigh`] must have accepted the values.
 pub(crate) fn bytes_weight(values: &[Value]) -> usize {
     values.iter().map(Value::heap_size).sum::<usize>() / BYTES_PER_ROW
 }

@@ -22,8 +22,8 @@ pub(crate) use door::{Door, Way};
 
 type Credits = BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>;
 
-/// How many batches this worker has dropped because they came from a launch of a worker that was
-/// replaced, or were for a task that no longer runs where they went.
+/// The number of batches that this worker has dropped because they came from a replaced launch of a worker,
+/// or were for a task that no longer runs at their destination.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FencedBatches(Arc<AtomicU64>);
 

@@ -1,24 +1,25 @@
-//! How many trees a spout task may have open: as configured, or adapted so that tuples get through
-//! quickly. Pure: time comes in as an argument.
+//! The limit of open trees of a spout task: fixed by the config, or adapted to the latency. Pure: time is an
+//! argument.
 
 use std::time::Duration;
 
-/// The first limit. A bolt that takes a second for a tuple gets through so many well within the default
+/// The first limit. A bolt that takes a second per tuple processes this many tuples well within the default
 /// time-out; faster topologies raise the limit within a few rounds.
 const FIRST: usize = 16;
 const MOST: usize = 1 << 20;
 /// The limit aims at this many times the shortest round trip.
 const ROUND_TRIPS: u32 = 4;
-/// The limit never aims at less, so that pauses of a busy machine do not leave bolts without work.
+/// The shortest latency that the limit aims at, so that pauses of a busy machine do not leave bolts without
+/// work.
 const LEAST_LATENCY: Duration = Duration::from_millis(20);
-/// How long the shortest round trip is remembered before it is measured again.
+/// The time after which the shortest round trip is measured again.
 const MEMORY: Duration = Duration::from_secs(10);
-/// Time-outs show overload when this part of the open trees times out at a time.
+/// Time-outs count as overload if one of this many open trees, or more, times out together.
 const OVERLOAD: usize = 64;
-/// For messages without a time-out.
+/// The time-out to assume for messages without one.
 const NO_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Open trees, and how many of them bolts hold on purpose.
+/// The number of open trees, and of those of which a bolt holds a tuple on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Open {
     pub(crate) trees: usize,
@@ -34,19 +35,20 @@ impl Open {
 
 /// The limit of a spout task's open trees.
 ///
-/// A fixed limit bounds all open trees. The adaptive one bounds the trees on their way: those that no
-/// bolt holds. A bolt holds a tuple on purpose, to collect a batch or a window, so the time counts for
-/// nothing and the tree for no limit but a generous one.
+/// A fixed limit bounds all open trees. The adaptive limit bounds the trees on their way: the trees of which
+/// no bolt holds a tuple. Bolts hold tuples on purpose, to collect a batch or a window. So the time in which
+/// a tuple is held does not count as latency, and held trees count only towards `most_open`, a generous
+/// second limit.
 ///
-/// The adaptive limit aims at a latency: [`ROUND_TRIPS`] times the shortest round trip of late, at least
+/// The adaptive limit aims at a latency: [`ROUND_TRIPS`] times the shortest recent round trip, at least
 /// [`LEAST_LATENCY`], at most a quarter of the time-out. It works in rounds of as many trees as were on
 /// their way at the start. By Little's law, the time that a whole limit of trees takes at the rate of
 /// the round is the latency that the limit causes. A round in which the limit held the spout back
 /// doubles the limit if that latency is short, and lowers the limit, by half at most, if it is too long.
 ///
-/// At the limit, trees queue, so none of them shows how short a round trip could be. Now and then the
-/// limit is therefore divided by [`ROUND_TRIPS`] until the queues are short and a tree has got through,
-/// as the congestion control BBR does. By the aim above, that many trees keep the bolts busy.
+/// At the limit, trees queue, so no tree shows how short a round trip could be. Every [`MEMORY`] the limit is
+/// therefore divided by [`ROUND_TRIPS`] until the queues are short and a tree has passed, as in the
+/// congestion control BBR. By the aim above, the reduced limit still keeps the bolts busy.
 #[derive(Debug)]
 pub(crate) struct InFlightLimit {
     limit: usize,
@@ -56,14 +58,14 @@ pub(crate) struct InFlightLimit {
     round: Round,
     /// The limit of all open trees, held ones included.
     most_open: usize,
-    /// When `most_open` was changed last.
+    /// The time of the last change of `most_open`.
     most_open_at: Duration,
 }
 
 #[derive(Debug)]
 struct Round {
     began: Duration,
-    /// How many trees make the round.
+    /// The number of trees that complete the round.
     size: usize,
     passed: i64,
     has_held_back: bool,
@@ -75,17 +77,17 @@ impl Round {
     }
 }
 
-/// The shortest round trip of late.
+/// The shortest recent round trip.
 #[derive(Debug, Default)]
 struct Shortest {
     latency: Option<Duration>,
     measured_at: Duration,
-    /// Whether it is being measured again, and if the queues are short already, since when.
+    /// `Some` while the round trip is measured again; inside, the time since which the queues are short.
     probe: Option<Option<Duration>>,
 }
 
 impl Shortest {
-    /// A tree took `latency` until now. `is_limited` says whether the limit made trees queue.
+    /// Notes that a tree took `latency` until now. `is_limited`: whether the limit made trees queue.
     fn note(&mut self, latency: Duration, is_limited: bool, now: Duration) {
         self.latency = Some(self.latency.map_or(latency, |known| known.min(latency)));
         match self.probe {
@@ -96,7 +98,7 @@ impl Shortest {
                 if is_limited {
                     self.probe = Some(None);
                 } else {
-                    // Nothing queues: this is how long it takes.
+                    // Without queues, the latency is the round trip.
                     *self = Self { latency: Some(latency), measured_at: now, probe: None };
                 }
             }
@@ -104,7 +106,7 @@ impl Shortest {
         }
     }
 
-    /// The limit while a round trip is being measured.
+    /// The limit to apply: reduced while a round trip is being measured.
     fn during_probe(&mut self, limit: usize, under_way: usize, now: Duration) -> usize {
         let Some(short_since) = &mut self.probe else { return limit };
         let limit = (limit / ROUND_TRIPS as usize).max(1);
@@ -116,7 +118,7 @@ impl Shortest {
 }
 
 impl InFlightLimit {
-    /// A limit as configured, or an adaptive one.
+    /// A fixed limit, or an adaptive one if `fixed` is `None`.
     pub(crate) fn new(fixed: Option<usize>, timeout: Option<Duration>) -> Self {
         let limit = fixed.unwrap_or(FIRST);
         Self {
@@ -130,14 +132,14 @@ impl InFlightLimit {
         }
     }
 
-    /// How many more trees may be opened now.
+    /// The number of trees that may be opened now.
     pub(crate) fn room(&mut self, open: Open, now: Duration) -> usize {
         if self.is_fixed {
             return self.limit.saturating_sub(open.trees);
         }
         let under_way = open.under_way();
         if under_way == 0 {
-            // Time without work says nothing about how fast the topology is.
+            // Time without work does not show how fast the topology is.
             self.round = Round::new(now, self.limit);
         }
         self.round.has_held_back |= under_way >= self.limit;
@@ -145,9 +147,9 @@ impl InFlightLimit {
         room.min(self.most_open.saturating_sub(open.trees))
     }
 
-    /// Notes that this many trees got through, or into the hands of a bolt that holds them, those not
-    /// counted that bolts let go of again; afterwards `open` are left. `shortest` is the shortest time
-    /// that a tree took which is decided now, apart from the time in which bolts held it.
+    /// Notes that `count` trees left the trees on their way: decided trees, plus trees that a bolt now holds,
+    /// minus trees that bolts have released. `open` is the state afterwards. `shortest` is the shortest time
+    /// of the trees that are decided now, without the time in which bolts held their tuples.
     pub(crate) fn passed(&mut self, count: i64, shortest: Option<Duration>, open: Open, now: Duration) {
         if self.is_fixed {
             return;
@@ -178,8 +180,8 @@ impl InFlightLimit {
         self.shortest.latency.map_or(most, |shortest| (shortest * ROUND_TRIPS).max(LEAST_LATENCY).min(most))
     }
 
-    /// Notes that this many trees timed out, before which `open` were open. One lost tuple is no reason
-    /// to slow down; many are.
+    /// Notes that `count` trees timed out together; `open` is the state before. A single lost tuple does not
+    /// lower the limit, many do.
     pub(crate) fn expired(&mut self, count: usize, open: Open, now: Duration) {
         if self.is_fixed || count * OVERLOAD < open.trees {
             return;
@@ -191,7 +193,7 @@ impl InFlightLimit {
     }
 }
 
-/// The limit after a round in which `passed` trees took `elapsed`, while the limit held the spout back.
+/// The next limit, after a round of `passed` trees in `elapsed` in which the limit held the spout back.
 fn adapted(limit: usize, passed: usize, elapsed: Duration, target: Duration) -> usize {
     let latency = elapsed.as_secs_f64() * limit as f64 / passed as f64;
     let target = target.as_secs_f64();

@@ -61,7 +61,7 @@ impl Arrivals {
         self.queued.fetch_sub(tuples as u64, Ordering::Relaxed);
     }
 
-    /// Whether no tuple waits and all that were taken out are executed.
+    /// Whether no tuple waits and all tuples that were taken out are executed.
     pub(crate) fn is_empty(&self) -> bool {
         self.queued.load(Ordering::Relaxed) == 0
     }

@@ -22,15 +22,15 @@ const NOT_YET: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     xor: u64,
-    /// When its batch departed, in nanoseconds since the worker's start, or [`NOT_YET`].
+    /// When its last first tuple left, in nanoseconds since the worker's start, or [`NOT_YET`].
     departed: u64,
     /// From when on its time-out counts: its departure, unless that was reset.
     counts_from: u64,
-    /// While no bolt holds a tuple of it: its departure, later by the time in which bolts held tuples.
-    /// While one does: how long none did, since its departure.
+    /// While no bolt holds a tuple of the tree: the departure plus all time in which bolts held tuples. While
+    /// a bolt holds one: the time since the departure in which no bolt did.
     active: u64,
     generation: u32,
-    /// How many of its first tuples have not left yet.
+    /// The number of its first tuples that have not left yet.
     waiting: u32,
     /// How many of its tuples bolts hold.
     held: u32,
@@ -59,12 +59,12 @@ fn nanos(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
 
-/// What a statement about a tree came to.
+/// The effect of a statement about a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Applied {
-    /// Nothing that concerns the spout, or the tree is no longer open.
+    /// No effect on the spout, or the tree is no longer open.
     Nothing,
-    /// A bolt holds a tuple of the tree, and none did before.
+    /// A bolt holds a tuple of the tree; no bolt did before.
     Held,
     /// No bolt holds a tuple of the tree any more.
     Released,
@@ -72,14 +72,14 @@ pub(crate) enum Applied {
     Settled(Settled, Taken),
 }
 
-/// How long a decided tree took.
+/// The times of a decided tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// When it departed, if it has.
+    /// The departure, if the tree has departed.
     pub(crate) departed: Option<Duration>,
-    /// The time since then in which no bolt held a tuple of it.
+    /// The time since the departure in which no bolt held a tuple of the tree.
     pub(crate) active: Duration,
-    /// Whether a bolt held a tuple of it at the end.
+    /// Whether a bolt held a tuple of the tree at the end.
     pub(crate) was_held: bool,
 }
 
@@ -156,8 +156,8 @@ impl Ledger {
         Root { spout: self.spout, incarnation: self.incarnation, slot, generation: entry.generation }
     }
 
-    /// Enters the XOR of a new tree's first edges, which lead to this many receivers; a tree without
-    /// edges is complete immediately.
+    /// Enters the XOR of a new tree's first edges, which lead to `rows` receivers. A tree without edges is
+    /// complete immediately.
     #[inline(always)]
     pub(crate) fn start(&mut self, slot: u32, edges: u64, rows: u32) -> Option<Settled> {
         let entry = &mut self.entries[slot as usize];
@@ -181,8 +181,8 @@ impl Ledger {
         self.free.extend_from_slice(slots);
     }
 
-    /// Notes that first tuples of these trees have left, one for each mention. A tree's time begins when
-    /// the last of them leaves; `now` is the time just before.
+    /// Notes that first tuples of trees have left; `trees` names a tree once per tuple. The time of a tree
+    /// begins when its last first tuple leaves; `now` is the time just before.
     pub(crate) fn depart(&mut self, trees: &[Root], now: Duration) {
         let now = nanos(now);
         for root in trees {
@@ -199,7 +199,7 @@ impl Ledger {
         }
     }
 
-    /// Applies what bolts say about a tree. What concerns a tree that is no longer open is ignored.
+    /// Applies a statement of bolts about a tree. Statements about a tree that is no longer open are ignored.
     #[inline]
     pub(crate) fn apply(&mut self, delta: &AckDelta, now: Duration) -> Applied {
         let Some(entry) = self.entries.get_mut(delta.slot as usize) else { return Applied::Nothing };

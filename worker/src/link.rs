@@ -28,7 +28,7 @@ pub(crate) enum Frame {
     Marker { from: TaskId, to: TaskId, marker: Marker },
     /// News of a spout's trees.
     Acks(AckBatch),
-    /// Credit that goes back to a launch of `from`, for what it sent to `to`, and how `to` gets on.
+    /// Credit for a launch of `from`, for rows that it sent to `to`, with the progress of `to`.
     Credit { from: TaskId, launch: u32, to: TaskId, weight: usize, progress: Progress },
     /// The sender sends nothing more to a task that moves, as the assignment of this generation says.
     Hold { task: TaskId, generation: u64 },

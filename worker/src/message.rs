@@ -27,7 +27,7 @@ pub(crate) enum Message {
     Acks(AckBatch),
     /// An order of whoever runs the worker.
     Control(Control),
-    /// The tasks at the other end of these edges were launched anew: what they said of the edges is void.
+    /// The source tasks of these edges were launched again: their earlier markers are void.
     Reopen(Arc<[TaskId]>),
 }
 

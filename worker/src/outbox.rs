@@ -1,6 +1,6 @@
-//! What one task sends: rows dealt by grouping into buffers, sent in batches as credit allows; acks;
-//! markers. A buffer holds the rows of one stream for one receiving task, or for all tasks that share
-//! them by a shuffle grouping.
+//! The output of one task: rows, acks and markers. Rows are dealt to buffers by grouping and leave in batches
+//! as credit allows. A buffer holds rows of one stream, for one receiving task or for all tasks of a consumer
+//! with a shuffle grouping.
 
 mod buffer;
 mod deal;
@@ -51,7 +51,7 @@ pub(crate) struct Consumer {
     pub(crate) router: Router,
     /// Its tasks, ascending, each with its place among the outbox's peers.
     pub(crate) peers: Vec<usize>,
-    /// The place of the first of its buffers: it has one for each task, or one that all its tasks share.
+    /// The place of its first buffer. A consumer has one buffer for each task, or one that all tasks share.
     first_buffer: usize,
     /// The task that shuffle considers first.
     first_task: usize,
@@ -64,7 +64,7 @@ impl Consumer {
         Self { router, peers, first_buffer: 0, first_task }
     }
 
-    /// Makes its buffers for the rows of a stream.
+    /// Makes the consumer's buffers for the rows of a stream.
     fn buffers(&self, source: &Arc<TupleSource>, peers: &[Peer], exchange: &Exchange) -> Vec<Buffer> {
         if let Some(prefers_local) = self.router.shuffles() {
             let is_local = |peer: usize| exchange.is_local(peers[peer].task);
@@ -87,7 +87,7 @@ pub(crate) struct Peer {
 pub(crate) trait Trees {
     /// Opens a tree for a row of the stream in this place, unless trees are not tracked.
     fn open(&mut self, stream: u16) -> Option<Root>;
-    /// Takes the XOR of a tree's first edges and their number, or that its tuple goes nowhere.
+    /// Takes the XOR of a tree's first edges and their number. `is_stray`: the tuple has no receiver.
     fn started(&mut self, root: Root, edges: u64, rows: u32, is_stray: bool);
 }
 
@@ -104,9 +104,9 @@ impl Trees for NoTrees {
 /// Trees whose rows were sent, batch by batch.
 #[derive(Debug, Default)]
 pub(crate) struct Departed {
-    /// Once for each row.
+    /// The tree of each row.
     trees: Vec<Root>,
-    /// For each batch, the end of its trees among them, and the time just before it was sent.
+    /// For each batch, the end of its range in `trees`, and the time just before the batch was sent.
     batches: Vec<(usize, Duration)>,
 }
 
@@ -117,7 +117,7 @@ impl Departed {
         self.batches.push((self.trees.len(), now));
     }
 
-    /// The trees of each batch, and the time just before it was sent; nothing is left.
+    /// Calls `each` with the trees of each batch and the time just before the batch was sent, and removes all.
     pub(crate) fn drain(&mut self, mut each: impl FnMut(&[Root], Duration)) {
         let mut start = 0;
         for (end, at) in self.batches.drain(..) {
@@ -138,9 +138,9 @@ pub(crate) struct Outbox {
     buffers: Vec<Buffer>,
     /// Buffers with rows in them.
     dirty: Vec<usize>,
-    /// Since when a buffer has waited for room.
+    /// The time since which a buffer has waited for room.
     blocked_since: Option<Duration>,
-    /// The rows that go to each receiver of the buffer in hand; kept for its memory.
+    /// The shares of the receivers of one buffer; kept for its memory.
     shares: Vec<(usize, usize)>,
     spouts: BTreeMap<TaskId, Sink>,
     exchange: Arc<Exchange>,
@@ -153,11 +153,11 @@ pub(crate) struct Outbox {
     has_emitted: bool,
     /// Whether rows are last words, or derive from such.
     pub(crate) is_final: bool,
-    /// Trees of this task whose rows were sent since this was last taken.
+    /// Trees of this task whose rows were sent since the last `take_departed`.
     departed: Departed,
     tap: Option<Tap>,
     is_debug: bool,
-    /// Who asks for the tasks that the rows in hand go to, and how many rows of the command were dealt.
+    /// The recipient of the receiving tasks of the running command, and the number of rows dealt so far.
     asker: Option<(Arc<RowTasks>, usize)>,
 }
 
@@ -207,7 +207,7 @@ impl Outbox {
         }
     }
 
-    /// Has `asker` know the tasks that the rows go to which are dealt from now on.
+    /// Reports the receiving tasks of all rows that are dealt from now on to `asker`; `None` ends the report.
     pub(crate) fn ask(&mut self, asker: Option<Arc<RowTasks>>) {
         self.asker = asker.map(|asker| (asker, 0));
     }

@@ -1,4 +1,4 @@
-//! The way of what spawned work emits and acks into its task.
+//! The queue for output of spawned work, from handles to their task.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -9,22 +9,22 @@ use galerna_topology_api::engine::OutputCommand;
 use galerna_topology_api::{OutputClosed, TaskId};
 use tokio::sync::{mpsc, oneshot};
 
-/// Submissions that a task lets queue.
+/// The capacity of a task's queue of submissions.
 pub(crate) const QUEUE: usize = 256;
-/// Submissions that may come while a call is running. A call that waits for spawned work must not wait
-/// for ever because that work waits for its commands to be taken.
+/// Submissions that the task takes in while a call is running. If a call waits for spawned work, and that work
+/// waits for room in the queue, the backlog prevents a deadlock.
 const MOST_BACKLOG: usize = 1 << 16;
 
 /// Commands that were submitted together.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) commands: Vec<OutputCommand>,
-    /// Who asked for the tasks that each row goes to.
+    /// The recipient of the receiving tasks of each row, if the sender asked for them.
     pub(crate) asker: Option<Arc<RowTasks>>,
 }
 
-/// The tasks that the rows of a command go to. The answer leaves when the last row has: the rows that
-/// wait hold a reference each.
+/// The receiving tasks of the rows of a command. Each waiting row holds a reference, so the drop after the
+/// last row has left sends the answer.
 #[derive(Debug)]
 pub(crate) struct RowTasks {
     rows: Mutex<Vec<Vec<TaskId>>>,
@@ -40,14 +40,14 @@ impl RowTasks {
         Self { rows: Mutex::new(vec![Vec::new(); rows]), reply: Mutex::new(Some(reply)) }
     }
 
-    /// Notes that a row goes to a task.
+    /// Notes that a row leaves to a task.
     pub(crate) fn note(&self, row: usize, task: TaskId) {
         if let Some(tasks) = lock(&self.rows).get_mut(row) {
             tasks.push(task);
         }
     }
 
-    /// A row will not leave: there is no answer.
+    /// A row will not leave: the sender gets no answer.
     pub(crate) fn give_up(&self) {
         lock(&self.reply).take();
     }
@@ -67,10 +67,10 @@ pub(crate) struct OutputGate(Mutex<Gate>);
 
 #[derive(Debug)]
 struct Gate {
-    /// Nothing while the gate is closed.
+    /// `None` while the gate is closed.
     sender: Option<mpsc::Sender<Submission>>,
     guards: usize,
-    /// Whom to wake when the last guard is dropped.
+    /// The waker of the task, for the drop of the last guard.
     waker: Option<Waker>,
 }
 
@@ -79,11 +79,11 @@ struct Gate {
 pub(crate) struct Submissions {
     gate: Arc<OutputGate>,
     queue: mpsc::Receiver<Submission>,
-    /// What came while a call was running.
+    /// Submissions taken in while a call was running.
     backlog: VecDeque<Submission>,
 }
 
-/// The two ends of a task's way for output of spawned work, in which so many submissions may queue.
+/// The two ends of a task's queue for output of spawned work, with room for `capacity` submissions.
 pub(crate) fn output_queue(capacity: usize) -> (Arc<OutputGate>, Submissions) {
     let (sender, queue) = mpsc::channel(capacity);
     let gate = Arc::new(OutputGate(Mutex::new(Gate { sender: Some(sender), guards: 0, waker: None })));
@@ -96,12 +96,12 @@ impl OutputGate {
         sender.send(submission).await.map_err(|_| OutputClosed)
     }
 
-    /// Has the task process commands.
+    /// Sends commands to the task.
     pub(crate) async fn submit(&self, commands: Vec<OutputCommand>) -> Result<(), OutputClosed> {
         self.send(Submission { commands, asker: None }).await
     }
 
-    /// Has the task process a command, and answers where its rows went.
+    /// Sends a command to the task, and returns the receiving tasks of its rows.
     pub(crate) async fn submit_for_tasks(&self, command: OutputCommand) -> Result<Vec<Vec<TaskId>>, OutputClosed> {
         let (reply, answer) = oneshot::channel();
         let asker = Arc::new(RowTasks::new(command.row_count(), reply));
@@ -109,7 +109,7 @@ impl OutputGate {
         answer.await.map_err(|_| OutputClosed)
     }
 
-    /// Takes a guard, which keeps the task from closing the gate for a while.
+    /// Takes a guard: the task waits for its release before closing the gate, within the message time-out.
     pub(crate) fn hold(&self) -> Result<(), OutputClosed> {
         let mut gate = lock(&self.0);
         if gate.sender.is_none() {
@@ -119,7 +119,7 @@ impl OutputGate {
         Ok(())
     }
 
-    /// Gives a guard back.
+    /// Releases a guard.
     pub(crate) fn release(&self) {
         let waker = {
             let mut gate = lock(&self.0);
@@ -140,7 +140,7 @@ impl Submissions {
         }
         match self.queue.poll_recv(cx) {
             Poll::Ready(Some(submission)) => Poll::Ready(submission),
-            // A closed queue is empty for good.
+            // A closed queue stays empty.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
@@ -151,7 +151,7 @@ impl Submissions {
         self.queue.try_recv().ok()
     }
 
-    /// Takes what comes while a call is running, so that spawned work that the call waits for goes on.
+    /// Takes submissions in while a call is running, so that spawned work continues if the call waits for it.
     pub(crate) fn poll_backlog(&mut self, cx: &mut Context<'_>) {
         while self.backlog.len() < MOST_BACKLOG
             && let Poll::Ready(Some(submission)) = self.queue.poll_recv(cx)
@@ -160,7 +160,7 @@ impl Submissions {
         }
     }
 
-    /// How many guards there are. Has the waker of `cx` woken when the last one is dropped.
+    /// The number of guards. Wakes the waker of `cx` when the last guard is dropped.
     pub(crate) fn poll_guards(&self, cx: &mut Context<'_>) -> usize {
         let mut gate = lock(&self.gate.0);
         if gate.guards > 0 {
@@ -169,13 +169,13 @@ impl Submissions {
         gate.guards
     }
 
-    /// How many guards there are.
+    /// The number of guards.
     pub(crate) fn guards(&self) -> usize {
         lock(&self.gate.0).guards
     }
 
-    /// Takes no more submissions: handles answer that the output is closed. Those that were accepted
-    /// come by [`next_accepted`](Self::next_accepted).
+    /// Closes the gate: handles return [`OutputClosed`] from now on. Accepted submissions come by
+    /// [`next_accepted`](Self::next_accepted).
     pub(crate) fn close(&mut self) {
         lock(&self.gate.0).sender = None;
         self.queue.close();
@@ -189,7 +189,7 @@ impl Submissions {
         }
     }
 
-    /// Takes submissions again, after a close.
+    /// Opens the gate again after a close.
     pub(crate) fn open(&mut self) {
         let (sender, queue) = mpsc::channel(QUEUE);
         self.queue = queue;
@@ -197,7 +197,7 @@ impl Submissions {
     }
 }
 
-/// The task is gone: nobody takes its output.
+/// The task is gone, so no submission can be processed.
 impl Drop for Submissions {
     fn drop(&mut self) {
         self.close();

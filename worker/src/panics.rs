@@ -1,5 +1,5 @@
-//! Catching panics of user code, with their message and place and without noise on stderr. A panic of
-//! the engine that user code has called is no panic of user code: it goes on through [`guarded`].
+//! Catches panics of user code, with message and place and without output on stderr. A panic of the engine
+//! in a call from user code does not count as a panic of user code: [`guarded`] lets it pass.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -17,14 +17,14 @@ pub(crate) struct Panic(pub(crate) String);
 thread_local! {
     /// Whether this thread runs user code, and the place of the panic in it, if there was one.
     static USER_CALL: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
-    /// Whether the panic that unwinds this thread began in a section of the engine within user code.
+    /// Whether the panic that unwinds this thread began in an [`EngineSection`].
     static ENGINE_PANICKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While it exists, this thread runs code of the engine that was called from within user code: a
-/// panic is the engine's, unless it comes from user code that the engine calls by [`guarded`].
+/// Marks code of the engine that user code has called. While a section exists on a thread, a panic of that
+/// thread counts as the engine's, unless it comes from user code that the engine calls by [`guarded`].
 pub(crate) struct EngineSection {
-    /// The user call around it.
+    /// The state of the user call around the section.
     outer: Option<Option<String>>,
     was_panicking: bool,
 }
@@ -98,7 +98,7 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Panic> {
     let place = USER_CALL.replace(outer).flatten();
     outcome.map_err(|payload| {
         if ENGINE_PANICKED.get() {
-            // User code around this call is not to blame either.
+            // User code around this call is not to blame, so outer calls let the panic pass too.
             ENGINE_PANICKED.set(!is_outermost);
             resume_unwind(payload);
         }

@@ -1,5 +1,5 @@
-//! Groupings as decisions: which targets of a consumer receive a row. Where a row of a shuffle grouping
-//! goes is decided when it leaves: see `outbox/shuffle.rs`.
+//! Groupings as decisions: which targets of a consumer receive a row. The target of a row of a shuffle
+//! grouping is decided at departure: see `outbox/shuffle.rs`.
 
 mod hash;
 
@@ -13,7 +13,7 @@ pub(crate) use hash::KeyHasher;
 /// Which targets a row goes to; targets are counted from 0 in the order of their tasks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// One of them; of a shuffle grouping, which one will be decided later.
+    /// One target. For a shuffle grouping, the target is decided at departure.
     One(usize),
     /// All of them.
     All,
@@ -29,7 +29,7 @@ pub(crate) struct Router {
 }
 
 enum Kind {
-    /// With the answer to whether it prefers targets in the same worker.
+    /// `true` prefers targets in the same worker.
     Shuffle(bool),
     Fields {
         places: Vec<usize>,
@@ -67,7 +67,7 @@ pub(crate) enum Stray {
 }
 
 impl Router {
-    /// A router as the grouping says.
+    /// The router of a grouping.
     pub(crate) fn new(grouping: &Grouping, context: &GroupingContext) -> Self {
         let tasks = context.targets.clone();
         let kind = match grouping {
@@ -125,13 +125,12 @@ impl Router {
         })
     }
 
-    /// Whether rows go to any one of the targets, and if so, whether those in the same worker are
-    /// preferred.
+    /// For a shuffle grouping, whether it prefers targets in the same worker; `None` for other groupings.
     pub(crate) fn shuffles(&self) -> Option<bool> {
         if let Kind::Shuffle(prefers_local) = self.kind { Some(prefers_local) } else { None }
     }
 
-    /// Whether all rows go to the first target, or wait for any one of them, whatever is in them.
+    /// Whether the grouping ignores rows: all rows go to the first target, or to the shared buffer.
     pub(crate) fn is_blind(&self) -> bool {
         matches!(self.kind, Kind::Shuffle(_) | Kind::Global)
     }

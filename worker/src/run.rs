@@ -32,7 +32,7 @@ pub(crate) enum RunEvent {
 pub(crate) struct RunShared {
     pub(crate) clock: Clock,
     pub(crate) wall_clock: WallClock,
-    /// Lets other threads run, without sleeping. A test puts its own scheduler here.
+    /// Lets other threads run without sleeping. Tests replace it by a scheduler of their own.
     pub(crate) step_aside: fn(),
     errors: Mutex<VecDeque<ErrorReport>>,
     /// A failure that lets the run come to its end first.

@@ -34,12 +34,12 @@ impl OwnThread {
         Self(Arc::new(AtomicBool::new(is_exclusive)))
     }
 
-    /// Notes whether the task is alone.
+    /// Sets whether the task is alone on its thread.
     pub(crate) fn set(&self, is_exclusive: bool) {
         self.0.store(is_exclusive, Ordering::Relaxed);
     }
 
-    /// Whether the task is alone.
+    /// Whether the task is alone on its thread.
     pub(crate) fn is_exclusive(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -47,10 +47,10 @@ impl OwnThread {
 
 /// Where a run's tasks are spawned.
 ///
-/// Each lane has a thread, as each executor has in Storm, up to a limit beyond which lanes share
-/// them, those that block aside. A thread drives a runtime of its own: on one runtime that moves lanes between threads, a lane
-/// that wakes another draws it onto its own thread, and both share a core; and code that blocks
-/// without saying so would hold up more than its own lane.
+/// Each lane has a thread, as each executor has in Storm. Beyond a limit, lanes share threads; lanes that
+/// block never do. A thread drives a runtime of its own: on one runtime for all threads, a lane that wakes
+/// another lane draws it onto its own thread, and both share a core; and code that blocks without
+/// `blocking: true` would hold up other lanes too.
 #[derive(Debug)]
 pub(crate) struct Runtimes {
     kind: Kind,
@@ -59,11 +59,11 @@ pub(crate) struct Runtimes {
 
 #[derive(Debug)]
 enum Kind {
-    /// Threads of the run's own.
+    /// Threads of the run.
     Own {
-        /// Those of lanes that do not block.
+        /// The threads of lanes that do not block.
         shards: Vec<Shard>,
-        /// One for each lane that blocks.
+        /// One thread for each lane that blocks.
         blocking: Vec<Shard>,
         /// Whether there are fewer shards than lanes that do not block.
         is_shared: bool,
@@ -74,17 +74,17 @@ enum Kind {
     Current(Handle),
 }
 
-/// Which lanes of a run have a thread of their own.
+/// The lanes of a run that have a thread of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnThreads {
     All,
-    /// Those that block.
+    /// The lanes that block.
     Blocking,
     None,
 }
 
 impl OwnThreads {
-    /// Whether a lane is among them.
+    /// Whether a lane has a thread of its own.
     pub(crate) fn include(self, is_blocking: bool) -> bool {
         self == Self::All || (self == Self::Blocking && is_blocking)
     }
@@ -129,7 +129,7 @@ impl Runtimes {
         Self { kind: Kind::Current(Handle::current()), coordinator: JoinSet::new() }
     }
 
-    /// Which lanes have a thread of their own.
+    /// The lanes that have a thread of their own.
     pub(crate) fn own_threads(&self) -> OwnThreads {
         match &self.kind {
             Kind::Own { is_shared: false, .. } => OwnThreads::All,

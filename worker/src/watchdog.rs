@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::run::RunShared;
 use crate::stats::TaskStats;
 
-/// How long a call may take, or hold up an order, before it is reported.
+/// The time for which a call may run or hold up an order before the watchdog reports it.
 const LONG_CALL: Duration = Duration::from_secs(5);
 const HOLDS_UP: &str = "a call of `next` has held up an order to drain, move, deactivate or exit for 5 s: let it return \
     `Next::Idle` and wait in `ready`, or declare `NEXT_IS_CANCEL_SAFE`";

@@ -106,7 +106,7 @@ pub(crate) fn usual_size(frame: &Frame) -> usize {
     }
 }
 
-/// Whether this is the encoding of a batch.
+/// Whether `frame` encodes a batch.
 pub(crate) fn is_batch(frame: &[u8]) -> bool {
     frame.first() == Some(&DATA)
 }

@@ -241,8 +241,8 @@ pub struct WorkerReport {
     /// How its process ended, and its last lines, once it is gone.
     #[prost(string, tag = "15")]
     pub exit: ::prost::alloc::string::String,
-    /// Batches that the worker has dropped because they came from an incarnation that was replaced, or were for
-    /// a task that no longer ran where they went.
+    /// Batches that the worker has dropped because they came from a replaced incarnation, or were for a task that
+    /// no longer ran at their destination.
     #[prost(uint64, tag = "16")]
     pub fenced_batches: u64,
     /// How many of its tasks have ended.

@@ -1,4 +1,4 @@
-//! Emitting from bolts that take many tuples at a time.
+//! Emitting from bolts that take many tuples in one call.
 
 use super::{EmitError, Emitter, ManualEmitter, Row, emitter};
 use crate::batch_bolt::TupleBatch;
@@ -7,16 +7,16 @@ use crate::engine::{NO_ROW, RowAnchors, Staging};
 use crate::error::Error;
 use crate::held::HeldTuple;
 
-/// What a [`BatchBolt`](crate::BatchBolt) emits with and decides about the tuples of its batch with.
+/// The emitter of a [`BatchBolt`](crate::BatchBolt), which also acks, fails and keeps the tuples of the batch.
 ///
-/// Tuples are named by their number in the batch, from 0. A number that is too large makes the call
-/// fail with [`EmitError::NoSuchTuple`].
+/// The methods name a tuple by its number in the batch, from 0. A number beyond the batch fails the call
+/// with [`EmitError::NoSuchTuple`].
 pub struct BatchEmitter<'a> {
     manual: ManualEmitter<'a>,
     batch: TupleBatch<'a>,
 }
 
-/// Makes the emitter for a call that is given `batch`.
+/// Makes the emitter for the call of `batch`.
 pub(crate) fn batch_emitter<'a>(
     staging: &'a mut Staging,
     context: &'a TopologyContext,
@@ -30,7 +30,7 @@ impl<'a> BatchEmitter<'a> {
         self.manual.0.staging
     }
 
-    /// The row that a number stands for. If there is none, the call fails.
+    /// The row of a tuple's number. Without such a row, the call fails.
     fn row(&mut self, number: usize) -> Option<usize> {
         let row = self.batch.row(number);
         if row.is_none() {
@@ -42,7 +42,7 @@ impl<'a> BatchEmitter<'a> {
         row
     }
 
-    /// What emits for one tuple: its rows are anchored to that tuple, and withdrawn if it fails.
+    /// The emitter for one tuple: rows are anchored to the tuple, and withdrawn if the tuple fails.
     ///
     /// ```
     /// # use galerna_topology_api::*;
@@ -65,24 +65,24 @@ impl<'a> BatchEmitter<'a> {
         Emitter { staging, context, anchors }
     }
 
-    /// Says that a tuple was processed, as every tuple is that is neither failed nor kept. Once
-    /// failed, a tuple stays failed; a kept one is acked by [`ack_held`](Self::ack_held).
+    /// Acks a tuple. The call is optional: `Ok` acks every tuple that was neither failed nor kept. A failed
+    /// tuple stays failed; [`ack_held`](Self::ack_held) acks a kept tuple.
     pub fn ack(&mut self, number: usize) {
         self.row(number);
     }
 
-    /// Fails a tuple and lists the error, once. What was emitted by [`of`](Self::of) that tuple is
-    /// withdrawn, unless [`room`](Self::room) has handed it over. The first error stands.
+    /// Fails a tuple and lists the error. Later errors for the same tuple are ignored. Rows that
+    /// [`of`](Self::of) emitted for the tuple are withdrawn, unless [`room`](Self::room) has handed them over.
     pub fn fail(&mut self, number: usize, error: impl Into<Error>) {
         if let Some(row) = self.row(number) {
             self.staging().decisions.fail(row, error.into());
         }
     }
 
-    /// Keeps a tuple beyond this call: it is acked or failed by hand, later.
+    /// Keeps a tuple beyond this call, to ack or fail it later.
     ///
-    /// As [`ManualEmitter::keep`]. If the call fails the tuple, by `Err` or [`fail`](Self::fail), what
-    /// was kept decides nothing any more.
+    /// As [`ManualEmitter::keep`]. If the call fails the tuple, by `Err` or [`fail`](Self::fail), the
+    /// returned `HeldTuple` decides nothing.
     pub fn keep(&mut self, number: usize) -> HeldTuple {
         let (batch, row) = (self.batch, self.row(number));
         let Staging { held, decisions, .. } = self.staging();
@@ -106,7 +106,7 @@ impl<'a> BatchEmitter<'a> {
         self.manual.fail(tuple);
     }
 
-    /// As [`ManualEmitter::emit_anchored`]. A row for several tuples of the batch keeps them first.
+    /// As [`ManualEmitter::emit_anchored`]. To anchor a row to several tuples of the batch, keep them first.
     pub fn emit_anchored<'t>(&mut self, anchors: impl IntoIterator<Item = &'t HeldTuple>, row: impl Row) {
         self.manual.emit_anchored(anchors, row);
     }
@@ -121,8 +121,8 @@ impl<'a> BatchEmitter<'a> {
         self.manual.emit_anchored_to(stream, anchors, row);
     }
 
-    /// As [`Emitter::emit_unanchored`]. The row belongs to the call: the failure of a single tuple does
-    /// not withdraw it.
+    /// As [`Emitter::emit_unanchored`]. The failure of a single tuple does not withdraw the row; the failure
+    /// of the call does.
     pub fn emit_unanchored(&mut self, row: impl Row) {
         self.manual.emit_unanchored(row);
     }
@@ -132,9 +132,9 @@ impl<'a> BatchEmitter<'a> {
         self.manual.emit_unanchored_to(stream, row);
     }
 
-    /// Waits until what was emitted so far has room downstream.
+    /// Waits until the rows emitted so far have room downstream.
     ///
-    /// As [`Emitter::room`]. What was emitted for tuples that have failed already is withdrawn before.
+    /// As [`Emitter::room`]. Rows of tuples that have already failed are withdrawn first.
     ///
     /// # Cancel safety
     /// If the future is dropped, the rows handed over are sent nevertheless.
@@ -142,7 +142,7 @@ impl<'a> BatchEmitter<'a> {
         self.manual.room().await;
     }
 
-    /// Starts the time-outs of the trees that a tuple belongs to anew, now.
+    /// Restarts the time-outs of the trees that a tuple belongs to.
     pub fn reset_timeout(&mut self, number: usize) {
         if self.row(number).is_some() {
             let tuple = self.batch.get(number);
@@ -155,7 +155,7 @@ impl<'a> BatchEmitter<'a> {
         self.manual.reset_timeout_of(tuple);
     }
 
-    /// Lists an error of this task, without failing anything.
+    /// Lists an error of this task without failing a tuple.
     pub fn report_error(&self, error: impl Into<Error>) {
         self.manual.report_error(error);
     }

@@ -105,8 +105,8 @@ pub trait ErasedBolt: Send {
 /// Makes the cells of a component's tasks.
 pub type BoltFactory = Arc<dyn Fn() -> Result<Box<dyn ErasedBolt>> + Send + Sync>;
 
-/// What the cells of all bolts do alike: everything but `execute_batch`. The methods of the traits
-/// have the same names.
+/// The methods of [`ErasedBolt`] that are the same for all cells: all but `execute_batch`. A macro,
+/// because `ManualBolt` and `BatchBolt` share method names but no trait.
 macro_rules! calls_without_rows {
     () => {
         fn output(&self) -> Streams {
@@ -156,7 +156,7 @@ pub use batch::BatchCell;
 pub struct BoltCell<B>(Instance<B>);
 
 impl<B: ManualBolt> BoltCell<B> {
-    /// A factory of cells around what `make` makes.
+    /// A factory of cells around the bolts that `make` makes.
     pub fn factory(make: impl Fn() -> Result<B> + Send + Sync + 'static) -> BoltFactory {
         cell_factory(make, Self)
     }

@@ -1,4 +1,4 @@
-//! What a call for several rows of a batch decides about each of them.
+//! The decisions of a call about each row of its batch.
 
 use std::mem;
 use std::ops::Range;
@@ -6,33 +6,33 @@ use std::ops::Range;
 use super::RowAnchors;
 use crate::error::Error;
 
-/// What a call decided about one of its rows. A row that was neither kept nor failed is acked when
-/// the call succeeds.
+/// The decision of a call about one row. If the call succeeds, a row that was neither kept nor failed is
+/// acked.
 #[derive(Debug, Default)]
 pub struct Decision {
-    /// The slot that the row was kept in.
+    /// The slot of the kept row.
     pub kept: Option<u32>,
-    /// Why the row failed. A row that was kept and failed has failed.
+    /// The reason why the row failed. A row that was both kept and failed counts as failed.
     pub error: Option<Error>,
 }
 
-/// The decisions of the running call, row by row. Belongs to the engine, which asks after a panic
-/// which rows the call was given.
+/// The decisions of the running call, row by row. The engine owns them, because it needs the rows of the
+/// call after a panic.
 #[derive(Debug, Default)]
 pub struct Decisions {
     /// The number of the first row within its batch.
     first: usize,
     rows: Vec<Decision>,
-    /// Whether there are rows whose emits are withdrawn.
+    /// Whether emits of some row are to be withdrawn.
     withdraws: bool,
 }
 
-/// Stands for a row that the call was not given: the call fails, and what was emitted for the row is
-/// withdrawn.
+/// The anchor of rows that were emitted for a row outside the batch. The call fails, and the emitted rows
+/// are withdrawn.
 pub(crate) const NO_ROW: RowAnchors = RowAnchors::Input(u32::MAX);
 
 impl Decisions {
-    /// A call begins that is given these rows of a batch.
+    /// Begins a call for these rows of a batch.
     pub(crate) fn begin(&mut self, rows: Range<usize>) {
         self.first = rows.start;
         self.withdraws = false;
@@ -45,7 +45,7 @@ impl Decisions {
         self.rows.get_mut(row.checked_sub(self.first)?)
     }
 
-    /// Fails a row. The first reason stands.
+    /// Fails a row. Later errors for the same row are ignored.
     pub fn fail(&mut self, row: usize, error: Error) {
         if let Some(decision) = self.of(row) {
             decision.error.get_or_insert(error);
@@ -53,23 +53,23 @@ impl Decisions {
         }
     }
 
-    /// The call named a row that it was not given.
+    /// Notes that the call named a row outside its batch.
     pub(crate) fn miss(&mut self) {
         self.withdraws = true;
     }
 
-    /// The call is over: takes the decisions, one for each row that it was given.
+    /// Ends the call and takes its decisions, one for each row.
     pub fn take(&mut self) -> Vec<Decision> {
         self.withdraws = false;
         mem::take(&mut self.rows)
     }
 
-    /// Whether some emits are to be withdrawn.
+    /// Whether emits of some row are to be withdrawn.
     pub(crate) fn withdraws(&self) -> bool {
         self.withdraws
     }
 
-    /// Whether a row with these anchors is withdrawn: the only input that it was emitted for has failed.
+    /// Whether an emitted row with these anchors is withdrawn, because its only input has failed.
     pub(crate) fn is_withdrawn(&self, anchors: RowAnchors) -> bool {
         let RowAnchors::Input(row) = anchors else { return false };
         let place = (row as usize).checked_sub(self.first);

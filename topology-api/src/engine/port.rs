@@ -24,16 +24,16 @@ pub trait TaskPort: Send + Sync {
     /// Hands output of spawned work to the task, waiting while its queue is full.
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>>;
 
-    /// As `submit`, for one command; answers the tasks that each of its rows went to.
+    /// As [`submit`](Self::submit), for one command. Returns the receiving tasks of each row.
     fn submit_for_tasks(&self, command: OutputCommand) -> BoxFuture<'_, Result<Vec<Vec<TaskId>>, OutputClosed>>;
 
-    /// Has the task wait for a [release](Self::release_output) before it takes no more output.
+    /// Keeps the output of the task open until a [release](Self::release_output).
     ///
     /// # Errors
-    /// When it takes none any more.
+    /// When the output is closed.
     fn hold_output(&self) -> Result<(), OutputClosed>;
 
-    /// Takes one [hold](Self::hold_output) back.
+    /// Releases one [hold](Self::hold_output).
     fn release_output(&self);
 
     /// Sleeps on the engine's clock.
@@ -56,12 +56,13 @@ pub trait BoltHost: Send {
     /// staged and decided, and acks or fails its input.
     fn settle(&mut self, staging: &mut Staging, row: Option<usize>, outcome: Result<()>) -> Flow;
 
-    /// Takes up what the call for these rows of the batch staged, and acks, fails or keeps each as
-    /// [`Staging::decisions`] says. After an error all of them fail.
+    /// Takes up the rows that a call for these rows of the batch staged, and acks, fails or keeps each input
+    /// according to [`Staging::decisions`]. After an error all inputs fail.
     fn settle_batch(&mut self, staging: &mut Staging, rows: Range<usize>, outcome: Result<()>) -> Flow;
 
-    /// The call for `row` (of several, the first) is pending: settles what was done before, and sends
-    /// what stands ready. Ready when a wait for room is over and the call should be polled again at once.
+    /// The call for `row` (the first row, if there are several) is pending: settles the calls before it and
+    /// sends waiting rows. Ready when a wait for room is over, and the caller should poll the call again
+    /// immediately.
     fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Called before the first call of a batch and after it: the engine times one call a batch.
@@ -87,11 +88,11 @@ pub trait SpoutHost: Send {
     /// and time-outs go on. Ready when a wait for room is over and the call should be polled again.
     fn poll_pending(&mut self, done: &mut Staged, slots: &mut Vec<u32>, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Asked while a call is pending: whether an order waits for it to end, so that the call should be
-    /// dropped. Where it must not be dropped (`may_drop` is false), the host notes who holds up the order.
+    /// Decides about a pending call: whether to drop it, because an order waits for its end. If `may_drop`
+    /// is false, the answer is always false, and the host notes that this task holds up the order.
     fn calls_off(&mut self, may_drop: bool) -> bool;
 
-    /// Called before the first call of a batch and after it: the engine times one call a batch. Answers
-    /// whether it was so slow that calls are to be settled one by one.
+    /// The cell calls this before the first call of a batch and after it: the engine times one call per
+    /// batch. Returns whether the call was so slow that the cell should settle each call by itself.
     fn time_call(&mut self, is_start: bool) -> bool;
 }

@@ -13,7 +13,7 @@ use crate::held::HeldTable;
 #[derive(Debug, Default)]
 pub struct Room {
     has_mail: AtomicBool,
-    /// Whether the running call has emitted, where that is watched.
+    /// Whether the running call has emitted, if its first emit is watched.
     has_emitted: AtomicBool,
     mail: Mutex<Mail>,
 }
@@ -49,7 +49,7 @@ impl Room {
         self.has_mail.load(Ordering::Acquire)
     }
 
-    /// Whether the running call has emitted something, if its first emit is watched.
+    /// Whether the running call has emitted a row, if its first emit is watched.
     pub fn has_emitted(&self) -> bool {
         self.has_emitted.load(Ordering::Relaxed)
     }

@@ -160,9 +160,9 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                     let call = pin!(spout.next(&mut out));
                     watched(call, may_drop, done, slots, host, &mut was_pending).await
                 };
-                // A call that was dropped has done nothing.
+                // Only a call that has emitted nothing is dropped.
                 let outcome = outcome.unwrap_or(Ok(Next::Idle));
-                // Acks and orders may wait behind a call that took long.
+                // Acks and orders may have waited for a call that took long: settle it immediately.
                 let took_long = (calls == 0 && host.time_call(false)) || was_pending;
                 calls += 1;
                 if staging.take_handed_over() {
@@ -236,8 +236,8 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
 }
 
 /// Runs one call of user code; whenever it stays pending, the host sends what stands ready. It takes
-/// the call where it was made: moving it costs more than running it. No outcome where the host has
-/// called it off.
+/// the call where it was made: moving it costs more than running it. Returns `None` if the host had the
+/// call dropped.
 #[inline]
 async fn watched<T>(
     mut call: Pin<&mut impl Future<Output = T>>,

@@ -48,7 +48,7 @@ const NONE: u16 = 0;
 const INPUT: u16 = 1;
 const HELD: u16 = 2;
 const TRACKED: u16 = 3;
-/// Beside one of these: the row is the first of its call.
+/// A flag beside the values above: the row is the first of its call.
 const BEGINS_CALL: u16 = 1 << 15;
 
 impl StagedRow {
@@ -80,7 +80,7 @@ impl StagedRow {
         }
     }
 
-    /// Whether it is the first row of a call, where rows of several calls lie behind one another.
+    /// Whether the row is the first of its call, in a list of rows of several calls.
     #[inline]
     pub fn begins_call(&self) -> bool {
         self.anchors & BEGINS_CALL != 0
@@ -96,9 +96,9 @@ impl StagedRow {
 /// Why the rows of a command were not staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unstaged {
-    /// They are anchored to a tuple of an instance that is gone. The tuple failed with it.
+    /// A row is anchored to a tuple of a lost instance. The tuple failed with that instance.
     Lost,
-    /// A row does not fit its stream, or is anchored to a tuple that was decided before.
+    /// A row does not fit its stream, or is anchored to a tuple that is already acked or failed.
     Refused(EmitError),
 }
 
@@ -158,7 +158,7 @@ impl Staged {
         }
     }
 
-    /// Drops the rows whose anchors `is_withdrawn` says so of. These must not be held tuples.
+    /// Drops the rows whose anchors are withdrawn. Rows anchored to held tuples must not be among them.
     fn withdraw(&mut self, streams: &Streams, is_withdrawn: impl Fn(RowAnchors) -> bool) {
         let mut values = mem::take(&mut self.values).into_iter();
         let left = &mut self.values;
@@ -190,7 +190,7 @@ pub struct Staging {
     pub held: HeldTable,
     /// The slot that the current input was kept in, if it was.
     pub kept: Option<u32>,
-    /// What the call decided about each of its inputs, if it was given several.
+    /// The decisions of a call for several inputs, one for each input.
     pub decisions: Decisions,
     /// How many rows one call may stage.
     pub limit: usize,
@@ -201,8 +201,8 @@ pub struct Staging {
     /// The place of the default stream and the number of its fields, if there is one and it is not
     /// direct.
     default: Option<(u16, usize)>,
-    /// The same, while the first emit of a call is watched: it then takes the general path, where it is
-    /// noted. So emits cost nothing more where they are not watched.
+    /// The value of `default` while the first emit of a call is watched. Without `default`, that emit takes
+    /// the general path, which notes it. So unwatched emits cost nothing extra.
     watched_default: Option<Option<(u16, usize)>>,
 }
 
@@ -227,7 +227,7 @@ impl Staging {
         }
     }
 
-    /// Has the mailbox know when the call that follows emits for the first time.
+    /// Watches the next call: its first emit is noted in the mailbox.
     pub(crate) fn watch_first_emit(&mut self) {
         self.room.set_emitted(false);
         if self.watched_default.is_none() {
@@ -266,7 +266,7 @@ impl Staging {
         self.staged.clear();
     }
 
-    /// Drops what was emitted for inputs that the call has failed.
+    /// Drops the rows that were emitted for inputs which the call has failed.
     pub fn withdraw_failed(&mut self) {
         if self.decisions.withdraws() {
             self.staged.withdraw(&self.streams, |anchors| self.decisions.is_withdrawn(anchors));
@@ -276,7 +276,7 @@ impl Staging {
     /// Stages the rows of a command of spawned work: all of them, or none.
     ///
     /// # Errors
-    /// Why none was staged.
+    /// When a row cannot be staged. No row is staged then.
     pub fn stage_command(&mut self, rows: Vec<OutputRow>) -> Result<(), Unstaged> {
         let staged = rows.into_iter().try_for_each(|row| self.stage(row));
         if staged.is_err() {

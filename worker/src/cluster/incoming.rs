@@ -22,7 +22,7 @@ use crate::wire;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// Packets that stand ready are taken in together before they are confirmed, at most.
 const PACKETS_A_TURN: usize = 16;
-/// Packets of a replaced launch that are still counted when its connection ends, at most.
+/// The most packets of a replaced launch that are counted when its connection ends.
 const MOST_UNREAD: usize = 64;
 /// The longest frame that is put together of pieces.
 const LONGEST_FRAME: usize = 1 << 30;
@@ -45,7 +45,7 @@ struct State {
     last: u64,
     /// Counts connections: only the newest may deliver.
     connection: u64,
-    /// The first connection to the launch of the peer that was seen last.
+    /// The first connection of the newest known launch of the peer.
     first_connection: u64,
     /// Why no connection may deliver any more, if so.
     refusal: Option<LinkRefusal>,
@@ -59,7 +59,7 @@ impl State {
         self.refusal.clone().or_else(|| (self.connection != connection).then(newer))
     }
 
-    /// Whether a connection is one of a launch that was replaced: nobody sends again what it brings.
+    /// Whether a connection belongs to a replaced launch: no other connection delivers its batches again.
     fn is_of_replaced(&self, connection: u64) -> bool {
         connection < self.first_connection || self.refusal.as_ref().is_some_and(|refusal| refusal.is_fenced)
     }
@@ -110,8 +110,8 @@ impl Inbound {
         self.lock().refusal_of(connection)
     }
 
-    /// Counts the batches among frames that a connection of a replaced launch has brought, and answers
-    /// whether it is one.
+    /// Counts the batches among `frames`, if the connection belongs to a replaced launch. Returns whether it
+    /// does.
     fn count_fenced(&self, connection: u64, frames: &[Bytes]) -> bool {
         let is_of_replaced = self.lock().is_of_replaced(connection);
         if is_of_replaced {
@@ -284,7 +284,7 @@ impl<P: Stream<Item = Result<LinkPacket, Status>> + Unpin> Reading<P> {
         LinkAnswer { welcome: Some(welcome), confirmed: 0 }
     }
 
-    /// Counts what stands ready, if it comes from a launch that was replaced.
+    /// Counts the batches in packets that are ready, if they come from a replaced launch.
     fn count_unread(&mut self) {
         for _ in 0..MOST_UNREAD {
             let Some(Some(Ok(packet))) = self.packets.next().now_or_never() else { return };
@@ -295,7 +295,7 @@ impl<P: Stream<Item = Result<LinkPacket, Status>> + Unpin> Reading<P> {
         }
     }
 
-    /// The frames of a packet, or the one that its pieces have made; nothing while a piece is missing.
+    /// The frames of a packet, or the frame that the packet completes; `None` while a piece is missing.
     fn whole_frames(&mut self, frames: Vec<Bytes>, is_piece: bool) -> Result<Option<Vec<Bytes>>, LinkRefusal> {
         if !is_piece && self.piece.is_empty() {
             return Ok(Some(frames));
@@ -333,7 +333,7 @@ mod tests {
     use super::*;
     use crate::link::QueueLink;
 
-    /// An end of a link, with a connection, and what it counts.
+    /// The receiving end of a link, a connection, and the exchange that counts fenced batches.
     fn inbound() -> (Arc<Inbound>, u64, Arc<Exchange>) {
         let exchange = Arc::new(Exchange::new([1, 2]));
         let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
@@ -352,7 +352,7 @@ mod tests {
         (inbound, connection, exchange)
     }
 
-    /// A packet of two batches and something else.
+    /// A packet of two batches and a credit.
     fn packet(inbound: &Inbound, first: u64) -> LinkPacket {
         let source = inbound.lock().sources[&(1, 0)].clone();
         let data = || Frame::Data { batch: Batch::new(source.clone(), 2), weight: 0, limit: 1024 };

@@ -15,9 +15,9 @@ use crate::runtimes::{MOST_THREADS, OwnThread, Shard};
 struct Lane {
     shard: Shard,
     tasks: usize,
-    /// Whether it belongs to a blocking executor, and is never shared.
+    /// Whether the lane belongs to a blocking executor and is never shared.
     is_blocking: bool,
-    /// Whether it drives one task.
+    /// Whether the lane drives a single task.
     own_thread: OwnThread,
 }
 
@@ -28,10 +28,10 @@ impl Lane {
     }
 }
 
-/// An executor that has tasks here.
+/// The lane of an executor that has tasks in this worker.
 #[derive(Debug)]
 struct Home {
-    /// The place of its lane.
+    /// The place of the lane in `lanes`.
     place: usize,
     tasks: usize,
 }
@@ -48,17 +48,17 @@ pub(super) struct Seat {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
-    /// By their first tasks.
+    /// The lanes of executors, by the first task of each executor.
     executors: BTreeMap<TaskId, Home>,
-    /// The executor of each task.
+    /// The first task of each task's executor.
     tasks: BTreeMap<TaskId, TaskId>,
     free: Vec<usize>,
     spawned: JoinSet<()>,
 }
 
 impl Lanes {
-    /// Finds a place for a task on the thread of its executor, which is known by its first task. A
-    /// blocking executor shares its thread with no other.
+    /// Finds a place for a task on the thread of its executor. The first task identifies the executor. A
+    /// blocking executor shares its thread with no other executor.
     ///
     /// # Errors
     /// When no thread can be had.
@@ -95,7 +95,7 @@ impl Lanes {
     fn lane(&mut self, is_blocking: bool, name: &str) -> io::Result<usize> {
         let is_shareable = |lane: &Lane| lane.tasks > 0 && !lane.is_blocking;
         if !is_blocking && self.lanes.iter().filter(|lane| is_shareable(lane)).count() >= MOST_THREADS {
-            // Beyond that they are shared: the one with the fewest tasks.
+            // At the limit, the executor shares the thread with the fewest tasks.
             let shareable = (0..self.lanes.len()).filter(|place| is_shareable(&self.lanes[*place]));
             if let Some(place) = shareable.min_by_key(|place| self.lanes[*place].tasks) {
                 return Ok(place);
@@ -114,8 +114,8 @@ impl Lanes {
         }
     }
 
-    /// A task has ended. A thread without tasks is not used again: user code may have left something
-    /// behind on it.
+    /// Removes a task that has ended. A thread without tasks is not used again, because user code may have
+    /// left state on the thread.
     pub(super) fn ended(&mut self, task: TaskId) {
         let Some(executor) = self.tasks.remove(&task) else { return };
         let Some(home) = self.executors.get_mut(&executor) else { return };
@@ -177,7 +177,7 @@ mod tests {
             tasks.into_iter().map(|task| format!("{:?}", self.places[&task].0)).collect()
         }
 
-        /// Those who are alone know it, and nobody else believes it.
+        /// A task that is alone on its thread knows so, and no other task believes to be alone.
         fn assert_own_threads(&self) {
             for (task, (thread, own_thread)) in &self.places {
                 let tasks = self.places.values().filter(|(other, _)| other == thread).count();

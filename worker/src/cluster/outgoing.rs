@@ -89,7 +89,7 @@ impl Link for Outgoing {
 }
 
 impl Outgoing {
-    /// Batches that it drops are counted in `fenced_batches`.
+    /// A link to `peer`. The link counts the batches that it drops in `fenced_batches`.
     pub(super) fn new(peer: WorkerId, fenced_batches: FencedBatches) -> Self {
         let state = State { first: 1, ..State::default() };
         Self { peer, state: Mutex::new(state), wake: Notify::new(), fenced_batches }
@@ -124,7 +124,8 @@ impl Outgoing {
         self.wake.notify_one();
     }
 
-    /// Ends the link. What it has for the tasks in `left_behind` is dropped: they have no other place.
+    /// Ends the link and empties its queue. Queued batches for tasks in `left_behind` count as dropped, because
+    /// these tasks have no new worker; batches for other tasks were sent to their new workers.
     pub(super) fn close(&self, left_behind: &BTreeSet<TaskId>) {
         let mut state = self.lock();
         state.is_closed = true;

@@ -87,19 +87,19 @@ pub(super) fn spouts_upstream(topology: &Topology, lost: &BTreeSet<TaskId>) -> B
     spouts.flat_map(|spout| spout.tasks.clone()).collect()
 }
 
-/// Tasks of one component that all receive from the same tasks.
+/// The tasks of one component, and the tasks that all of them receive from.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Receivers {
     pub(super) tasks: Range<TaskId>,
-    /// The tasks that they receive from, each once.
+    /// The sending tasks, each once.
     pub(super) sources: Arc<[TaskId]>,
 }
 
-/// The tasks that receive something from one of these, component by component: the product of the two
-/// is not spelled out, since it has millions of pairs when large components are lost.
+/// The tasks that receive from the tasks in `from`, component by component. The result does not list pairs of
+/// sender and receiver: for large components there would be millions.
 pub(super) fn receivers_of(topology: &Topology, from: &BTreeSet<TaskId>) -> Vec<Receivers> {
     let receivers = topology.components().iter().map(|component| {
-        // A component that is received from on several streams stands in the inputs several times.
+        // The inputs name a source component once per stream.
         let distinct: BTreeSet<&str> = component.inputs.iter().map(|input| input.from.as_str()).collect();
         let sources = distinct.into_iter().filter_map(|id| topology.component(id));
         let tasks = sources.flat_map(|source| from.range(source.tasks.start..source.tasks.end).copied());

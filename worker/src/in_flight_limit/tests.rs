@@ -1,4 +1,4 @@
-//! A simulated topology behind the limit: tasks that work off a queue, and batches that collect.
+//! Simulates a topology behind the limit: tasks that process a queue, and bolts that collect batches.
 
 use std::collections::VecDeque;
 
@@ -12,10 +12,10 @@ fn on_their_way(trees: usize) -> Open {
     Open { trees, held: 0 }
 }
 
-/// A bolt of `tasks` tasks that take `each` a tuple, from one queue.
+/// A bolt with tasks that process one queue and take `each` per tuple.
 struct Bolt {
     each: Duration,
-    /// When each task is free.
+    /// The time from which each task is free.
     free_at: Vec<Duration>,
     /// Departures and ends of trees, in the order of their ends.
     open: VecDeque<(Duration, Duration)>,
@@ -26,7 +26,7 @@ impl Bolt {
         Self { each, free_at: vec![Duration::ZERO; tasks], open: VecDeque::new() }
     }
 
-    /// Keeps the limit full until this time; the longest latency of the trees that ended meanwhile.
+    /// Keeps the limit full until this time. Returns the longest latency of the trees that ended meanwhile.
     fn run(&mut self, limit: &mut InFlightLimit, mut now: Duration, until: Duration) -> Duration {
         let mut longest = Duration::ZERO;
         while now < until {
@@ -112,8 +112,7 @@ fn trees_that_bolts_hold_leave_room_for_others() {
     assert_eq!(fixed.room(Open { trees: 10, held: 10 }, millis(1)), 0, "a fixed limit is a promise");
 }
 
-/// A sink acks a thousand tuples at a time. One tuple that came just before a batch was full got
-/// through quickly.
+/// A sink acks a thousand tuples together, so a tuple that arrives just before the batch is full passes quickly.
 #[test]
 fn one_short_round_trip_does_not_hold_a_batching_sink_below_its_batch() {
     let mut limit = InFlightLimit::new(None, Some(millis(30_000)));

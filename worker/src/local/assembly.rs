@@ -34,7 +34,7 @@ pub(super) struct Parts<'a> {
     /// Whether tuples are serialized even within a worker.
     pub(super) serializes_all: bool,
     pub(super) seed: u64,
-    /// Which lanes have a thread of their own.
+    /// The lanes that have a thread of their own.
     pub(super) own_threads: OwnThreads,
     pub(super) tap: Option<Tap>,
     /// One for each worker.

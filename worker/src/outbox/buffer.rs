@@ -1,4 +1,4 @@
-//! The rows of one stream that wait to be sent, and how they are tied to trees.
+//! Waiting rows of one stream, and their ties to trees.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -14,7 +14,7 @@ use crate::credit::bytes_weight;
 use crate::output::RowTasks;
 use crate::random::Edges;
 
-/// Who receives the rows of a buffer.
+/// The receivers of a buffer's rows.
 #[derive(Debug)]
 pub(super) enum Receivers {
     /// One task, by its place among the outbox's peers.
@@ -23,27 +23,27 @@ pub(super) enum Receivers {
     Shared(Shuffle),
 }
 
-/// Rows that have not left yet, in the order in which they leave.
+/// Rows that have not left yet, in the order of departure.
 pub(super) struct Buffer {
-    /// The rows, behind those that have left already.
+    /// The waiting rows, behind rows that have already left.
     batch: Batch,
-    /// How many rows at the front have left.
+    /// The number of rows at the front that have left.
     left: usize,
     /// What the rows weigh beyond themselves.
     extra: usize,
-    /// At how many waiting rows the buffer is to be sent without waiting for more.
+    /// The number of waiting rows at which the buffer is sent without waiting for more.
     full_at: usize,
     pub(super) receivers: Receivers,
     watched: Watched,
 }
 
-/// Rows of a buffer whose receivers somebody asked for: the place of each in the batch, and which row of
-/// the command it is.
+/// Rows of a buffer whose receivers a command asked for: place in the batch, number of the row in its
+/// command, and the recipient of the answer.
 #[derive(Debug, Default)]
 struct Watched(VecDeque<(usize, usize, Arc<RowTasks>)>);
 
 impl Watched {
-    /// The rows before `end` go to a task.
+    /// Notes that the rows before `end` leave to a task.
     fn leave(&mut self, end: usize, task: TaskId) {
         while self.0.front().is_some_and(|(place, ..)| *place < end)
             && let Some((_, row, asker)) = self.0.pop_front()
@@ -53,7 +53,7 @@ impl Watched {
     }
 }
 
-/// The rows will not leave.
+/// Rows that are still watched will not leave.
 impl Drop for Watched {
     fn drop(&mut self) {
         self.0.iter().for_each(|(.., asker)| asker.give_up());
@@ -65,36 +65,35 @@ impl Buffer {
         Self { batch, left: 0, extra: 0, full_at: FULL, receivers, watched: Watched::default() }
     }
 
-    /// How many rows wait.
+    /// The number of waiting rows.
     #[inline(always)]
     pub(super) fn waiting(&self) -> usize {
         self.batch.rows - self.left
     }
 
-    /// What the waiting rows weigh, in rows.
+    /// The weight of the waiting rows, in rows.
     pub(super) fn weight(&self) -> usize {
         self.waiting() + self.extra
     }
 
-    /// Whether so many rows wait that the buffer should be sent.
+    /// Whether enough rows wait to send the buffer.
     #[inline(always)]
     pub(super) fn is_full(&self) -> bool {
         self.waiting() >= self.full_at
     }
 
-    /// Notes that the buffer was sent as far as there was room: it is full again after as many more rows.
+    /// Notes that the buffer was sent as far as there was room. It is full again after [`FULL`] more rows.
     pub(super) fn refill(&mut self) {
         self.full_at = self.waiting() + FULL;
     }
 
-    /// Ties the row that is about to be pushed to its trees, and answers the XOR of the new edges.
+    /// Ties the row that is pushed next to its trees, and returns the XOR of the new edges.
     #[inline(always)]
     pub(super) fn tie(&mut self, ties: &mut Ties<'_>, edges: &mut Edges) -> u64 {
         ties.tie(&mut self.batch, edges)
     }
 
-    /// Appends a row that was tied: the next `arity` values, which are taken out if nobody needs them
-    /// after this.
+    /// Appends a tied row: the next `arity` values. `takes` moves them out, because no other buffer needs them.
     #[inline]
     pub(super) fn push(
         &mut self,
@@ -113,18 +112,18 @@ impl Buffer {
         self.note(extra, is_final);
     }
 
-    /// Has `asker` know which task gets the row that is about to be pushed, as its command's `row`.
+    /// Reports the receiving task of the row that is pushed next to `asker`, as row `row` of the command.
     pub(super) fn watch(&mut self, asker: Arc<RowTasks>, row: usize) {
         self.watched.0.push_back((self.batch.rows, row, asker));
     }
 
-    /// Counts a row that was tied and whose values follow by [`append`](Self::append).
+    /// Counts a tied row whose values follow by [`append`](Self::append).
     #[inline(always)]
     pub(super) fn count_row(&mut self) {
         self.batch.rows += 1;
     }
 
-    /// Moves the values of counted rows here.
+    /// Appends the values of counted rows.
     pub(super) fn append(&mut self, values: &mut Vec<Value>, extra: usize, is_final: bool) {
         self.batch.values.append(values);
         self.note(extra, is_final);
@@ -136,7 +135,7 @@ impl Buffer {
         self.extra += extra;
     }
 
-    /// Takes the first rows out, for one task: the batch, and what it weighs.
+    /// Takes the first `rows` waiting rows as a batch for one task. Returns the batch and its weight.
     pub(super) fn take(&mut self, rows: usize, target: TaskId) -> (Batch, usize) {
         if !self.watched.0.is_empty() {
             self.watched.leave(self.left + rows, target);
@@ -163,7 +162,7 @@ impl Buffer {
         (batch, rows + extra)
     }
 
-    /// Takes everything, and leaves room for as much.
+    /// Takes all rows, and reserves memory for as many.
     fn take_all(&mut self, target: TaskId) -> (Batch, usize) {
         let mut fresh = Batch::new(self.batch.source.clone(), target);
         fresh.values.reserve_exact(self.batch.values.len());
@@ -175,8 +174,8 @@ impl Buffer {
         (batch, weight)
     }
 
-    /// Drops the rows that have left once they are the greater part, so that each row is moved at most
-    /// once for it.
+    /// Removes the rows that have left once they are at least half of the batch, so that a row is moved at most
+    /// once on average.
     fn forget_left(&mut self) {
         let left = self.left;
         if left == self.batch.rows {

@@ -12,12 +12,12 @@ use crate::credit::weigh;
 use crate::panics::{Panic, guarded};
 use crate::routing::{Choice, Stray};
 
-/// What became of one staged row.
+/// The result of dealing one staged row.
 #[derive(Default)]
 struct Dealt {
-    /// The XOR of the edges made for it.
+    /// The XOR of the new edges.
     edges: u64,
-    /// How many receivers get it.
+    /// The number of receivers.
     rows: u32,
 }
 
@@ -26,8 +26,8 @@ impl Outbox {
     /// that they may be anchored to, `held` the tuples that the task holds, `trees` opens a tree for
     /// each row with a message id. `made` gets, for each input row from `first` on, the XOR of the
     /// edges made for it. Rows that were meant for a task that does not receive their stream are
-    /// dropped; the first one of each call is answered, with the input row that the call was for, unless
-    /// none of them was anchored to it.
+    /// dropped. Returns the first such row of each call, with the input row of the call if one of the
+    /// dropped rows was anchored to it.
     pub(crate) fn route(
         &mut self,
         staged: &mut Staged,
@@ -133,7 +133,7 @@ impl Outbox {
         true
     }
 
-    /// Deals one row, whose values are the next ones, and takes these out.
+    /// Deals one row, and takes its values from the front of `values`.
     #[inline]
     fn deal(
         &mut self,
@@ -214,7 +214,7 @@ impl Outbox {
         outcome
     }
 
-    /// Shows rows to whoever watches what the task emits. Watching does not change where rows go.
+    /// Shows rows to the tap, the debug log and the hooks. Watching does not change where rows go.
     #[cold]
     fn observe(&self, staged: &Staged, hooks: &[Arc<dyn TaskHook>]) {
         let mut values = staged.values.as_slice();

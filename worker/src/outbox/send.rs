@@ -1,4 +1,4 @@
-//! Sending what waits in buffers, as far as there is room.
+//! Sending the rows that wait in buffers, as far as there is room.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::buffer::Receivers;
 use super::{FULL, Outbox};
 use crate::message::{CreditReturn, Delivery, Message};
 
-/// A receiver that makes room within this time is fast, and gets more credit.
+/// A receiver that makes room within this time counts as fast and gets more credit.
 const FAST: Duration = Duration::from_millis(2);
 
 impl Outbox {
@@ -30,7 +30,7 @@ impl Outbox {
         self.blocked_since.get_or_insert_with(|| self.clock.now());
     }
 
-    /// Sends what waits in a buffer as far as there is room; whether all of it has left.
+    /// Sends the rows of a buffer as far as there is room. Returns whether all rows have left.
     fn send(&mut self, place: usize) -> bool {
         let buffer = &self.buffers[place];
         let only = match &buffer.receivers {
@@ -43,11 +43,11 @@ impl Outbox {
         }
     }
 
-    /// Sends what waits in a buffer to one peer, in batches; whether all of it has left.
+    /// Sends the rows of a buffer to one peer, in batches. Returns whether all rows have left.
     fn send_to(&mut self, place: usize, peer: usize) -> bool {
         loop {
             let waiting = self.buffers[place].waiting();
-            // A batch that is taken as a whole costs less than one that is cut off.
+            // Taking the whole buffer as a batch costs less than cutting a batch off.
             let rows = if waiting < 2 * FULL { waiting } else { FULL };
             if rows == 0 || !self.send_rows(place, peer, rows) {
                 return rows == 0;
@@ -55,7 +55,7 @@ impl Outbox {
         }
     }
 
-    /// Sends waiting rows of a buffer to a peer, if any credit is left.
+    /// Sends the first `rows` rows of a buffer to a peer, if any credit is left. Returns whether it sent them.
     fn send_rows(&mut self, place: usize, peer: usize, rows: usize) -> bool {
         let peer = &self.peers[peer];
         if !peer.credit.has_any() {
@@ -71,7 +71,7 @@ impl Outbox {
         true
     }
 
-    /// Shares what waits in a buffer among its receivers; whether all of it has left.
+    /// Shares the rows of a buffer among its receivers. Returns whether all rows have left.
     fn send_shared(&mut self, place: usize) -> bool {
         let mut shares = std::mem::take(&mut self.shares);
         let waiting = self.buffers[place].waiting();
@@ -99,7 +99,7 @@ impl Outbox {
         self.buffers[place].waiting() == 0
     }
 
-    /// Sends whatever there is room for, and all acks.
+    /// Sends all acks, and all rows that there is room for.
     pub(crate) fn flush(&mut self) {
         self.flush_acks();
         let locality = self.exchange.locality();
@@ -120,7 +120,7 @@ impl Outbox {
         }
     }
 
-    /// Has shuffles know which tasks run in this worker now.
+    /// Tells each shuffle which tasks run in this worker now.
     #[cold]
     fn relocate(&mut self, locality: u64) {
         self.locality = locality;
@@ -131,12 +131,12 @@ impl Outbox {
         }
     }
 
-    /// Ready when everything has left. A receiver that makes room fast gets more credit.
+    /// Ready when all rows have left. A receiver that makes room fast gets more credit.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = self.blocked_since;
         let mut waited_for = self.waited_for();
         loop {
-            // First register, then look: what is given back in between wakes.
+            // Register before sending: credit that is given back in between wakes the task.
             for (peer, above) in &waited_for {
                 self.peers[*peer].credit.register(cx.waker(), *above);
             }
@@ -144,7 +144,7 @@ impl Outbox {
             if self.dirty.is_empty() {
                 break;
             }
-            // What has left, and allowances that have changed, change what to wait for.
+            // Rows that have left and new allowances change the peers and thresholds to wait for.
             let still = self.waited_for();
             if still == waited_for {
                 return Poll::Pending;
@@ -152,14 +152,14 @@ impl Outbox {
             waited_for = still;
         }
         if since.is_some_and(|since| self.clock.now() - since < FAST) {
-            // Receivers that share rows have allowances of their own, which grow by their progress.
+            // The allowances of receivers that share rows grow by the progress of these receivers instead.
             let whole = waited_for.iter().filter(|(_, above)| *above == 0);
             whole.for_each(|(peer, _)| self.peers[*peer].credit.grow());
         }
         Poll::Ready(())
     }
 
-    /// The peers whose room would let waiting rows leave, each once with what must be left of its credit.
+    /// The peers that waiting rows could leave to, each once with the credit that must be exceeded.
     fn waited_for(&self) -> Vec<(usize, i64)> {
         let mut waited_for = Vec::new();
         for place in &self.dirty {
@@ -172,7 +172,7 @@ impl Outbox {
                 },
             }
         }
-        // The least that helps comes first, and is registered.
+        // For each peer the lowest threshold comes first and is kept.
         waited_for.sort_unstable();
         waited_for.dedup_by_key(|(peer, _)| *peer);
         waited_for

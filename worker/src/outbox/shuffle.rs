@@ -1,4 +1,4 @@
-//! Which receivers of a shuffle grouping get how many rows. Pure: loads come in as arguments.
+//! The shares of the receivers of a shuffle grouping. Pure: loads are arguments.
 //!
 //! Rows wait with their sender until a receiver has room, and go to the receiver with the least work
 //! outstanding. A receiver may have as many rows under way as it processes in a few milliseconds, so a
@@ -10,44 +10,46 @@ use std::time::Duration;
 
 use crate::credit::{MOST, Progress};
 
-/// A receiver may have as many rows under way as it processes in this time, if that is more than
-/// [`FEW`] rows.
+/// A receiver may have as many rows under way as it processes in this time, or [`FEW`] rows if that is more.
 const SHORT: Duration = Duration::from_millis(4);
-/// Rows that a receiver may have under way though they take up to [`LONG`]: one in hand, one waiting.
+/// Rows that a receiver may have under way if they take at most [`LONG`]: one in hand, one waiting.
 const FEW: u32 = 2;
 /// See [`FEW`].
 const LONG: Duration = Duration::from_millis(100);
-/// A stretched allowance is halved after as many refills that kept the receiver busy.
+/// After this many refills that kept the receiver busy, the stretch of its allowance is halved.
 const LONG_CALM: u32 = 16;
-/// A run, the rows that a receiver gets before the next one is considered, is this part of its allowance.
+/// A run is the rows that a receiver gets before the next receiver is considered. It is the allowance divided
+/// by this.
 const RUNS_PER_ALLOWANCE: u32 = 8;
-/// A run is not longer than this: it makes a batch whose costs are shared well enough.
+/// The longest run: a batch of this size shares its fixed costs well enough.
 const LONGEST_RUN: u32 = 128;
 
-/// How many rows keep a receiver busy for [`SHORT`] that takes this long for a row.
+/// The rows that keep a receiver with this pace busy for [`SHORT`], or [`FEW`] if these take at most [`LONG`];
+/// at least one.
 fn rows_for(pace: Duration) -> u32 {
     let few = if pace * FEW <= LONG { FEW } else { 1 };
     let rows = SHORT.as_nanos().checked_div(pace.as_nanos()).map_or(MOST, |rows| rows.min(MOST.into()) as u32);
     rows.max(few)
 }
 
-/// What a sender knows of one receiver.
+/// A sender's knowledge of one receiver.
 #[derive(Clone, Debug)]
 struct Receiver {
-    /// Its place among the outbox's peers.
+    /// The place of the receiver among the outbox's peers.
     peer: usize,
-    /// How many rows may be under way to it.
+    /// The rows that may be under way to the receiver.
     allowance: u32,
-    /// What the allowance may grow to by the receiver's progress so far.
+    /// The bound of the allowance. It doubles each time the receiver processes half of an allowance that has
+    /// reached the bound.
     most: u32,
-    /// How many times the rows of [`SHORT`] must be under way so that the receiver has work while others
-    /// are on their way: above 1 where the way is long, or the threads of both take turns.
+    /// The factor on [`rows_for`] that keeps the receiver busy while more rows are on their way: above 1 if
+    /// the link is long, or if the threads of sender and receiver share a core.
     stretch: u32,
-    /// Whether it has had a whole allowance under way since the last change.
+    /// Whether a whole allowance was under way since the last refill.
     was_full: bool,
-    /// Whether it ran out of work since the last change.
+    /// Whether the receiver ran out of work since the last refill.
     was_idle: bool,
-    /// How many allowances in a row kept it busy.
+    /// The number of refills in a row that kept the receiver busy.
     calm: u32,
 }
 
@@ -56,7 +58,7 @@ impl Receiver {
         Self { peer, allowance: 1, most: 1, stretch: 1, was_full: false, was_idle: false, calm: 0 }
     }
 
-    /// Adapts the allowance to the receiver's progress, `under_way` rows being under way now.
+    /// Adapts the allowance to the receiver's progress, while `under_way` rows are under way.
     fn look(&mut self, under_way: u32, Progress { pace, is_idle }: Progress) {
         self.was_idle |= is_idle;
         if self.was_full && under_way <= self.refill_at() {
@@ -76,41 +78,41 @@ impl Receiver {
             }
         }
         let rows = rows_for(pace);
-        // A row that takes long is never worth a second one that waits behind it.
+        // Behind a row that takes long, a second row would wait too long.
         self.allowance = if rows == 1 { 1 } else { rows.saturating_mul(self.stretch).min(self.most) };
     }
 
-    /// Notes that it got rows, after which `under_way` are under way.
+    /// Notes that the receiver got rows; `under_way` includes them.
     fn give(&mut self, under_way: u32) {
         self.was_full |= under_way >= self.allowance;
     }
 
-    /// It gets more rows when at most this many are under way, so that batches are not cut too small.
+    /// The receiver gets more rows when at most this many are under way, so that batches do not become small.
     fn refill_at(&self) -> u32 {
         self.allowance / 2
     }
 
-    /// The rows that it gets at a time.
+    /// The rows that the receiver gets at a time.
     fn run(&self) -> u32 {
         (self.allowance / RUNS_PER_ALLOWANCE).clamp(1, LONGEST_RUN)
     }
 }
 
-/// How one emitting task shares the rows of one stream among the tasks of one bolt.
+/// Shares the rows of one emitting task and stream among the tasks of one bolt.
 #[derive(Debug)]
 pub(super) struct Shuffle {
     /// Whether receivers in the same worker are preferred.
     prefers_local: bool,
     receivers: Vec<Receiver>,
-    /// The places of the receivers that are considered.
+    /// The places of the receivers to consider.
     among: Vec<usize>,
-    /// Where among them the next look begins.
+    /// The index in `among` of the receiver to consider first.
     next: usize,
 }
 
 impl Shuffle {
-    /// Shares among the tasks with these places among the outbox's peers. `first` is the receiver that
-    /// is considered first, so that many emitting tasks do not all begin with the same one.
+    /// A shuffle among the peers of the outbox with these places. `first` is the receiver to consider first,
+    /// so that many emitting tasks do not all begin with the same receiver.
     pub(super) fn new(prefers_local: bool, peers: &[usize], first: usize, is_local: impl Fn(usize) -> bool) -> Self {
         let receivers = peers.iter().map(|peer| Receiver::new(*peer)).collect();
         let mut shuffle = Self { prefers_local, receivers, among: Vec::new(), next: first };
@@ -118,7 +120,8 @@ impl Shuffle {
         shuffle
     }
 
-    /// Tasks have come to this worker or left it. `is_local` says for a peer whether it runs here.
+    /// Selects the receivers to consider after tasks have moved. `is_local` answers whether a peer runs in this
+    /// worker.
     pub(super) fn relocate(&mut self, is_local: impl Fn(usize) -> bool) {
         let all = 0..self.receivers.len();
         let local = |place: &usize| self.prefers_local && is_local(self.receivers[*place].peer);
@@ -129,7 +132,7 @@ impl Shuffle {
         self.next %= self.among.len().max(1);
     }
 
-    /// The only receiver, if there is no choice: then the credit alone decides.
+    /// The peer of the only receiver, if there is no choice. The credit alone decides then.
     pub(super) fn only(&self) -> Option<usize> {
         match self.among.as_slice() {
             [place] => Some(self.receivers[*place].peer),
@@ -137,8 +140,8 @@ impl Shuffle {
         }
     }
 
-    /// Decides which receivers get how many of `rows` waiting rows: `shares` of (receiver, rows).
-    /// `load` answers for a peer how many rows are under way to it and how it gets on. Rows beyond all
+    /// Decides how many of `rows` waiting rows each receiver gets, and writes pairs of receiver and rows to
+    /// `shares`. `load` returns the rows under way to a peer and the peer's progress. Rows beyond all
     /// allowances stay.
     pub(super) fn share(
         &mut self,
@@ -148,7 +151,7 @@ impl Shuffle {
     ) {
         shares.clear();
         let count = self.among.len();
-        // The least loaded first; of equals, the first from `next` on.
+        // The least loaded receiver comes first; among equals, the first from `next` on.
         let mut candidates = BinaryHeap::new();
         let mut after = self.next + 1;
         for order in 0..count {
@@ -161,7 +164,7 @@ impl Shuffle {
             }
             let mut given = 0;
             if load == 0 {
-                // Nobody has less to do.
+                // No receiver has less to do, so no comparison is needed.
                 given = (receiver.run() as usize).min(rows);
                 rows -= given;
                 after = self.next + order + 1;
@@ -192,18 +195,17 @@ impl Shuffle {
         self.receivers[receiver].peer
     }
 
-    /// How many rows a receiver may have under way.
+    /// The rows that a receiver may have under way.
     pub(super) fn allowance_of(&self, receiver: usize) -> u32 {
         self.receivers[receiver].allowance
     }
 
-    /// Notes that rows were sent to a receiver, after which `under_way` are under way to it.
+    /// Notes that rows were sent to a receiver; `under_way` includes them.
     pub(super) fn sent(&mut self, receiver: usize, under_way: u32) {
         self.receivers[receiver].give(under_way);
     }
 
-    /// For each receiver that is considered, its peer and the number of rows under way at which it gets
-    /// more.
+    /// For each receiver to consider, its peer and the rows under way at which the receiver gets more.
     pub(super) fn thresholds(&self) -> impl Iterator<Item = (usize, u32)> {
         self.among.iter().map(|place| {
             let receiver = &self.receivers[*place];
@@ -224,7 +226,7 @@ mod tests {
         Shuffle::new(false, &(0..receivers).collect::<Vec<_>>(), 0, |_| false)
     }
 
-    /// Shares rows among receivers with these loads; how many each got.
+    /// Shares rows among receivers with these loads. Returns the rows of each receiver.
     fn share(shuffle: &mut Shuffle, rows: usize, loads: &mut [(u32, Progress)]) -> Vec<usize> {
         let (mut shares, mut got) = (Vec::new(), vec![0; loads.len()]);
         shuffle.share(rows, |peer| loads[peer], &mut shares);
@@ -236,8 +238,8 @@ mod tests {
         got
     }
 
-    /// A sender with endless rows, and receivers that take `paces` for a row; what goes between them
-    /// takes `way`. How many rows each processed in `time`.
+    /// Simulates a sender with endless rows, receivers that take `paces` per row, and a link that takes `way`.
+    /// Returns the rows that each receiver processed in `time`.
     fn processed(paces: &[Duration], way: Duration, time: Duration) -> Vec<u32> {
         let mut shuffle = shuffle(paces.len());
         let mut processed = vec![0; paces.len()];

@@ -11,7 +11,7 @@ pub(crate) struct Activity {
     /// Microseconds since the worker's start, plus 1; 0 when no call runs.
     since: AtomicU64,
     calls: AtomicU64,
-    /// Since when an order waits for the running call, as `since`.
+    /// The time since which an order waits for the running call, encoded as in `since`.
     holds_up_since: AtomicU64,
 }
 
@@ -37,14 +37,14 @@ impl Activity {
         }
     }
 
-    /// An order waits for the running call to end.
+    /// Notes that an order waits for the end of the running call.
     pub(crate) fn hold_up(&self, now: Duration) {
         if self.holds_up_since.load(Ordering::Relaxed) == 0 {
             self.holds_up_since.store(now.as_micros() as u64 + 1, Ordering::Relaxed);
         }
     }
 
-    /// Since when an order has waited for the running call.
+    /// The time since which an order has waited for the running call.
     pub(crate) fn holds_up_since(&self) -> Option<Duration> {
         self.holds_up_since.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros)
     }

@@ -34,11 +34,11 @@ pub(crate) struct BoltTask {
     core: Core,
     make: BoltFactory,
     inbox: Arrivals,
-    /// What spawned work sends.
+    /// Output of spawned work.
     submissions: Submissions,
     /// Whether the inbox comes first at the next look: ticks and commands must not starve it.
     is_inbox_first: bool,
-    /// How long a tuple takes.
+    /// The time per tuple.
     pace: Pace,
     /// Whether the last batch was a long one.
     was_busy: bool,
@@ -286,8 +286,8 @@ impl BoltTask {
         Ok(())
     }
 
-    /// The call for a row panicked: settles the rows before it, and fails this one and the others that
-    /// the call was given. Answers how many have failed.
+    /// After a panic in the call for `row`: settles the rows before, and fails all rows of the call. Returns
+    /// the number of failed rows.
     fn fail_after_panic(&mut self, batch: &Batch, row: usize) -> usize {
         let (mut host, lent) = Host::new(&mut self.core, &mut self.submissions, Some(batch));
         lent.staging.withdraw();

@@ -127,11 +127,11 @@ impl<'a> Host<'a> {
         self.run.report(self.component, self.task, self.stats, message);
     }
 
-    /// Lists an error of a call, and notes whether going on is pointless.
+    /// Lists an error of a call, and notes a fatal one.
     fn list_failure(&mut self, error: Error) {
         self.has_failed = true;
         let is_fatal = error.is_fatal();
-        // To write it down and to drop it is to call user code.
+        // The `Display` and the destructor of an error are user code.
         let message = guarded(move || error.to_string());
         let message = message.unwrap_or_else(|Panic(message)| format!("an error whose message {message}"));
         self.report(&message);
@@ -141,7 +141,7 @@ impl<'a> Host<'a> {
     }
 
     /// Deals what one call staged. `made` gets the XOR of the edges made for each input from row `first`
-    /// on. Answers the rows that went nowhere.
+    /// on. Returns the rows without a receiver.
     fn deal(
         &mut self,
         staged: &mut Staged,

@@ -1,7 +1,7 @@
 //! Explores schedules: runs the tasks of small topologies in thousands of orders, each drawn from a seed,
 //! and fails with the seed when tasks hang or tuples are lost.
 //!
-//! No task of these topologies waits for a timer, so whoever waits must be woken by another task.
+//! No task of these topologies waits for a timer, so another task must wake each waiting task.
 
 mod schedule;
 
@@ -19,10 +19,10 @@ use crate::run::{RunEvent, RunShared};
 use crate::runtimes::OwnThread;
 use schedule::interleave;
 
-/// Beside the default one.
+/// The stream beside the default one.
 const OTHER: &str = "other";
 
-/// How the rows flow.
+/// The topology that the rows pass through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     One,
@@ -42,18 +42,18 @@ enum Flow {
 const FLOWS: [Flow; 8] =
     [Flow::One, Flow::Chain, Flow::Shuffle, Flow::Fields, Flow::Custom, Flow::Streams, Flow::StreamsBehind, Flow::Fan];
 
-/// What is explored.
+/// The topology and the sizes to explore.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     flow: Flow,
     is_tracked: bool,
     /// At most.
     rows: u64,
-    /// Bytes of the text in some rows, the others being short.
+    /// Bytes of the text in some rows; the text of other rows is short.
     size: usize,
 }
 
-/// Counts and sums of numbers: equal ones, with all numbers apart, mean equal numbers.
+/// Counts and sums of numbers. If all numbers differ, equal sums mean equal numbers.
 #[derive(Debug, Default)]
 struct Sums {
     count: AtomicU64,
@@ -73,7 +73,7 @@ impl Sums {
     }
 }
 
-/// What has happened in a run.
+/// The events of a run.
 #[derive(Debug, Default)]
 struct Seen {
     arrived: Sums,

@@ -39,11 +39,11 @@ pub(crate) struct SpoutTask {
     /// Whether the last run emitted many tuples.
     was_busy: bool,
     phase: Phase,
-    /// The context of `ready`, whose waits continue when they are dropped.
+    /// The context of `ready`: its dropped waits can continue.
     ready_context: TopologyContext,
 }
 
-/// What a spout task has come to, apart from its trees and what it sends.
+/// The state of a spout task, without its trees and its output.
 #[derive(Clone, Copy, Debug)]
 struct Phase {
     source: Source,
@@ -100,7 +100,7 @@ impl SpoutTask {
         }
     }
 
-    /// Runs until the input has ended and all is settled. The run knows of a failure.
+    /// Runs until the input has ended and all trees are settled. The task reports a failure to the run.
     pub(crate) async fn run(mut self) {
         let make = self.make.clone();
         if let Ok(mut cell) = self.core.launch(|| make()).await
@@ -126,7 +126,7 @@ impl SpoutTask {
                 }
                 Step::Send => self.flush(),
                 Step::Flush => {
-                    // Bolts that hold something back let go of it, whether the input has ended or the spout moves.
+                    // Bolts flush the tuples that they hold back, whether the input has ended or the spout moves.
                     self.phase.has_flushed = true;
                     let marker = self.core.outbox.next_flush();
                     self.core.outbox.send_marker(marker);
@@ -151,7 +151,7 @@ impl SpoutTask {
         self.phase.step(&mut self.tracker, &self.core.outbox, now)
     }
 
-    /// Says that nothing follows, unless the task moves, and waits for orders if there may be some.
+    /// Sends `End`, unless the task moves, and waits for orders if the task parks.
     async fn end(&mut self) {
         if self.phase.is_moving {
             return;
@@ -176,7 +176,7 @@ impl SpoutTask {
         .await;
     }
 
-    /// Follows the next order of whoever runs the task.
+    /// Follows the next order.
     async fn follow(&mut self, cell: &mut Box<dyn ErasedSpout>) {
         let Some(order) = self.tracker.orders.pop_front() else { return };
         let phase = &mut self.phase;
@@ -196,7 +196,7 @@ impl SpoutTask {
                 phase.must_exit = true;
                 return;
             }
-            // The tracker follows it by itself.
+            // The tracker handles this order.
             Control::FailOpen => return,
         };
         if phase.is_active == is_active {
@@ -226,13 +226,13 @@ impl SpoutTask {
         }
     }
 
-    /// Sends what there is room for.
+    /// Sends the rows that there is room for.
     fn flush(&mut self) {
         self.core.flush(self.core.run.clock.now());
         self.tracker.note_departures(&mut self.core.outbox);
     }
 
-    /// Waits until there is something to do other than this step.
+    /// Waits until the next step is another one than `step`, or until `ready` returns.
     async fn wait(&mut self, cell: &mut Box<dyn ErasedSpout>, step: Step, for_ready: bool) -> Result<(), Fatal> {
         let Self { phase, tracker, core: Core { outbox, run, stats, .. }, ready_context, .. } = self;
         let clock = run.clock;
@@ -251,7 +251,7 @@ impl SpoutTask {
         drop(ready);
         stats.waiting.end(clock);
         if for_ready {
-            // A wait that was dropped continues, unless `next` is called before.
+            // A dropped wait continues in the next `ready`, unless `next` is called before.
             ready_context.continue_wait(outcome.is_none());
         }
         match outcome {
@@ -269,8 +269,8 @@ impl SpoutTask {
     }
 
     /// After many tuples, acks or room are likely to come within microseconds. Sleeping and being
-    /// woken costs more than that, so the thread first steps aside a few times; whether there is
-    /// something to do other than this step.
+    /// woken costs more than that, so the thread first steps aside a few times. Returns
+    /// whether the next step is another one than `step`.
     fn linger(&mut self, step: Step) -> bool {
         if !std::mem::take(&mut self.was_busy) || !self.core.own_thread.is_exclusive() {
             return false;
@@ -299,7 +299,7 @@ impl SpoutTask {
     }
 }
 
-/// Takes in acks, time-outs and orders, and sends what there is room for.
+/// Takes in acks, time-outs and orders, and sends the rows that there is room for.
 fn poll_progress(tracker: &mut Tracker, outbox: &mut Outbox, cx: &mut Context<'_>) {
     tracker.poll(cx);
     if !outbox.is_empty() {
@@ -307,7 +307,7 @@ fn poll_progress(tracker: &mut Tracker, outbox: &mut Outbox, cx: &mut Context<'_
     }
 }
 
-/// Awaits something while acks, time-outs and sending continue.
+/// Awaits a future while acks, time-outs and sending continue.
 async fn attend<T>(tracker: &mut Tracker, outbox: &mut Outbox, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     poll_fn(|cx| {

@@ -57,7 +57,7 @@ impl Trees for Opening<'_> {
     #[inline(always)]
     fn open(&mut self, stream: u16) -> Option<Root> {
         if !self.tracker.is_tracking {
-            // Its id is acked immediately.
+            // Without tracking, the id is acked immediately.
             self.counts.on(stream.into()).acked += 1;
             return None;
         }
@@ -116,7 +116,7 @@ impl<'a> Host<'a> {
         self.rows
     }
 
-    /// Deals rows; the error of each call with a row that went nowhere.
+    /// Deals rows. Returns one error for each call with rows that have no receiver.
     fn deal(&mut self, staged: &mut Staged, slots: &mut Vec<u32>) -> Vec<Stray> {
         if staged.is_empty() {
             return Vec::new();
@@ -132,7 +132,7 @@ impl<'a> Host<'a> {
         strays.into_iter().map(|(_, stray)| stray).collect()
     }
 
-    /// Deals what calls have emitted that have returned.
+    /// Deals the rows of calls that have returned, and lists their errors.
     fn deal_done(&mut self, done: &mut Staged, slots: &mut Vec<u32>) {
         for stray in self.deal(done, slots) {
             self.report(&stray.to_string());
@@ -145,7 +145,7 @@ impl<'a> Host<'a> {
             return false;
         }
         let (mut parts, _) = self.mailbox.take();
-        // All parts are of one call.
+        // All parts belong to one call, so only the first error is listed.
         let strays: Vec<Stray> = parts.iter_mut().flat_map(|part| self.deal(&mut part.staged, slots)).collect();
         if let Some(stray) = strays.first() {
             self.report(&stray.to_string());
@@ -202,7 +202,7 @@ impl SpoutHost for Host<'_> {
         if is_due && !may_drop {
             self.stats.activity.hold_up(self.clock().now());
         } else if may_drop {
-            // It waits for data, which may take any time.
+            // A call that may be dropped may wait for data for any time: the watchdog does not list it.
             self.stats.activity.end();
         }
         is_due && may_drop

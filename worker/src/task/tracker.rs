@@ -29,9 +29,9 @@ pub(super) struct Tracker {
     limit: InFlightLimit,
     /// Trees that are decided, for whose ids `ack` or `fail` is to be called.
     pub(super) settled: VecDeque<Settled>,
-    /// Trees whose rows have left; kept for its memory.
+    /// Trees whose rows have left; empty between calls, kept for its memory.
     departed: Departed,
-    /// Orders that wait to be followed.
+    /// Orders that the task has not followed yet.
     pub(super) orders: VecDeque<Control>,
     incarnation: u32,
     /// Whether trees are tracked at all; if not, ids are acked at once.
@@ -117,7 +117,7 @@ impl Tracker {
         room
     }
 
-    /// Notes which trees have left since the last call.
+    /// Enters the departures since the last call into the ledger.
     pub(super) fn note_departures(&mut self, outbox: &mut Outbox) {
         if !outbox.has_departed() {
             return;
@@ -143,7 +143,7 @@ impl Tracker {
         let (mut acked, mut failed) = (0, 0);
         // Trees of one batch have the same latency: they are recorded together.
         let mut run: (Duration, u64) = (Duration::ZERO, 0);
-        // How many trees are on their way no more, and the shortest time that a decided one took.
+        // The number of trees that are no longer on their way, and the shortest time of a decided tree.
         let (mut passed, mut shortest) = (0i64, None);
         for delta in &batch.deltas {
             match self.ledger.apply(delta, now) {

@@ -1,4 +1,4 @@
-//! Bolts that take many tuples at a time and decide about each.
+//! Bolts that take many tuples in one call and decide about each.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

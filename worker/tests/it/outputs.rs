@@ -1,4 +1,4 @@
-//! Output of work that bolts have spawned: nothing that was accepted is lost, and nothing comes too late.
+//! Output of spawned work: no accepted command is lost, and no command is accepted too late.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{Log, Noting, Numbers, fed, numbers};
 
-/// What the test gets to see of spawned work.
+/// The outcomes of spawned work, for the test.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<Result<(), OutputClosed>>>>);
 
@@ -24,7 +24,7 @@ impl Seen {
     }
 }
 
-/// Emits `rows` rows by its handle for each tuple, in a task of its own that waits first.
+/// For each tuple, spawns a task that waits and then emits `rows` rows through the output handle.
 struct Spawns {
     rows: i64,
     wait: Duration,
@@ -55,7 +55,7 @@ impl Bolt for Spawns {
             drop(guard);
         });
         if self.wait.is_zero() {
-            // All of it is accepted before the input ends.
+            // All commands are accepted before the input ends.
             while self.seen.all().len() < self.rows as usize {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -169,7 +169,7 @@ async fn a_command_emits_rows_of_several_held_tuples_and_decides_later_by_their_
         let make = || JoinsElsewhere { waiting: BTreeMap::new(), pairs: Vec::new(), tasks: JoinSet::new() };
         let _ = builder.manual_bolt("joins", make).global("numbers");
         let noting = log.clone();
-        // A tuple that is refused at first shows that both of its trees depend on it.
+        // A row that the sink refuses once shows that both of its trees depend on the row.
         let refuse = Arc::new(Mutex::new(Some(399)));
         let sink = move || Refusing { log: noting.clone(), refuse: refuse.clone() };
         let _ = builder.bolt("sink", sink).shuffle("joins");
@@ -231,7 +231,7 @@ async fn a_row_anchored_to_a_decided_tuple_is_refused_and_listed() -> TestResult
     Ok(())
 }
 
-/// Asks where its rows went, as a process that speaks Storm's protocol does.
+/// Asks for the receiving tasks of its rows, as a process that speaks Storm's multilang protocol does.
 struct Asks {
     tasks: JoinSet<()>,
     answers: Arc<Mutex<Vec<Vec<Vec<TaskId>>>>>,
@@ -274,7 +274,7 @@ async fn a_command_learns_which_tasks_its_rows_went_to() -> TestResult {
     );
     let run = LocalCluster::new().complete(builder.build()?).await?;
     assert_eq!(run.spout("numbers").acked(), 200);
-    // Tasks by how many rows they were said to get, and how many they got.
+    // For each task, the number of rows by the answers, and the number of rows that arrived.
     let (mut said, mut got) = (BTreeMap::new(), BTreeMap::new());
     for answer in answers.lock().unwrap().iter() {
         assert_eq!(answer.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 0], "{answer:?}");
@@ -295,7 +295,7 @@ impl Bolt for Slowly {
     }
 }
 
-/// What a lost instance kept fails; its spawned work does no harm to its successor.
+/// Tuples kept by a lost instance fail; its spawned work does not affect the new instance.
 #[tokio::test(start_paused = true)]
 async fn output_of_a_lost_instance_is_dropped() -> TestResult {
     struct Panics {

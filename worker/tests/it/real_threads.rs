@@ -48,14 +48,14 @@ impl Spout for OneCall {
     }
 }
 
-/// Blocks its thread, and does not say so.
+/// Blocks its thread without `blocking: true`.
 #[allow(clippy::disallowed_methods, reason = "code that blocks is what is tested")]
 fn block(time: Duration) {
     std::thread::sleep(time);
 }
 
 /// The tasks pause a millisecond for every 64 rows. So the threads seldom compete for the cores, and
-/// the split shows what shuffle does rather than whom the operating system lets run.
+/// the split shows the decisions of shuffle, not of the operating system's scheduler.
 #[tokio::test]
 async fn a_large_call_over_two_fast_tasks_is_split_on_real_threads() -> TestResult {
     const ROWS: u64 = 100_000;
@@ -192,7 +192,7 @@ async fn blocking_calls_of_many_tasks_hold_nothing_else_up() -> TestResult {
     assert!(late.len() >= 20, "{late:?}");
     let latest = late.iter().max().unwrap();
     println!("{rate:.0} tuples/s, complete latency {complete:?}, {} ticks, latest by {latest:?}", late.len());
-    // A machine that runs much else at the same time gets more time.
+    // A busy machine gets more time.
     let (least_rate, longer) = if std::env::var("CI").is_ok_and(|ci| ci == "true") { (200.0, 5) } else { (360.0, 1) };
     assert!(rate >= least_rate, "{rate} tuples/s");
     assert!(complete.p99 <= 10_000.0 * f64::from(longer), "{complete:?}");

@@ -1,4 +1,4 @@
-//! Shuffle by outstanding work: slow, uneven and starting tasks get what they can process.
+//! Shuffle by outstanding work: slow, uneven and starting tasks get as many tuples as they can process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{Log, Numbers};
 
-/// Takes a time that depends on the task, and notes what it got.
+/// Takes a time that depends on the task, and notes its tuples.
 struct Uneven {
     log: Log,
     times: [Duration; 4],
@@ -71,7 +71,7 @@ async fn a_thousand_untracked_tuples_of_ten_milliseconds_use_all_four_tasks() ->
     Ok(())
 }
 
-/// Emits everything in one call.
+/// Emits all tuples in one call.
 struct OneCall(i64);
 
 impl Spout for OneCall {
@@ -104,7 +104,8 @@ async fn a_large_call_over_two_fast_tasks_is_split_evenly() -> TestResult {
     Ok(())
 }
 
-/// How many tuples the tasks have processed in a minute after the first ten seconds, and what they could.
+/// The number of tuples that the tasks processed in a minute, after the first ten seconds, and the number that
+/// they could have processed.
 async fn share_of_possible(cluster: LocalCluster, times: [u64; 4], acked: bool) -> TestResult<f64> {
     let log = Log::default();
     let mut builder = four_tasks(Numbers::endless, times, &log);

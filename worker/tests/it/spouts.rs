@@ -1,4 +1,4 @@
-//! When the methods of spouts are called.
+//! When the engine calls the methods of spouts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::support::{Slow, sink};
 struct Paced {
     left: u64,
     calls: Arc<AtomicU64>,
-    /// Whether `ready` waits by the context.
+    /// Whether `ready` waits by `context.sleep`.
     by_context: bool,
 }
 
@@ -42,7 +42,7 @@ impl Spout for Paced {
     }
 }
 
-/// How long a hundred tuples take, and how often `next` was called.
+/// The time of a hundred tuples, and the number of calls of `next`.
 async fn pace(acked: bool, by_context: bool, bolt: Duration) -> TestResult<(f64, u64)> {
     let calls = Arc::new(AtomicU64::new(0));
     let mut builder = TopologyBuilder::new("paced");
@@ -80,7 +80,7 @@ async fn a_wait_by_the_context_continues_after_an_ack() -> TestResult {
     Ok(())
 }
 
-/// Has nothing until a tuple fails.
+/// Has no tuple until one fails.
 #[tokio::test(start_paused = true)]
 async fn a_failed_tuple_ends_the_wait_of_an_idle_spout() -> TestResult {
     struct Retries {
@@ -164,7 +164,7 @@ async fn a_next_that_may_be_dropped_holds_up_neither_pause_nor_drain_and_loses_n
     Ok(())
 }
 
-/// A call that has emitted is not dropped, whatever was declared.
+/// A call that has emitted is not dropped, even if `NEXT_IS_CANCEL_SAFE` is true.
 #[tokio::test(start_paused = true)]
 async fn a_next_that_has_emitted_is_not_dropped() -> TestResult {
     struct EmitsFirst(i64);

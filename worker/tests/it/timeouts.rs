@@ -167,7 +167,7 @@ async fn a_slow_ack_while_the_spout_waits_for_room_does_not_make_timeouts_early(
     sleep(Duration::from_secs(60)).await;
     assert_eq!(log.len(), 2401, "the tuple that it is stuck in came last");
     let failed_at = *failed.lock().unwrap().get(&2400).expect("timed out");
-    // Its batch left when less than the first credit was under way: after 477 tuples, or 2.385 s.
+    // The batch left when less than the first credit was under way: after 477 tuples, or 2.385 s.
     assert!(failed_at >= Duration::from_millis(12_385), "after {failed_at:?}");
     assert!(failed_at <= Duration::from_millis(13_400), "after {failed_at:?}");
     Ok(())

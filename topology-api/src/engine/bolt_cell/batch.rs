@@ -1,4 +1,4 @@
-//! The cell of a bolt that takes many tuples at a time.
+//! The cell of a bolt that takes many tuples in one call.
 
 use std::pin::pin;
 
@@ -12,12 +12,12 @@ use crate::engine::{BoltHost, BoxFuture, Staging};
 use crate::error::Result;
 use crate::fields::Streams;
 
-/// The cell of a bolt that takes many tuples at a time: the whole batch in one call, up to
+/// The cell of a bolt that takes many tuples in one call: the whole batch, up to
 /// [`TupleBatch::MAX_LEN`] rows.
 pub struct BatchCell<B>(Instance<B>);
 
 impl<B: BatchBolt> BatchCell<B> {
-    /// A factory of cells around what `make` makes.
+    /// A factory of cells around the bolts that `make` makes.
     pub fn factory(make: impl Fn() -> Result<B> + Send + Sync + 'static) -> BoltFactory {
         cell_factory(make, Self)
     }
@@ -32,7 +32,7 @@ impl<B: BatchBolt> ErasedBolt for BatchCell<B> {
             let Ok(bolt) = self.0.get() else { return };
             while *cursor < batch.rows {
                 let rows = *cursor..batch.rows.min(*cursor + TupleBatch::MAX_LEN);
-                // Each call is settled by itself: nothing is ever done and not settled.
+                // The host settles each call by itself, so `done` stays empty.
                 done.from = rows.start;
                 staging.decisions.begin(rows.clone());
                 host.time_call(true);
@@ -43,7 +43,7 @@ impl<B: BatchBolt> ErasedBolt for BatchCell<B> {
                     watched(call, done, Some(rows.start), host).await
                 };
                 host.time_call(false);
-                // Before settling, so that a panic in there cannot run the rows twice.
+                // The cursor moves before `settle_batch`, so that a panic there cannot run the rows twice.
                 *cursor = rows.end;
                 done.from = rows.end;
                 if host.settle_batch(staging, rows, outcome) == Flow::Stop {

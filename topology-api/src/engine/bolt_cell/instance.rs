@@ -1,4 +1,4 @@
-//! A user's bolt, and the factory that makes it anew.
+//! A user's bolt, with the factory that replaces it.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::fields::Streams;
 
 type Make<B> = Arc<dyn Fn() -> Result<B> + Send + Sync>;
 
-/// A bolt and the factory that makes it anew.
+/// A bolt, and the factory that makes its replacement.
 pub(super) struct Instance<B> {
     make: Make<B>,
     bolt: Option<B>,
 }
 
-/// A factory of cells, made by `wrap`, around what `make` makes.
+/// A factory of cells: `make` makes the bolt, `wrap` makes the cell.
 pub(super) fn cell_factory<B, C>(
     make: impl Fn() -> Result<B> + Send + Sync + 'static,
     wrap: fn(Instance<B>) -> C,
@@ -36,7 +36,7 @@ impl<B> Instance<B> {
         self.bolt.as_mut().ok_or_else(|| "the bolt could not be made".into())
     }
 
-    /// What the bolt declares.
+    /// The streams that the bolt declares; none after the factory has failed.
     pub(super) fn output(&self, declare: impl FnOnce(&B) -> Streams) -> Streams {
         self.bolt.as_ref().map(declare).unwrap_or_default()
     }

@@ -162,7 +162,7 @@ impl Steward {
             if let Some(peer) = self.peers.remove(&id) {
                 let message = format!("{id} is not part of generation {}", view.generation());
                 peer.inbound.close(LinkRefusal { is_fenced: true, message });
-                // Those that have no place any more: what was for the others was sent elsewhere.
+                // The tasks still at `id` have no new worker. Batches for other tasks were sent to theirs.
                 peer.outgoing.close(&self.tasks_at(&id));
                 peer.link.abort();
                 self.moves.forget(&id);

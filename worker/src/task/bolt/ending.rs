@@ -1,4 +1,4 @@
-//! How a bolt task ends: spawned work comes to its end, last words are said, the instance cleans up.
+//! The end of a bolt task: spawned work ends, `finish` is called, the instance cleans up.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -27,9 +27,9 @@ impl BoltTask {
         Ok(())
     }
 
-    /// Gives spawned work the time to decide about what the bolt still holds and to drop its guards,
-    /// then takes no more output of it. What is tracked was decided before the input could end, so this
-    /// concerns tuples that nobody replays.
+    /// Waits until spawned work has decided about all held tuples and dropped its guards, then closes its
+    /// output. Tracked tuples were decided before the input could end, so the held tuples are untracked: no
+    /// spout replays them.
     async fn end_spawned_work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         let patience = self.core.context.config().message_timeout().unwrap_or(LONGEST_PATIENCE);
         let deadline = self.core.run.clock.at(self.core.run.clock.now() + patience);
@@ -52,10 +52,10 @@ impl BoltTask {
         Ok(())
     }
 
-    /// Something to do, or nothing once spawned work neither holds tuples nor has guards.
+    /// The next work, or `None` once spawned work holds neither tuples nor guards.
     ///
     /// # Cancel safety
-    /// Nothing is lost if it is dropped.
+    /// If the future is dropped, no work is lost.
     async fn next_of_spawned_work(&mut self) -> Option<Work> {
         self.core.leave().await;
         poll_fn(|cx| match self.poll_work(cx) {
@@ -72,7 +72,7 @@ impl BoltTask {
     /// them again only if more tuples came.
     pub(super) async fn say_last_words(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
         self.end_spawned_work(cell).await?;
-        // Where last words were lost, the run does not pretend that all is well.
+        // After output of a `finish` was lost, no other bolt may report success: `finish` is not called.
         let is_whole = self.core.run.failure().is_none_or(|failure| failure.code != "finish_failed");
         let is_due = self.said_at != Some(self.executed);
         if ending == Ending::Finished && is_whole && is_due {
@@ -89,7 +89,7 @@ impl BoltTask {
         Ok(())
     }
 
-    /// Fails the tuples that the bolt still holds: it gets no call any more to decide about them.
+    /// Fails the tuples that the bolt still holds: no call follows that could decide about them.
     fn fail_held(&mut self) {
         let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
         for entry in staging.held.clear() {

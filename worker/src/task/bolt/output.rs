@@ -1,4 +1,4 @@
-//! What spawned work emits and acks, taken up between batches.
+//! Takes up output of spawned work between batches.
 
 use galerna_topology_api::engine::{OutputCommand, Unstaged};
 
@@ -20,8 +20,8 @@ impl BoltTask {
         }
     }
 
-    /// Takes up one command: emits its rows, then decides about tuples. If not all rows could be
-    /// emitted, the tuples that it acks fail instead.
+    /// Takes up one command: emits its rows, then decides about tuples. If a row could not be emitted, the
+    /// tuples that the command acks fail instead.
     fn take_command(&mut self, command: OutputCommand) {
         let (rows, decisions) = command.into_parts();
         let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
@@ -45,7 +45,7 @@ impl BoltTask {
         }
     }
 
-    /// Takes no more output of spawned work, and takes up everything that was accepted before.
+    /// Closes the output of spawned work, and takes up all submissions that were accepted before.
     pub(super) async fn close_output(&mut self) {
         self.submissions.close();
         while let Some(submission) = self.submissions.next_accepted().await {

@@ -1,4 +1,4 @@
-//! The credit that a bolt gives back while it executes a batch, with how fast it is.
+//! The credit that a bolt gives back while it executes a batch, and the pace that it reports.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use galerna_topology_api::engine::Batch;
 use crate::credit::Progress;
 use crate::message::{CreditReturn, Delivery};
 
-/// The credit that a batch owes its sender, who learns by it how fast the rows are processed.
+/// The credit that the receiver of a batch owes the sender. The receiver reports its progress with it.
 pub(super) struct Owed {
     credit: CreditReturn,
     weight: usize,
-    /// Rows that are not paid for.
+    /// The rows whose credit is not given back yet.
     rows: usize,
 }
 
 impl Owed {
-    /// The rows of a delivery, and what is owed for them.
+    /// The batch of a delivery, and the credit owed for its rows.
     pub(super) fn of(delivery: Delivery) -> (Batch, Self) {
         let Delivery { batch, weight, credit } = delivery;
         let rows = batch.rows;
         (batch, Self { credit, weight, rows })
     }
 
-    /// How much may be under way between sender and receiver.
+    /// The credit limit of sender and receiver.
     pub(super) fn limit(&self) -> u32 {
         self.credit.limit()
     }
 
-    /// Gives back what the rows weigh that have been executed, this many being left.
+    /// Gives back the weight of executed rows; `left` rows are not executed yet.
     pub(super) fn pay(&mut self, left: usize, progress: Progress) {
         if left < self.rows {
             let rest = self.weight * left / self.rows;
@@ -37,7 +37,7 @@ impl Owed {
         }
     }
 
-    /// Gives back everything.
+    /// Gives back all that is owed.
     pub(super) fn pay_all(&mut self) {
         if self.weight > 0 {
             self.credit.give_back(std::mem::take(&mut self.weight), Progress::default());
@@ -45,7 +45,7 @@ impl Owed {
     }
 }
 
-/// How long a task takes for a tuple, by the latest calls.
+/// The time per tuple of a task, measured over its latest calls.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     time: Duration,
@@ -53,11 +53,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Calls for so many tuples are remembered, or for this long.
+    /// The most tuples to remember, and the longest time.
     const ROWS: u32 = 256;
     const TIME: Duration = Duration::from_millis(16);
 
-    /// Notes how long calls for some tuples took.
+    /// Notes that calls for `rows` tuples took `time`.
     pub(super) fn note(&mut self, rows: usize, time: Duration) {
         self.time += time;
         self.rows = self.rows.saturating_add(rows as u32);
@@ -67,7 +67,7 @@ impl Pace {
         }
     }
 
-    /// The time for a tuple.
+    /// The time per tuple.
     pub(super) fn get(&self) -> Duration {
         self.time / self.rows.max(1)
     }

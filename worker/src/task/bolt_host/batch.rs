@@ -1,4 +1,4 @@
-//! Settling a call that was given several rows of a batch: one decision for each.
+//! Settles a call for several rows of a batch: one decision for each row.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use crate::acks::AckKind;
 use crate::routing::Stray;
 
 impl Host<'_> {
-    /// Deals what the call for these rows emitted, and acks, fails or keeps each of them. After an
-    /// error all of them fail.
+    /// Deals the rows that the call emitted, and acks, fails or keeps each input. After an error all inputs
+    /// fail.
     pub(super) fn settle_rows(&mut self, staging: &mut Staging, rows: Range<usize>, outcome: Result<()>) -> Flow {
         let Some(batch) = self.batch else { return Flow::Stop };
         self.stats.activity.progress();
@@ -41,7 +41,7 @@ impl Host<'_> {
         self.flow(self.call_began)
     }
 
-    /// Settles one row of a call; `is_ok` says whether the call as a whole succeeded.
+    /// Settles one row of a call; `is_ok`: whether the call as a whole succeeded.
     fn settle_one(
         &mut self,
         staging: &mut Staging,
@@ -66,7 +66,7 @@ impl Host<'_> {
                 self.outbox.say_of_input(batch, row, AckKind::Held);
             }
             kept => {
-                // Kept or not, it is this one row that fails.
+                // Without its entry, a kept row cannot fail a second time.
                 if let Some(slot) = kept {
                     staging.held.remove(slot);
                 }
@@ -75,12 +75,12 @@ impl Host<'_> {
         }
     }
 
-    /// A call panicked: fails `row`, and all others that the call was given; how many there are.
+    /// After a panic of a call: fails all its rows, from `row` on. Returns the number of these rows.
     pub(in crate::task) fn fail_call(&mut self, staging: &mut Staging, batch: &Batch, row: usize) -> usize {
         let mut slots: Vec<u32> = staging.kept.take().into_iter().collect();
         let decisions = staging.decisions.take();
         slots.extend(decisions.iter().filter_map(|decision| decision.kept));
-        // Kept or not, it is these rows that fail, each once.
+        // Without their entries, kept rows cannot fail a second time.
         for slot in slots {
             staging.held.remove(slot);
         }
@@ -93,7 +93,8 @@ impl Host<'_> {
     }
 }
 
-/// Fails the inputs whose rows went nowhere. A row of none of them is an error of the call.
+/// Fails the inputs of rows without a receiver. Returns the first error of a row that has no input: the call
+/// fails then.
 fn fail_strays(staging: &mut Staging, strays: Vec<(Option<usize>, Stray)>) -> Option<Error> {
     let mut error = None;
     for (row, stray) in strays {

@@ -1,4 +1,4 @@
-//! Rows that a call hands over before it returns, because it waits for room.
+//! Rows that a running call hands over, because it waits for room.
 
 use galerna_topology_api::engine::{HandedOver, RowAnchors, Staged, StagedRow, Staging};
 
@@ -6,20 +6,20 @@ use super::Host;
 use crate::acks::AckKind;
 use crate::routing::Stray;
 
-/// What became of rows that the call in hand handed over before it returned.
+/// The result of dealing rows that the running call has handed over.
 #[derive(Default)]
 pub(super) struct Early {
-    /// The XOR of the edges made for each input from the call's first on, as far as there are any.
+    /// The XOR of the new edges of each input, from the first input of the call on; may end early.
     pub(super) made: Vec<u64>,
-    /// For held tuples, by slot, the XOR of the edges made for them.
+    /// The slot of each held tuple with new edges, and the XOR of these edges.
     pub(super) held: Vec<(u32, u64)>,
-    /// Rows that went nowhere, each with its input.
+    /// Rows without a receiver, each with its input.
     pub(super) strays: Vec<(Option<usize>, Stray)>,
 }
 
 impl Host<'_> {
-    /// Deals what the call in hand has handed over, and takes note of the rest of the mail; whether
-    /// there were rows. `first` is the first row that the call was given.
+    /// Deals the rows that the running call has handed over, and handles the rest of its mail. `first` is the
+    /// first row of the call. Returns whether there were rows.
     pub(super) fn take_mail(&mut self, first: Option<usize>) -> bool {
         let (parts, resets) = self.room.take();
         resets.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
@@ -39,8 +39,8 @@ impl Host<'_> {
         has_rows
     }
 
-    /// The call in hand is over: what became of the rows that it has handed over. Those of held tuples
-    /// are noted with them.
+    /// Ends the running call: returns the result of the rows that it has handed over, and adds the edges of
+    /// held tuples to the table.
     pub(super) fn take_early(&mut self, staging: &mut Staging, first: Option<usize>) -> Early {
         if self.room.has_mail() {
             self.take_mail(first);
@@ -57,7 +57,7 @@ impl Host<'_> {
     }
 }
 
-/// How many inputs, from row `first` on, reach to the last one that something was emitted for.
+/// The number of inputs from row `first` to the last input that a row was emitted for.
 fn inputs_of(staged: &Staged, first: usize) -> usize {
     let input = |row: &StagedRow| match row.anchors() {
         RowAnchors::Input(at) => (at as usize + 1).checked_sub(first),

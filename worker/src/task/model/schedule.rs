@@ -1,7 +1,7 @@
 //! Polls tasks by hand on one thread, in an order that follows from a seed.
 //!
-//! A task is polled only if its waker was woken. Tasks also run in the middle of another task's poll:
-//! wherever that one calls [`interleave`], as other threads would.
+//! A task is polled only after its waker was woken. Tasks also run in the middle of another task's poll, at each
+//! call of [`interleave`], as they would on other threads.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use galerna_topology_api::engine::BoxFuture;
 
-/// Polls after which a schedule counts as one that never ends.
+/// Polls after which a schedule counts as endless.
 const MOST_POLLS: u64 = 5_000_000;
 
 thread_local! {
@@ -24,11 +24,11 @@ struct Schedule {
     random: Rng,
     tasks: Vec<Task>,
     polls: u64,
-    /// In how many of a million cases user code that interleaves lets another task run.
+    /// How many of a million calls of [`interleave`] by user code let another task run.
     user_odds: u32,
     /// The same where the engine steps aside.
     aside_odds: u32,
-    /// How far the clock moves after a poll, at most.
+    /// The longest step of the clock after a poll.
     pace: Duration,
 }
 
@@ -86,7 +86,7 @@ fn with<T>(each: impl FnOnce(&mut Schedule) -> T) -> T {
     SCHEDULE.with_borrow_mut(each)
 }
 
-/// Polls one task that may run, other than those that are being polled; whether there was one.
+/// Polls one woken task that is not being polled. Returns whether there was one.
 fn poll_one() -> bool {
     let Some((place, mut future)) = with(Schedule::pick) else { return false };
     let waker = with(|schedule| schedule.tasks[place].waker.clone());

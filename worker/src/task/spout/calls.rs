@@ -1,4 +1,4 @@
-//! The calls of a spout, and what its task does when one fails.
+//! The calls of a spout, and the reaction of its task to a failed call.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::{SpoutTask, attend};
 use crate::panics::{Panic, caught};
 use crate::stats::add;
 
-/// The wait after a call of `next` that failed.
+/// The delay after a failed call of `next`.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
-/// Rows of a run that was not short of tuples.
+/// The least number of rows of a run that counts as busy.
 const BUSY: usize = 256;
 
 impl SpoutTask {
-    /// Asks the spout for tuples until it has none, or there is other work.
+    /// Calls `next` until the spout has no tuple, or the task has other work.
     pub(super) async fn emit(&mut self, cell: &mut Box<dyn ErasedSpout>, room: usize) -> Result<(), Fatal> {
         self.ready_context.continue_wait(false);
         let now = self.core.run.clock.now();
@@ -77,13 +77,13 @@ impl SpoutTask {
         attend(&mut self.tracker, &mut self.core.outbox, sleep(duration)).await;
     }
 
-    /// The instance is lost: makes a new one, which gets `fail` for all that its predecessor left open.
+    /// Replaces a lost instance. The new instance gets `fail` for all tuples that its predecessor left open.
     pub(super) async fn restart(&mut self, cell: &mut Box<dyn ErasedSpout>, wait: Duration) -> Result<(), Fatal> {
         add(&self.core.stats.restarts, 1);
         self.core.staging.withdraw();
         self.core.staging.take_refusal();
         self.core.staging.room().discard();
-        // What earlier calls emitted stands, though it is not settled yet.
+        // Rows of earlier calls stay emitted, although they are not settled yet.
         let now = self.core.run.clock.now();
         let (mut host, Lent { done, .. }) = Host::new(&mut self.core, &mut self.tracker, now);
         host.settle(done, &mut self.slots);
@@ -97,7 +97,7 @@ impl SpoutTask {
         Ok(())
     }
 
-    /// Calls `ack` and `fail` for what is settled. More may be settled meanwhile.
+    /// Calls `ack` and `fail` for settled trees. More trees may be settled meanwhile.
     pub(super) async fn call_settled(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
         let mut settled = std::mem::take(&mut self.tracker.settled);
         let slots: Vec<u32> = settled.iter().map(|settled| settled.slot).collect();
@@ -115,7 +115,7 @@ impl SpoutTask {
         }
         let Err(Panic(message)) = outcome else { return Ok(()) };
         self.core.report(&message);
-        // What the lost instance does not know yet, its successor learns.
+        // The new instance gets the calls that the lost instance did not get.
         settled.append(&mut self.tracker.settled);
         self.tracker.settled = settled;
         let wait = self.restarts.after_panic(self.calls);

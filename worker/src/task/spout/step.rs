@@ -1,14 +1,14 @@
-//! What a spout task does next, as a function of its state. Pure.
+//! The next step of a spout task, as a pure function of its state.
 //!
-//! The loop in `spout.rs` asks for the next step before it does anything, and while it waits it asks again
-//! after whatever might have changed the state. So a task never waits while there is something to do.
+//! The loop in `spout.rs` computes the next step before each action, and while it waits, again after each
+//! event that may change the state. So a task never waits while there is work.
 
-/// How the spout answered last, or what has happened since.
+/// The latest answer of `next`, updated by later events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// `next` may be called.
     Willing,
-    /// The spout has nothing: `next` is called when `ready` returns, a tuple fails, or on activation.
+    /// The spout has no tuple: `next` is called when `ready` returns, a tuple fails, or on activation.
     Idle,
     /// The input has ended: `next` is called only if a tuple fails.
     Exhausted,
@@ -21,7 +21,7 @@ pub(super) struct State {
     pub(super) is_active: bool,
     pub(super) is_draining: bool,
     pub(super) must_exit: bool,
-    /// Trees are decided, and the spout does not know yet.
+    /// Calls of `ack` or `fail` are due.
     pub(super) has_settled: bool,
     pub(super) has_orders: bool,
     /// More trees may be opened.
@@ -31,11 +31,11 @@ pub(super) struct State {
     /// All rows have left.
     pub(super) has_left: bool,
     pub(super) has_open_trees: bool,
-    /// The receivers know that nothing follows what they got.
+    /// `Flush` was sent behind the latest row.
     pub(super) has_flushed: bool,
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Call `ack` and `fail`.
@@ -48,19 +48,19 @@ pub(super) enum Step {
     Emit,
     /// Send the rows that wait for more.
     Send,
-    /// Tell the receivers that nothing follows for now.
+    /// Send `Flush`: no row follows for now.
     Flush,
-    /// The input has ended and everything is settled.
+    /// Send `End`: the input has ended and all trees are settled.
     End,
-    /// Wait until the step is another one, or, with `for_ready`, until the spout's `ready` returns.
+    /// Wait until another step is due, or, with `for_ready`, until the spout's `ready` returns.
     Wait {
-        /// Whether the spout decides when the wait ends.
+        /// Whether the spout's `ready` may end the wait.
         for_ready: bool,
     },
 }
 
 impl State {
-    /// What to do in this state.
+    /// The next step in this state.
     pub(super) fn step(self) -> Step {
         let may_emit = self.is_active && !self.is_draining && !self.is_blocked && self.may_open;
         let has_ended = self.is_draining || self.source == Source::Exhausted;
@@ -88,7 +88,7 @@ impl State {
 mod tests {
     use super::*;
 
-    /// All states there are.
+    /// All states.
     fn states() -> impl Iterator<Item = State> {
         let sources = [Source::Willing, Source::Idle, Source::Exhausted];
         (0..3 * 1024u32).map(move |n| {
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Whatever happens while the task waits ends the wait, or leaves a state that waits rightly.
+    /// Each event while the task waits ends the wait, or leads to a state without work.
     #[test]
     fn every_event_that_enables_a_step_ends_the_wait() {
         for state in states().filter(is_possible) {

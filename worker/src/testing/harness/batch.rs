@@ -1,4 +1,4 @@
-//! What became of each tuple of a batch.
+//! The outcome of each tuple of a batch.
 
 use galerna_topology_api::engine::{Decision, RowAnchors, Staging};
 use galerna_topology_api::{Error, Result};
@@ -7,7 +7,7 @@ use super::bolt::Executed;
 use super::bolt_host::Host;
 
 impl Host {
-    /// Notes what a call did that was given several rows, from row `first` of its batch on.
+    /// Notes the effects of a call for several rows, from row `first` of its batch on.
     pub(super) fn settle_rows(&mut self, staging: &mut Staging, first: usize, outcome: Result<()>) {
         self.take_early(staging);
         let refusal = staging.take_refusal().map(Error::from);
@@ -32,7 +32,7 @@ impl Host {
     }
 }
 
-/// What became of one row; `error` says why the call as a whole failed.
+/// The outcome of one row; `error` is the error of the call as a whole.
 fn decided(staging: &mut Staging, decision: Decision, error: Option<&Error>) -> Executed {
     let error = decision.error.or_else(|| error.map(copy));
     let is_ok = error.is_none();

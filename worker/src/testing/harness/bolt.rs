@@ -45,8 +45,8 @@ use crate::output::{Submission, Submissions};
 ///
 /// # Cancel safety
 /// A future of [`execute`](Self::execute), [`execute_all`](Self::execute_all), [`tick`](Self::tick),
-/// [`flush`](Self::flush) or [`finish`](Self::finish) that is dropped leaves the bolt in the middle of a call: make a new
-/// harness then.
+/// [`flush`](Self::flush) or [`finish`](Self::finish) that is dropped leaves the bolt in the middle of a
+/// call: make a new harness then.
 pub struct BoltHarness {
     cell: Box<dyn ErasedBolt>,
     staging: Staging,
@@ -54,7 +54,7 @@ pub struct BoltHarness {
     source: Arc<TupleSource>,
     executed: u32,
     port: Arc<HarnessPort>,
-    /// What spawned work sends.
+    /// Output of spawned work.
     submissions: Submissions,
     acked: usize,
     failed: usize,
@@ -62,18 +62,18 @@ pub struct BoltHarness {
     rows: Vec<Vec<Value>>,
 }
 
-/// What one call did.
+/// The effects of one call.
 #[derive(Debug, Default)]
 pub struct Executed {
-    /// The streams and rows that it emitted.
+    /// The emitted rows, each with its stream.
     pub emitted: Vec<(String, Vec<Value>)>,
     /// Whether the input was acked when the call returned.
     pub is_acked: bool,
     /// Whether the input was kept.
     pub is_kept: bool,
-    /// Inputs that were kept and were acked or failed now, counted from 0.
+    /// Inputs kept earlier that this call acked (`true`) or failed, counted from 0.
     pub settled: Vec<(usize, bool)>,
-    /// Why it failed, if it did.
+    /// The error, if the call failed.
     pub error: Option<Error>,
 }
 
@@ -103,7 +103,7 @@ impl Executed {
     }
 }
 
-/// What there is to take in from spawned work.
+/// An event of spawned work.
 enum Arrival {
     Output(Submission),
     /// Kept tuples were dropped without a decision.
@@ -111,7 +111,7 @@ enum Arrival {
 }
 
 impl BoltHarness {
-    /// A bolt that acks automatically, whose input has these fields. `prepare` was called.
+    /// Makes a bolt that acks automatically, whose input has these fields, and calls `prepare`.
     ///
     /// # Errors
     /// When `prepare` fails.
@@ -119,7 +119,7 @@ impl BoltHarness {
         Self::of(&BoltCell::auto_factory(move || Ok(make())), fields, TaskOptions::default()).await
     }
 
-    /// A bolt that acks by hand. `prepare` was called.
+    /// Makes a bolt that acks by hand, and calls `prepare`.
     ///
     /// # Errors
     /// When `prepare` fails.
@@ -130,7 +130,7 @@ impl BoltHarness {
         Self::of(&BoltCell::factory(move || Ok(make())), fields, TaskOptions::default()).await
     }
 
-    /// A bolt that takes many tuples at a time. `prepare` was called.
+    /// Makes a bolt that takes many tuples in one call, and calls `prepare`.
     ///
     /// # Errors
     /// When `prepare` fails.
@@ -141,7 +141,7 @@ impl BoltHarness {
         Self::of(&BatchCell::factory(move || Ok(make())), fields, TaskOptions::default()).await
     }
 
-    /// The general form: a factory, the fields of the input, and which task this is, or a config.
+    /// The general form: a factory, the fields of the input, and the options of the task, or a config.
     ///
     /// # Errors
     /// When the bolt cannot be made or `prepare` fails.
@@ -174,10 +174,11 @@ impl BoltHarness {
         self.execute_all([row]).await.pop().unwrap_or_default()
     }
 
-    /// Gives the bolt tuples: all in one batch, if it takes many at a time. Answers what became of each.
+    /// Gives the bolt tuples: all in one batch, if the bolt takes many tuples in one call. Returns the outcome
+    /// of each tuple.
     ///
-    /// What the call emitted for no tuple of the batch, what it settled of earlier ones, and what spawned
-    /// work did meanwhile stands with the last tuple.
+    /// The outcome of the last tuple includes rows that were emitted for no tuple of the batch, earlier inputs
+    /// that were settled, and the effects of spawned work.
     ///
     /// # Panics
     /// When a row does not have a value for each field.
@@ -206,22 +207,22 @@ impl BoltHarness {
         rows
     }
 
-    /// Gives the bolt a tick.
+    /// Calls `tick`.
     pub async fn tick(&mut self) -> Executed {
         self.event(BoltEvent::Tick).await
     }
 
-    /// Flushes the bolt.
+    /// Calls `flush`.
     pub async fn flush(&mut self) -> Executed {
         self.event(BoltEvent::Flush).await
     }
 
-    /// Has the bolt say its last words.
+    /// Calls `finish`.
     pub async fn finish(&mut self) -> Executed {
         self.event(BoltEvent::Finish).await
     }
 
-    /// Has the bolt clean up.
+    /// Calls `cleanup`.
     ///
     /// # Errors
     /// When `cleanup` fails.
@@ -229,12 +230,12 @@ impl BoltHarness {
         self.cell.cleanup(&self.context).await
     }
 
-    /// Waits until `count` inputs in all were acked or failed, while spawned work goes on. Answers
-    /// what spawned work did meanwhile.
+    /// Waits until `count` inputs in all are acked or failed, while spawned work runs. Returns the effects of
+    /// spawned work meanwhile.
     ///
     /// # Cancel safety
     /// If the future is dropped, [`acked`](Self::acked), [`failed`](Self::failed) and
-    /// [`take_rows`](Self::take_rows) tell what spawned work did.
+    /// [`take_rows`](Self::take_rows) include the effects of spawned work.
     pub async fn settled(&mut self, count: usize) -> Executed {
         let mut executed = self.take_in_sent();
         while self.acked + self.failed < count {
@@ -244,18 +245,18 @@ impl BoltHarness {
         executed
     }
 
-    /// How many inputs were acked so far, by calls and by spawned work.
+    /// The number of inputs acked so far, by calls and by spawned work.
     pub fn acked(&self) -> usize {
         self.acked
     }
 
-    /// How many inputs failed so far, with those that were kept and dropped without a decision.
+    /// The number of inputs that failed so far, including kept tuples that were dropped without a decision.
     pub fn failed(&self) -> usize {
         self.failed
     }
 
     /// The rows that calls and spawned work emitted on any stream since `take_rows` was last called.
-    /// Those of a batch come in the order of its tuples.
+    /// Rows of a batch come in the order of its tuples.
     pub fn take_rows(&mut self) -> Vec<Vec<Value>> {
         std::mem::take(&mut self.rows)
     }
@@ -278,7 +279,7 @@ impl BoltHarness {
             batch.rows += 1;
             let values = batch.rows * self.source.fields.len();
             assert_eq!(batch.values.len(), values, "values of rows with {}", self.source.fields);
-            // The slot of the tree tells later which input was acked.
+            // The slot of the tree identifies the input of a later ack.
             let root = Root { spout: 1, incarnation: 1, slot: self.executed, generation: 0 };
             batch.anchors.push(Anchor { root, edge: 1 });
             self.executed += 1;
@@ -295,7 +296,7 @@ impl BoltHarness {
         executed
     }
 
-    /// Takes in what spawned work has sent so far.
+    /// Takes in the output that spawned work has sent so far.
     fn take_in_sent(&mut self) -> Executed {
         let mut executed = self.take_in(Arrival::Dropped);
         while let Some(submission) = self.submissions.try_next() {

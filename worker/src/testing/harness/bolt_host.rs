@@ -1,4 +1,4 @@
-//! The harness's side of the calls of a bolt, and of what its spawned work sends.
+//! The harness's side of the calls of a bolt, and of the output of its spawned work.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use galerna_topology_api::{Error, Result, Streams};
 
 use super::bolt::Executed;
 
-/// Notes what the calls for one batch do, or what one call without a tuple does.
+/// Notes the effects of the calls for one batch, or of one call without a tuple.
 pub(super) struct Host {
     streams: Arc<Streams>,
     room: Arc<Room>,
-    /// What the running call did so far.
+    /// The effects of the running call so far.
     pub(super) executed: Executed,
-    /// What each row in `executed` is anchored to.
+    /// The anchors of each row in `executed`.
     pub(super) anchors: Vec<RowAnchors>,
-    /// What became of each tuple so far.
+    /// The outcome of each tuple so far.
     pub(super) rows: Vec<Executed>,
 }
 
@@ -34,7 +34,7 @@ impl Host {
         self.executed.take_rows(staged, &self.streams);
     }
 
-    /// Takes the rows that the running call has handed over; whether there were any.
+    /// Takes the rows that the running call has handed over. Returns whether there were rows.
     fn take_mail(&mut self) -> bool {
         let (parts, _) = self.room.take();
         let has_rows = !parts.is_empty();
@@ -42,7 +42,7 @@ impl Host {
         has_rows
     }
 
-    /// The call is over: takes the rest of the rows that the call has handed over.
+    /// Ends the call: takes the remaining rows that the call has handed over.
     pub(super) fn take_early(&mut self, staging: &mut Staging) {
         if staging.take_handed_over() {
             self.take_mail();
@@ -50,7 +50,7 @@ impl Host {
         }
     }
 
-    /// Settles held tuples as the call has decided.
+    /// Settles held tuples by the decisions of the call.
     pub(super) fn decide(&mut self, staging: &mut Staging, is_ok: bool) {
         for event in std::mem::take(&mut staging.events) {
             match event {
@@ -67,7 +67,7 @@ impl Host {
         }
     }
 
-    /// The call for one tuple is settled.
+    /// Settles the call for one tuple.
     fn end_row(&mut self) {
         self.anchors.clear();
         self.rows.push(std::mem::take(&mut self.executed));
@@ -87,7 +87,7 @@ impl BoltHost for Host {
         staging.withdraw();
         let kept = staging.kept.take();
         match kept {
-            // The input fails, kept or not.
+            // The input fails, whether kept or not.
             Some(slot) if !is_ok => {
                 staging.held.remove(slot);
             }
@@ -126,7 +126,7 @@ impl BoltHost for Host {
     fn time_call(&mut self, _: bool) {}
 }
 
-/// Does what spawned work asks for: emits its rows, and acks or fails tuples.
+/// Processes a command of spawned work: emits its rows, and acks or fails tuples.
 pub(super) fn obey(command: OutputCommand, staging: &mut Staging, port: &dyn TaskPort, executed: &mut Executed) {
     let (rows, decisions) = command.into_parts();
     let staged = staging.stage_command(rows);

@@ -1,4 +1,4 @@
-//! What the component of a harness reaches the test by.
+//! The `TaskPort` of a harness: the component's way to the test.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use tokio::time::Instant;
 use crate::clock::WallClock;
 use crate::output::{OutputGate, Submissions, output_queue};
 
-/// Notes what the component reports, and passes on what its spawned work sends.
+/// Notes reports of the component, and passes output of its spawned work on.
 pub(super) struct HarnessPort {
     began: Instant,
     notes: Mutex<Notes>,
     output: Arc<OutputGate>,
 }
 
-/// Submissions of spawned work that queue while the test makes no call.
+/// The capacity of the queue for submissions of spawned work, which is full if the test makes no call for long.
 const QUEUE: usize = 1 << 16;
 
-/// What the component reported.
+/// The reports of the component.
 #[derive(Clone, Default)]
 pub(super) struct Notes {
     pub(super) errors: Vec<String>,
@@ -29,7 +29,7 @@ pub(super) struct Notes {
 }
 
 impl HarnessPort {
-    /// A port, and the output of spawned work.
+    /// A port, and the receiving end for output of spawned work.
     pub(super) fn new() -> (Arc<Self>, Submissions) {
         let (output, submissions) = output_queue(QUEUE);
         (Arc::new(Self { began: Instant::now(), notes: Mutex::default(), output }), submissions)

@@ -1,4 +1,4 @@
-//! Rows out of a staging area.
+//! Rows taken out of a staging area.
 
 use galerna_topology_api::engine::{Staged, StagedRow};
 use galerna_topology_api::{Streams, Value};

@@ -43,24 +43,24 @@ pub struct SpoutHarness {
     port: Arc<HarnessPort>,
 }
 
-/// What one call of `next` did.
+/// The effects of one call of `next`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
-    /// What the spout answered.
+    /// The answer of the spout.
     pub next: Next,
-    /// The rows that it emitted.
+    /// The emitted rows.
     pub emitted: Vec<EmittedRow>,
 }
 
 impl Asked {
-    /// What the spout answered, and how many rows it emitted.
+    /// The answer of the spout, and the number of emitted rows.
     pub fn outcome(&self) -> (Next, usize) {
         (self.next, self.emitted.len())
     }
 }
 
 impl SpoutHarness {
-    /// The only task of a spout. `open` was called.
+    /// Makes the only task of a spout, and calls `open`.
     ///
     /// # Errors
     /// When `open` fails.
@@ -68,7 +68,7 @@ impl SpoutHarness {
         Self::of(&SpoutCell::factory(move || Ok(make())), TaskOptions::default()).await
     }
 
-    /// The general form: a factory, and which task this is, or a config. `open` was called.
+    /// The general form: a factory, and the options of the task, or a config. Calls `open`.
     ///
     /// # Errors
     /// When the spout cannot be made or `open` fails.
@@ -90,8 +90,8 @@ impl SpoutHarness {
     /// When the call fails, or emits a row that does not fit its stream.
     ///
     /// # Cancel safety
-    /// If the future is dropped, so is the spout's call. The rows for which the spout had awaited
-    /// room stay emitted; the others are withdrawn.
+    /// Dropping the future drops the spout's call. Rows for which the spout has awaited room stay emitted;
+    /// other rows are withdrawn.
     pub async fn next(&mut self) -> Result<Asked> {
         self.withdraw();
         let before = self.host.emitted.len();
@@ -119,7 +119,7 @@ impl SpoutHarness {
     /// Waits as the spout's `ready` does.
     ///
     /// # Cancel safety
-    /// As safe as the spout's `ready`, which must be.
+    /// Safe, if the spout's `ready` is as safe as it must be.
     pub async fn ready(&mut self) {
         self.cell.ready(&self.context).await;
     }
@@ -127,7 +127,7 @@ impl SpoutHarness {
     /// Calls `next` and `ready` until the spout has emitted `rows` rows in all.
     ///
     /// # Errors
-    /// When a call fails, or the input ends before.
+    /// When a call fails, or the input ends earlier.
     ///
     /// # Cancel safety
     /// As [`next`](Self::next) and [`ready`](Self::ready).
@@ -152,8 +152,7 @@ impl SpoutHarness {
         Ok(())
     }
 
-    /// Runs the spout to the end of its input, acks all tuples that are open and closes it. Answers
-    /// all rows.
+    /// Runs the spout to the end of its input, acks all open tuples, and closes the spout. Returns all rows.
     ///
     /// # Errors
     /// When a call fails.
@@ -169,10 +168,10 @@ impl SpoutHarness {
     /// Acks a reliable tuple.
     ///
     /// # Panics
-    /// When no tuple has this number, or it was acked or failed before.
+    /// When no tuple has this number, or the tuple is already acked or failed.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the spout's call is interrupted, and the tuple is not open any more.
+    /// If the future is dropped, the spout's call is interrupted, and the tuple is no longer open.
     pub async fn ack(&mut self, number: usize) {
         self.settle(number, true).await;
     }
@@ -180,10 +179,10 @@ impl SpoutHarness {
     /// Fails a reliable tuple.
     ///
     /// # Panics
-    /// When no tuple has this number, or it was acked or failed before.
+    /// When no tuple has this number, or the tuple is already acked or failed.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the spout's call is interrupted, and the tuple is not open any more.
+    /// If the future is dropped, the spout's call is interrupted, and the tuple is no longer open.
     pub async fn fail(&mut self, number: usize) {
         self.settle(number, false).await;
     }
@@ -227,7 +226,7 @@ impl SpoutHarness {
         self.host.open.iter().copied().collect()
     }
 
-    /// The errors that the spout reported without failing; also those of `ack` and `fail`.
+    /// The errors that the spout reported without failing, and the errors of `ack` and `fail`.
     pub fn reported(&self) -> Vec<String> {
         self.port.notes().errors.clone()
     }
@@ -237,7 +236,7 @@ impl SpoutHarness {
         self.port.notes().given_up.clone()
     }
 
-    /// How many tuples the spout says to have emitted again.
+    /// The number of tuples that the spout counted as emitted again.
     pub fn replayed(&self) -> u64 {
         self.port.notes().replayed
     }
@@ -247,7 +246,7 @@ impl SpoutHarness {
         &self.context
     }
 
-    /// Calls `next`, then waits if the spout is idle, or else lets spawned work go on.
+    /// Calls `next`, then waits if the spout is idle, or else lets spawned work run.
     async fn advance(&mut self) -> Result<Next> {
         let next = self.next().await?.next;
         match next {
@@ -263,7 +262,7 @@ impl SpoutHarness {
         self.cell.settle(&mut [Settled { slot: number as u32, is_acked }].into(), &self.context).await;
     }
 
-    /// Withdraws what a call left behind whose future was dropped.
+    /// Withdraws the rows of a call whose future was dropped.
     fn withdraw(&mut self) {
         self.staging.withdraw();
         self.staging.take_refusal();

@@ -1,4 +1,4 @@
-//! The harness's side of the calls of a spout: its rows are numbered and kept for the test.
+//! The harness's side of the calls of a spout: numbers the emitted rows and keeps them for the test.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub struct EmittedRow {
     pub values: Vec<Value>,
     /// The task that the row is meant for, on a direct stream.
     pub direct: Option<TaskId>,
-    /// What the test acks or fails the tuple by: the count of reliable tuples before this one. None
-    /// if the spout emitted the row without a message id, or the config switches tracking off.
+    /// The number by which the test acks or fails the tuple: the count of reliable tuples before. `None` if the
+    /// spout emitted the row without a message id, or the config switches tracking off.
     pub number: Option<usize>,
 }
 
@@ -29,15 +29,15 @@ impl AsRef<[Value]> for EmittedRow {
     }
 }
 
-/// Keeps what the spout emits.
+/// Keeps the rows that the spout emits.
 pub(super) struct Host {
     streams: Arc<Streams>,
     room: Arc<Room>,
     is_tracking: bool,
     pub(super) emitted: Vec<EmittedRow>,
-    /// How many reliable tuples were emitted.
+    /// The number of reliable tuples emitted so far.
     tracked: usize,
-    /// The numbers of those that are neither acked nor failed.
+    /// The numbers of the tuples that are neither acked nor failed.
     pub(super) open: BTreeSet<usize>,
 }
 
@@ -47,7 +47,7 @@ impl Host {
         Self { streams, room, is_tracking, emitted: Vec::new(), tracked: 0, open: BTreeSet::new() }
     }
 
-    /// Takes rows, and names the slots of those that are tracked: their numbers.
+    /// Takes rows, and appends the number of each tracked row to `slots`.
     fn take_rows(&mut self, staged: &mut Staged, slots: &mut Vec<u32>) {
         for (row, stream, values) in take_rows(staged, &self.streams) {
             let number = (self.is_tracking && row.anchors() == RowAnchors::Tracked).then(|| {
@@ -61,7 +61,7 @@ impl Host {
         }
     }
 
-    /// Takes the rows that the running call has handed over; whether there were any.
+    /// Takes the rows that the running call has handed over. Returns whether there were rows.
     fn take_mail(&mut self, slots: &mut Vec<u32>) -> bool {
         let (parts, _) = self.room.take();
         let has_rows = !parts.is_empty();

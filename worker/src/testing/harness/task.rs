@@ -1,4 +1,4 @@
-//! The task that a harness runs: its place among the tasks of its component, its config.
+//! The options of the task in a harness: its place among the tasks of its component, and its config.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use galerna_topology_api::{
     ComponentInfo, Metrics, Resources, Streams, TaskId, TopologyConfig, TopologyContext, TopologyInfo, Value,
 };
 
-/// Which task a harness runs, and its config. By default the only task of its component, with the
-/// default config.
+/// The place and the config of the task in a harness. The default is the only task of its component, with
+/// the default config.
 ///
 /// ```
 /// # use galerna_worker::testing::TaskOptions;
@@ -51,8 +51,8 @@ impl TaskOptions {
         self
     }
 
-    /// The context of the task, which belongs to the component `id` with these outputs; `others`
-    /// holds the other component of the topology, if there is one.
+    /// The context of a task of the component `id` with these outputs; `others` holds the other component of the
+    /// topology, if any.
     pub(super) fn context(
         self,
         id: &str,
