@@ -44,7 +44,11 @@ pub struct ComponentInfo {
 ///
 /// Handed to every method of a component, directly or by its emitter.
 #[derive(Clone)]
-pub struct TopologyContext(Arc<Inner>, Option<Arc<Mutex<Wait>>>);
+pub struct TopologyContext {
+    inner: Arc<Inner>,
+    /// The wait of a spout's `ready`, in the context that `ready` gets.
+    wait: Option<Arc<Mutex<Wait>>>,
+}
 
 /// The wait of a spout's `ready`. The engine may drop `ready` and call it again.
 #[derive(Debug, Default)]
@@ -111,8 +115,8 @@ impl TopologyContext {
         let index = task - tasks.start;
         let component = SmolStr::new(component);
         let (hooks, back_off) = (Mutex::default(), AtomicU32::new(1));
-        Self(
-            Arc::new(Inner {
+        Self {
+            inner: Arc::new(Inner {
                 topology,
                 component,
                 task,
@@ -125,56 +129,56 @@ impl TopologyContext {
                 hooks,
                 back_off,
             }),
-            None,
-        )
+            wait: None,
+        }
     }
 
     /// The same context, for `ready` alone: a dropped wait can continue in the next call. For the engine.
     pub fn for_ready(&self) -> Self {
-        Self(self.0.clone(), Some(Arc::default()))
+        Self { inner: self.inner.clone(), wait: Some(Arc::default()) }
     }
 
     /// Sets whether the next wait continues the pending one or starts over. For the engine, on a context
     /// [for `ready`](Self::for_ready).
     pub fn continue_wait(&self, continues: bool) {
-        if let Some(wait) = &self.1 {
+        if let Some(wait) = &self.wait {
             wait.lock().unwrap_or_else(PoisonError::into_inner).continues = continues;
         }
     }
 
     /// Waits for `duration`, or for the rest of an equal wait that was dropped.
     fn wait_for(&self, awaited: Awaited, duration: impl FnOnce() -> Duration) -> BoxFuture<'static, ()> {
-        let Some(wait) = &self.1 else { return self.0.port.sleep(duration()) };
+        let Some(wait) = &self.wait else { return self.inner.port.sleep(duration()) };
         let mut wait = wait.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.elapsed();
         let until = wait.continued(awaited).unwrap_or_else(|| now + duration());
         wait.pending = Some((awaited, until));
-        self.0.port.sleep(until.saturating_sub(now))
+        self.inner.port.sleep(until.saturating_sub(now))
     }
 
     /// The topology's name.
     pub fn topology_name(&self) -> &str {
-        &self.0.topology.name
+        &self.inner.topology.name
     }
 
     /// The topology's id: unlike the name, never used twice.
     pub fn topology_id(&self) -> &str {
-        &self.0.topology.id
+        &self.inner.topology.id
     }
 
     /// The component that this task is an instance of.
     pub fn component_id(&self) -> &str {
-        &self.0.component
+        &self.inner.component
     }
 
     /// The task's number: fixed for the topology's life.
     pub fn task_id(&self) -> TaskId {
-        self.0.task
+        self.inner.task
     }
 
     /// The task's place among its component's tasks, from 0.
     pub fn task_index(&self) -> u32 {
-        self.0.index
+        self.inner.index
     }
 
     /// How many tasks this component has.
@@ -185,84 +189,84 @@ impl TopologyContext {
     /// The launch of the worker that runs this task: grows each time, so that sinks can fence
     /// writers of earlier launches.
     pub fn incarnation(&self) -> u64 {
-        self.0.incarnation
+        self.inner.incarnation
     }
 
     /// The tasks of a component.
     pub fn tasks_of(&self, component: &str) -> Option<Range<TaskId>> {
-        self.0.topology.components.get(component).map(|info| info.tasks.clone())
+        self.inner.topology.components.get(component).map(|info| info.tasks.clone())
     }
 
     /// The fields of a component's stream.
     pub fn fields_of(&self, component: &str, stream: &str) -> Option<&Fields> {
-        Some(&self.0.topology.components.get(component)?.streams.get(stream)?.fields)
+        Some(&self.inner.topology.components.get(component)?.streams.get(stream)?.fields)
     }
 
     /// All components of the topology.
     pub fn topology(&self) -> &TopologyInfo {
-        &self.0.topology
+        &self.inner.topology
     }
 
     /// The topology's config, overridden by this component's.
     pub fn config(&self) -> &TopologyConfig {
-        &self.0.config
+        &self.inner.config
     }
 
     /// What the tasks of this worker share.
     pub fn resources(&self) -> &Resources {
-        &self.0.resources
+        &self.inner.resources
     }
 
     /// A counter of this name; the same each time.
     pub fn counter(&self, name: &str) -> Counter {
-        self.0.metrics.counter(name)
+        self.inner.metrics.counter(name)
     }
 
     /// A gauge of this name; the same each time.
     pub fn gauge(&self, name: &str) -> Gauge {
-        self.0.metrics.gauge(name)
+        self.inner.metrics.gauge(name)
     }
 
     /// A histogram of this name; the same each time.
     pub fn histogram(&self, name: &str) -> Histogram {
-        self.0.metrics.histogram(name)
+        self.inner.metrics.histogram(name)
     }
 
     /// Lists an error of this task without failing anything.
     pub fn report_error(&self, error: impl Into<Error>) {
-        self.0.port.report_error(&error.into());
+        self.inner.port.report_error(&error.into());
     }
 
     /// Counts tuples that this spout emits again; [`RetryBuffer`](crate::RetryBuffer) does it.
     pub fn count_replayed(&self, tuples: u64) {
-        self.0.port.count_replayed(tuples);
+        self.inner.port.count_replayed(tuples);
     }
 
     /// Says that this spout will not try a tuple again: it is listed with its values, counted as
     /// `gave_up`, and a bounded run fails. [`RetryBuffer`](crate::RetryBuffer) does it.
     pub fn give_up(&self, values: &[Value], reason: &str) {
-        self.0.port.give_up(values, reason);
+        self.inner.port.give_up(values, reason);
     }
 
     /// A handle for spawned work to emit and ack with.
     pub fn output_handle(&self) -> OutputHandle {
-        OutputHandle::new(self.0.port.clone())
+        OutputHandle::new(self.inner.port.clone())
     }
 
     /// Has `hook` told of what this task emits, executes, acks and fails. Call it in `open` or
     /// `prepare`: hooks added later may not be heard.
     pub fn add_task_hook(&self, hook: Arc<dyn TaskHook>) {
-        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+        self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
     }
 
     /// Forgets the hooks added so far: the task is made anew. The engine calls it.
     pub fn clear_task_hooks(&self) {
-        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The hooks added so far.
     pub fn task_hooks(&self) -> Vec<Arc<dyn TaskHook>> {
-        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sleeps on the engine's clock, which tests may pause.
@@ -276,12 +280,12 @@ impl TopologyContext {
 
     /// Time since the worker started, on the engine's clock: what to measure durations by.
     pub fn elapsed(&self) -> Duration {
-        self.0.port.elapsed()
+        self.inner.port.elapsed()
     }
 
     /// The wall clock.
     pub fn now(&self) -> Timestamp {
-        self.0.port.now()
+        self.inner.port.now()
     }
 
     /// Waits from 1 ms, twice as long each time, up to 10 ms. Starts over once the spout emits.
@@ -290,20 +294,20 @@ impl TopologyContext {
     /// As [`sleep`](Self::sleep).
     pub fn back_off(&self) -> impl Future<Output = ()> + Send + use<> {
         self.wait_for(Awaited::BackOff, || {
-            let millis = self.0.back_off.load(Ordering::Relaxed);
-            self.0.back_off.store((millis * 2).min(LONGEST_BACK_OFF), Ordering::Relaxed);
+            let millis = self.inner.back_off.load(Ordering::Relaxed);
+            self.inner.back_off.store((millis * 2).min(LONGEST_BACK_OFF), Ordering::Relaxed);
             Duration::from_millis(millis.into())
         })
     }
 
     /// Starts [`back_off`](Self::back_off) over. The engine calls it when the spout has emitted.
     pub fn reset_back_off(&self) {
-        self.0.back_off.store(1, Ordering::Relaxed);
+        self.inner.back_off.store(1, Ordering::Relaxed);
     }
 }
 
 impl std::fmt::Debug for TopologyContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "task {} of {}", self.0.task, self.0.component)
+        write!(f, "task {} of {}", self.inner.task, self.inner.component)
     }
 }

@@ -82,8 +82,18 @@ impl Round {
 struct Shortest {
     latency: Option<Duration>,
     measured_at: Duration,
-    /// `Some` while the round trip is measured again; inside, the time since which the queues are short.
-    probe: Option<Option<Duration>>,
+    probe: Probe,
+}
+
+/// How far measuring the round trip again has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Probe {
+    #[default]
+    Off,
+    /// The reduced limit empties the queues.
+    Draining,
+    /// The queues are short: a tree that departs from now on shows the round trip.
+    Measuring { since: Duration },
 }
 
 impl Shortest {
@@ -91,15 +101,15 @@ impl Shortest {
     fn note(&mut self, latency: Duration, is_limited: bool, now: Duration) {
         self.latency = Some(self.latency.map_or(latency, |known| known.min(latency)));
         match self.probe {
-            Some(Some(short_since)) if now.saturating_sub(latency) >= short_since => {
-                *self = Self { latency: Some(latency), measured_at: now, probe: None };
+            Probe::Measuring { since } if now.saturating_sub(latency) >= since => {
+                *self = Self { latency: Some(latency), measured_at: now, probe: Probe::Off };
             }
-            None if now.saturating_sub(self.measured_at) > MEMORY => {
+            Probe::Off if now.saturating_sub(self.measured_at) > MEMORY => {
                 if is_limited {
-                    self.probe = Some(None);
+                    self.probe = Probe::Draining;
                 } else {
                     // Without queues, the latency is the round trip.
-                    *self = Self { latency: Some(latency), measured_at: now, probe: None };
+                    *self = Self { latency: Some(latency), measured_at: now, probe: Probe::Off };
                 }
             }
             _ => {}
@@ -108,10 +118,12 @@ impl Shortest {
 
     /// The limit to apply: reduced while a round trip is being measured.
     fn during_probe(&mut self, limit: usize, under_way: usize, now: Duration) -> usize {
-        let Some(short_since) = &mut self.probe else { return limit };
+        if self.probe == Probe::Off {
+            return limit;
+        }
         let limit = (limit / ROUND_TRIPS as usize).max(1);
-        if under_way < limit {
-            short_since.get_or_insert(now);
+        if self.probe == Probe::Draining && under_way < limit {
+            self.probe = Probe::Measuring { since: now };
         }
         limit
     }
@@ -168,7 +180,7 @@ impl InFlightLimit {
         if passed == 0 || (passed < self.round.size && elapsed < target) {
             return;
         }
-        if self.round.has_held_back && self.shortest.probe.is_none() {
+        if self.round.has_held_back && self.shortest.probe == Probe::Off {
             self.limit = adapted(self.limit, passed, elapsed, target);
         }
         self.round = Round::new(now, open.under_way());

@@ -57,7 +57,7 @@ const LOST: u8 = 6;
 
 /// The number of this encoding. Workers that link run the same executable, so that it differs only
 /// where that was circumvented.
-pub(crate) const WIRE_VERSION: u32 = 2;
+pub(crate) const WIRE_VERSION: u32 = 3;
 
 const FLUSH: u8 = 0;
 const END_FINISHED: u8 = 1;

@@ -40,8 +40,8 @@ impl BoltTask {
                 Err(_) => {
                     let (held, guards) = (self.core.staging.held.len(), self.submissions.guards());
                     let message = format!(
-                        "spawned work was cut off {patience:?} after the input ended: {held} tuples were still held, \
-                         and {guards} output guards"
+                        "spawned work was cut off after {patience:?}: it still had held tuples ({held}) or output guards \
+                         ({guards}) when the task was to end or move"
                     );
                     self.core.report(&message);
                     break;
