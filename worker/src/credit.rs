@@ -91,7 +91,9 @@ impl Credit {
 
     /// Gives back all: the receiver is lost with what was under way to it.
     pub(crate) fn refill(&self) {
-        self.left.store(self.size.load(Ordering::Relaxed), Ordering::Release);
+        // As in `give_back`, the size is read after what is left, because it may grow meanwhile.
+        let all = |_| Some(self.size.load(Ordering::Relaxed));
+        let _ = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, all);
         self.sender.wake();
     }
 
@@ -103,7 +105,8 @@ impl Credit {
 
     /// The threshold for [`register`](Self::register) that is passed once at most `under_way` is under way.
     pub(crate) fn above(&self, under_way: u32) -> i64 {
-        self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1
+        // A batch leaves only while any credit is left.
+        (self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1).max(0)
     }
 
     /// The latest report of the receiver. `is_idle` is true if the receiver ran out of rows since the last

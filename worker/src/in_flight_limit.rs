@@ -41,7 +41,8 @@ impl Open {
 /// second limit.
 ///
 /// The adaptive limit aims at a latency: [`ROUND_TRIPS`] times the shortest recent round trip, at least
-/// [`LEAST_LATENCY`], at most a quarter of the time-out. It works in rounds of as many trees as were on
+/// [`LEAST_LATENCY`], at most a quarter of the time-out; where a single round trip takes long, at twice as
+/// much, at most half of the time-out. It works in rounds of as many trees as were on
 /// their way at the start. By Little's law, the time that a whole limit of trees takes at the rate of
 /// the round is the latency that the limit causes. A round in which the limit held the spout back
 /// doubles the limit if that latency is short, and lowers the limit, by half at most, if it is too long.
@@ -174,6 +175,11 @@ impl InFlightLimit {
             self.most_open = (self.most_open * 2).min(MOST);
         }
         self.round.passed += count;
+        if self.round.passed < 0 {
+            // Bolts let go of more trees than got through: those are on their way again.
+            self.round = Round::new(now, open.under_way());
+            return;
+        }
         let passed = usize::try_from(self.round.passed).unwrap_or(0);
         let elapsed = now.saturating_sub(self.round.began);
         let target = self.target();
@@ -189,7 +195,10 @@ impl InFlightLimit {
     /// The latency that the limit aims at.
     fn target(&self) -> Duration {
         let most = self.timeout / 4;
-        self.shortest.latency.map_or(most, |shortest| (shortest * ROUND_TRIPS).max(LEAST_LATENCY).min(most))
+        // Where a single round trip takes longer than that, tasks that work side by side still get work.
+        let least = |shortest: Duration| (shortest * 2).min(self.timeout / 2);
+        let aim = |shortest: Duration| (shortest * ROUND_TRIPS).max(LEAST_LATENCY).min(most).max(least(shortest));
+        self.shortest.latency.map_or(most, aim)
     }
 
     /// Notes that `count` trees timed out together; `open` is the state before. A single lost tuple does not

@@ -68,6 +68,15 @@ impl Room {
         (mem::take(&mut mail.parts), mem::take(&mut mail.resets))
     }
 
+    /// Takes only the trees that need more time. Rows stay: they belong to the running call.
+    pub fn take_resets(&self) -> Vec<Root> {
+        let mut mail = self.mail();
+        if mail.parts.is_empty() && mail.waker.is_none() {
+            self.has_mail.store(false, Ordering::Release);
+        }
+        mem::take(&mut mail.resets)
+    }
+
     /// Forgets what a call handed over that will not go on.
     pub fn discard(&self) {
         *self.mail() = Mail::default();

@@ -70,6 +70,26 @@ fn many_tasks_with_a_long_round_trip_all_get_work() {
     assert!((200..=1_600).contains(&limit.limit), "{}", limit.limit);
 }
 
+/// A round trip takes more than a quarter of the time-out, because one call does.
+#[test]
+fn tasks_of_long_calls_work_side_by_side() {
+    let mut limit = InFlightLimit::new(None, Some(millis(30_000)));
+    let longest = Bolt::new(8, millis(8_000)).run(&mut limit, Duration::ZERO, millis(600_000));
+    assert!(limit.limit >= 5, "{}", limit.limit);
+    assert!(longest <= millis(24_000), "{longest:?}");
+}
+
+#[test]
+fn tuples_that_bolts_let_go_of_do_not_lower_the_limit() {
+    let mut limit = InFlightLimit::new(None, Some(millis(30_000)));
+    Bolt::new(1, Duration::from_micros(10)).run(&mut limit, Duration::ZERO, millis(500));
+    let before = limit.limit;
+    limit.room(on_their_way(before), millis(500));
+    limit.passed(-1_000, None, on_their_way(before + 1_000), millis(501));
+    limit.passed(1, Some(millis(1)), on_their_way(before + 999), millis(600));
+    assert!(limit.limit * 2 >= before, "{before} became {}", limit.limit);
+}
+
 #[test]
 fn a_fast_bolt_raises_the_limit_and_it_falls_when_the_bolt_gets_slow() {
     let mut limit = InFlightLimit::new(None, Some(millis(30_000)));

@@ -37,7 +37,7 @@ impl Outbox {
         trees: &mut impl Trees,
         made: &mut [u64],
     ) -> Vec<(Option<usize>, Stray)> {
-        self.has_emitted = true;
+        self.has_emitted |= !staged.is_empty();
         if self.tap.is_some() || self.is_debug || !hooks.is_empty() {
             self.observe(staged, hooks);
         }

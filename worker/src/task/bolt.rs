@@ -133,7 +133,9 @@ impl BoltTask {
             }
             match self.edges.ending() {
                 Some(ending) if !self.is_parked => {
-                    self.say_last_words(cell, ending).await?;
+                    if !self.say_last_words(cell, ending).await? {
+                        continue;
+                    }
                     if !self.core.parks {
                         self.clean_up(cell).await;
                         return Ok(());
@@ -226,7 +228,8 @@ impl BoltTask {
         {
             return Poll::Ready(Work::Message(message));
         }
-        let is_time = self.tick.as_mut().is_some_and(|tick| tick.poll_tick(cx).is_ready());
+        // A parked task has said its last words: it gets no call.
+        let is_time = !self.is_parked && self.tick.as_mut().is_some_and(|tick| tick.poll_tick(cx).is_ready());
         self.is_inbox_first = true;
         if is_time {
             return Poll::Ready(Work::Tick);

@@ -359,7 +359,9 @@ impl BoltHost for Host<'_> {
             }
         }
         if self.room.has_mail() {
-            self.take_mail(None);
+            // Rows in the mail are of the call behind these, whose input is not settled here.
+            let resets = self.room.take_resets();
+            self.reset_timeouts(resets);
         }
         let now = self.run.clock.now();
         if is_before_next {

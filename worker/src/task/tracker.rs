@@ -79,6 +79,9 @@ impl Tracker {
 
     /// How many trees may be opened now.
     pub(super) fn room(&mut self, now: Duration) -> usize {
+        if !self.is_tracking {
+            return usize::MAX;
+        }
         self.limit.room(self.open(), now)
     }
 

@@ -87,3 +87,36 @@ async fn a_row_handed_over_to_an_unknown_task_fails_its_input() -> TestResult {
     assert_eq!(feeder.failed(), [0]);
     Ok(())
 }
+
+/// In one batch: a tuple that is passed on, and one whose call emits and then waits for room. What the
+/// second call hands over belongs to its own tuple.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_room_behind_others_of_its_batch_goes_on_and_keeps_its_anchors() -> TestResult {
+    struct Splits;
+    impl Bolt for Splits {
+        fn output(&self) -> Streams {
+            Streams::default_fields(["n"])
+        }
+        async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+            let n = tuple.i64("n")?;
+            out.emit(values![n]);
+            if n % 2 == 1 {
+                out.room().await;
+                out.emit(values![n + 100]);
+            }
+            Ok(())
+        }
+    }
+    for cluster in [LocalCluster::new(), LocalCluster::new().serialize_all()] {
+        let feeder = fed(0..10);
+        let mut builder = TopologyBuilder::new("behind");
+        let _ = builder.add_spout("feeder", feeder.factory());
+        let _ = builder.bolt("splits", || Splits).shuffle("feeder");
+        let _ = builder.bolt("refuses", sink(refusing(5))).shuffle("splits");
+        let topology = builder.build()?;
+        let run = timeout(Duration::from_secs(3_600), cluster.complete(topology)).await.expect("no call hangs")?;
+        assert_eq!(run.component("splits").emitted, 15);
+        assert_eq!((feeder.failed(), feeder.acked().len()), (vec![5], 9), "the row that is refused fails its tuple");
+    }
+    Ok(())
+}

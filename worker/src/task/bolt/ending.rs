@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 use super::super::Fatal;
 use super::super::bolt_host::{Host, Lent};
 use super::{BoltTask, LastOrder, Work};
-use crate::edges::{Ending, Marker};
+use crate::edges::{Ending, InEdges, Marker};
 use crate::panics::{Panic, caught};
 
 /// How long spawned work may take at the end of a run whose messages have no time-out.
@@ -21,19 +21,24 @@ impl BoltTask {
     /// it holds, and ends. Its successor says what there is to say about the edges.
     pub(super) async fn release(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         self.event(cell, BoltEvent::Flush).await?;
-        self.end_spawned_work(cell).await?;
+        self.wait_for_spawned_work(cell, |_| true).await?;
+        self.close_output().await;
         self.core.leave().await;
         self.clean_up(cell).await;
         Ok(())
     }
 
-    /// Waits until spawned work has decided about all held tuples and dropped its guards, then closes its
-    /// output. Tracked tuples were decided before the input could end, so the held tuples are untracked: no
-    /// spout replays them.
-    async fn end_spawned_work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
+    /// Waits until spawned work has decided about all held tuples and dropped its guards, as long as
+    /// `waits` says so. Tracked tuples were decided before the input could end, so the held tuples are
+    /// untracked: no spout replays them.
+    async fn wait_for_spawned_work(
+        &mut self,
+        cell: &mut Box<dyn ErasedBolt>,
+        waits: impl Fn(&InEdges) -> bool,
+    ) -> Result<(), Fatal> {
         let patience = self.core.context.config().message_timeout().unwrap_or(LONGEST_PATIENCE);
         let deadline = self.core.run.clock.at(self.core.run.clock.now() + patience);
-        while self.order != Some(LastOrder::Exit) {
+        while self.order != Some(LastOrder::Exit) && waits(&self.edges) {
             match timeout_at(deadline, self.next_of_spawned_work()).await {
                 Ok(Some(work)) => self.handle(cell, work).await?,
                 Ok(None) => break,
@@ -48,7 +53,6 @@ impl BoltTask {
                 }
             }
         }
-        self.close_output().await;
         Ok(())
     }
 
@@ -68,10 +72,18 @@ impl BoltTask {
         .await
     }
 
-    /// All inputs have ended: says last words and tells the receivers. A bolt that was resumed says
-    /// them again only if more tuples came.
-    pub(super) async fn say_last_words(&mut self, cell: &mut Box<dyn ErasedBolt>, ending: Ending) -> Result<(), Fatal> {
-        self.end_spawned_work(cell).await?;
+    /// All inputs have ended: says last words and tells the receivers, unless an input is opened again
+    /// before; whether it did. A bolt that was resumed says last words again only if more tuples came.
+    pub(super) async fn say_last_words(
+        &mut self,
+        cell: &mut Box<dyn ErasedBolt>,
+        ending: Ending,
+    ) -> Result<bool, Fatal> {
+        self.wait_for_spawned_work(cell, |edges| edges.ending().is_some()).await?;
+        if self.edges.ending().is_none() {
+            return Ok(false);
+        }
+        self.close_output().await;
         // After output of a `finish` was lost, no other bolt may report success: `finish` is not called.
         let is_whole = self.core.run.failure().is_none_or(|failure| failure.code != "finish_failed");
         let is_due = self.said_at != Some(self.executed);
@@ -86,7 +98,7 @@ impl BoltTask {
         self.fail_held();
         self.core.leave().await;
         self.core.outbox.send_marker(Marker::End(ending));
-        Ok(())
+        Ok(true)
     }
 
     /// Fails the tuples that the bolt still holds: no call follows that could decide about them.

@@ -1,6 +1,6 @@
 //! Rows that a running call hands over, because it waits for room.
 
-use galerna_topology_api::engine::{HandedOver, RowAnchors, Staged, StagedRow, Staging};
+use galerna_topology_api::engine::{HandedOver, Root, RowAnchors, Staged, StagedRow, Staging};
 
 use super::Host;
 use crate::acks::AckKind;
@@ -18,11 +18,16 @@ pub(super) struct Early {
 }
 
 impl Host<'_> {
+    /// Starts the time-outs of trees again.
+    pub(super) fn reset_timeouts(&mut self, trees: Vec<Root>) {
+        trees.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
+    }
+
     /// Deals the rows that the running call has handed over, and handles the rest of its mail. `first` is the
     /// first row of the call. Returns whether there were rows.
     pub(super) fn take_mail(&mut self, first: Option<usize>) -> bool {
         let (parts, resets) = self.room.take();
-        resets.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
+        self.reset_timeouts(resets);
         let has_rows = !parts.is_empty();
         for HandedOver { mut staged, mut held, origins } in parts {
             let mut made = std::mem::take(&mut self.early.made);
