@@ -103,10 +103,15 @@ impl Credit {
         self.sender.register(waker);
     }
 
-    /// The threshold for [`register`](Self::register) that is passed once at most `under_way` is under way.
+    /// The threshold for [`register`](Self::register) at which at most this much is under way, and a
+    /// batch may be sent.
     pub(crate) fn above(&self, under_way: u32) -> i64 {
-        // A batch leaves only while any credit is left.
         (self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1).max(0)
+    }
+
+    /// Whether more than this is left. If not, what is given back after this wakes whoever registered it.
+    pub(crate) fn is_above(&self, above: i64) -> bool {
+        self.left.load(Ordering::SeqCst) > above
     }
 
     /// The latest report of the receiver. `is_idle` is true if the receiver ran out of rows since the last
@@ -171,10 +176,27 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{Arc, Barrier};
+    use std::task::Wake;
     use std::thread;
 
     use super::*;
+
+    /// More than the whole credit is never under way, but nothing may be sent then.
+    #[test]
+    fn sender_that_wants_more_than_the_credit_is_woken_when_it_may_send() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let (credit, woken) = (Credit::default(), Arc::new(Woken(AtomicBool::new(false))));
+        credit.take(FIRST as usize);
+        credit.register(&woken.clone().into(), credit.above(2 * FIRST));
+        credit.give_back(1, Progress::default());
+        assert!(credit.has_any() && woken.0.load(Ordering::Relaxed));
+    }
 
     /// The receiver gives back all that was taken while the sender lets the credit grow.
     #[test]

@@ -144,9 +144,12 @@ impl Outbox {
             if self.dirty.is_empty() {
                 break;
             }
-            // Rows that have left and new allowances change the peers and thresholds to wait for.
+            // What has left, and allowances that have changed, change what to wait for. A receiver that
+            // keeps pace with the sending may have room again without ever having been short of it since
+            // it was registered: then nobody would wake.
             let still = self.waited_for();
-            if still == waited_for {
+            let has_room = |(peer, above): &(usize, i64)| self.peers[*peer].credit.is_above(*above);
+            if still == waited_for && !still.iter().any(has_room) {
                 return Poll::Pending;
             }
             waited_for = still;

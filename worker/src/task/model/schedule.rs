@@ -1,7 +1,7 @@
 //! Polls tasks by hand on one thread, in an order that follows from a seed.
 //!
-//! A task is polled only after its waker was woken. Tasks also run in the middle of another task's poll, at each
-//! call of [`interleave`], as they would on other threads.
+//! A task is polled only if its waker was woken. Tasks also run in the middle of another task's poll:
+//! wherever that one calls [`interleave`], and where it wakes them, as other threads would.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -16,6 +16,9 @@ use galerna_topology_api::engine::BoxFuture;
 /// Polls after which a schedule counts as endless.
 const MOST_POLLS: u64 = 5_000_000;
 
+/// In how many of a million cases a task runs where it is woken: of each, at some time.
+const WOKEN_ODDS: [u32; 4] = [0, 20_000, 300_000, 1_000_000];
+
 thread_local! {
     static SCHEDULE: RefCell<Schedule> = RefCell::new(Schedule::new(0));
 }
@@ -28,7 +31,11 @@ struct Schedule {
     user_odds: u32,
     /// The same where the engine steps aside.
     aside_odds: u32,
-    /// The longest step of the clock after a poll.
+    /// The same for a task that is woken.
+    woken_odds: u32,
+    /// Whether a task runs because it was woken. Whoever woke it may hold a lock, so no other runs meanwhile.
+    is_in_wake: bool,
+    /// How far the clock moves after a poll, at most.
     pace: Duration,
 }
 
@@ -40,45 +47,74 @@ struct Task {
     waker: Waker,
 }
 
-struct Flag(AtomicBool);
+struct Flag {
+    place: usize,
+    is_woken: AtomicBool,
+}
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_woken.store(true, Ordering::Relaxed);
+        let picked = with(|schedule| {
+            let odds = schedule.woken_odds;
+            let task = if schedule.happens(odds) { schedule.take(self.place) } else { None };
+            schedule.is_in_wake |= task.is_some();
+            task
+        });
+        if let Some(future) = picked {
+            poll(self.place, future);
+            with(|schedule| schedule.is_in_wake = false);
+        }
     }
 }
 
 impl Task {
-    fn new(future: BoxFuture<'static, ()>) -> Self {
-        let flag = Arc::new(Flag(AtomicBool::new(true)));
+    fn new((place, future): (usize, BoxFuture<'static, ()>)) -> Self {
+        let flag = Arc::new(Flag { place, is_woken: AtomicBool::new(true) });
         Self { future: Some(future), has_ended: false, waker: flag.clone().into(), flag }
     }
 
     fn may_run(&self) -> bool {
-        self.future.is_some() && self.flag.0.load(Ordering::Relaxed)
+        self.future.is_some() && self.flag.is_woken.load(Ordering::Relaxed)
     }
 }
 
 impl Schedule {
     fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
-        let user_odds = [0, 500, 20_000][random.usize(..3)];
+        let user_odds = [0, 500, 20_000, 200_000][random.usize(..4)];
         let aside_odds = [0, 30_000, 250_000, 1_000_000][random.usize(..4)];
-        let pace = [0, 10, 300, 5_000][random.usize(..4)];
-        Self { random, tasks: Vec::new(), polls: 0, user_odds, aside_odds, pace: Duration::from_micros(pace) }
+        let woken_odds = WOKEN_ODDS[random.usize(..WOKEN_ODDS.len())];
+        let pace = Duration::from_micros([0, 10, 300, 5_000][random.usize(..4)]);
+        let (tasks, polls, is_in_wake) = (Vec::new(), 0, false);
+        Self { random, tasks, polls, user_odds, aside_odds, woken_odds, is_in_wake, pace }
+    }
+
+    /// Whether another task runs, where it does in so many of a million cases.
+    fn happens(&mut self, odds: u32) -> bool {
+        !self.is_in_wake && self.random.u32(..1_000_000) < odds
+    }
+
+    /// Takes the future of a task to poll it, if it may run.
+    fn take(&mut self, place: usize) -> Option<BoxFuture<'static, ()>> {
+        let task = self.tasks.get_mut(place).filter(|task| task.may_run())?;
+        task.flag.is_woken.store(false, Ordering::Relaxed);
+        self.polls += 1;
+        task.future.take()
     }
 
     /// A task that may run, with its future.
     fn pick(&mut self) -> Option<(usize, BoxFuture<'static, ()>)> {
         let able = self.tasks.iter().filter(|task| task.may_run()).count();
-        if able == 0 || self.polls == MOST_POLLS {
+        if able == 0 || self.polls >= MOST_POLLS {
             return None;
         }
-        self.polls += 1;
+        if self.happens(100_000) {
+            self.woken_odds = WOKEN_ODDS[self.random.usize(..WOKEN_ODDS.len())];
+        }
         let chosen = self.random.usize(..able);
-        let (place, task) = self.tasks.iter_mut().enumerate().filter(|(_, task)| task.may_run()).nth(chosen)?;
-        task.flag.0.store(false, Ordering::Relaxed);
-        Some((place, task.future.take()?))
+        let (place, _) = self.tasks.iter().enumerate().filter(|(_, task)| task.may_run()).nth(chosen)?;
+        Some((place, self.take(place)?))
     }
 }
 
@@ -88,7 +124,12 @@ fn with<T>(each: impl FnOnce(&mut Schedule) -> T) -> T {
 
 /// Polls one woken task that is not being polled. Returns whether there was one.
 fn poll_one() -> bool {
-    let Some((place, mut future)) = with(Schedule::pick) else { return false };
+    let Some((place, future)) = with(Schedule::pick) else { return false };
+    poll(place, future);
+    true
+}
+
+fn poll(place: usize, mut future: BoxFuture<'static, ()>) {
     let waker = with(|schedule| schedule.tasks[place].waker.clone());
     let has_ended = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
     let pace = with(|schedule| {
@@ -100,21 +141,16 @@ fn poll_one() -> bool {
     // The clock moves in the first poll.
     let advance: Poll<()> = pin!(tokio::time::advance(pace)).poll(&mut Context::from_waker(Waker::noop()));
     assert!(advance.is_pending());
-    true
-}
-
-fn interleave_by(odds: impl Fn(&Schedule) -> u32) {
-    while with(|schedule| schedule.random.u32(..1_000_000) < odds(schedule)) && poll_one() {}
 }
 
 /// Lets others run, or not: for user code.
 pub(super) fn interleave() {
-    interleave_by(|schedule| schedule.user_odds);
+    while with(|schedule| schedule.happens(schedule.user_odds)) && poll_one() {}
 }
 
 /// Lets others run, or not: for the engine.
 pub(super) fn step_aside() {
-    if with(|schedule| schedule.random.u32(..1_000_000) < schedule.aside_odds) {
+    if with(|schedule| schedule.happens(schedule.aside_odds)) {
         poll_one();
         interleave();
     }
@@ -125,14 +161,14 @@ pub(super) fn step_aside() {
 /// # Errors
 /// With the places of the tasks that have not ended, when none of them is woken.
 pub(super) fn run(seed: u64, futures: Vec<BoxFuture<'static, ()>>) -> Result<(), String> {
-    let tasks = futures.into_iter().map(Task::new).collect();
+    let tasks = futures.into_iter().enumerate().map(Task::new).collect();
     with(|schedule| *schedule = Schedule { tasks, ..Schedule::new(seed) });
     while poll_one() {}
     let (tasks, polls) = with(|schedule| (std::mem::take(&mut schedule.tasks), schedule.polls));
     let waiting: Vec<usize> = (0..tasks.len()).filter(|place| !tasks[*place].has_ended).collect();
     match waiting.as_slice() {
         [] => Ok(()),
-        waiting if polls == MOST_POLLS => Err(format!("tasks {waiting:?} do not end in {polls} polls")),
+        waiting if polls >= MOST_POLLS => Err(format!("tasks {waiting:?} do not end in {polls} polls")),
         waiting => Err(format!("tasks {waiting:?} wait for ever after {polls} polls")),
     }
 }
@@ -141,11 +177,8 @@ pub(super) fn run(seed: u64, futures: Vec<BoxFuture<'static, ()>>) -> Result<(),
 mod tests {
     use std::future::{pending, poll_fn};
 
+    use super::super::runtime;
     use super::*;
-
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
-    }
 
     #[test]
     fn task_that_nobody_wakes_is_reported() {
