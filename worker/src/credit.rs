@@ -109,7 +109,7 @@ impl Credit {
         (self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1).max(0)
     }
 
-    /// Whether more than this is left. If not, what is given back after this wakes whoever registered it.
+    /// Whether more than `above` is left. If not, the next `give_back` beyond `above` wakes the registered sender.
     pub(crate) fn is_above(&self, above: i64) -> bool {
         self.left.load(Ordering::SeqCst) > above
     }

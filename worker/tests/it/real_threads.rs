@@ -9,7 +9,7 @@ use galerna_worker::testing::TestResult;
 use galerna_worker::{ComponentSummary, LocalOptions, LocalRun, RunStatus};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{Each, Numbers, PENDING, sink};
+use crate::support::{Each, Numbers, OneCall, PENDING, sink};
 
 /// Emits rows in calls of one size until a test ends its input.
 struct Lines {
@@ -31,20 +31,6 @@ impl Spout for Lines {
         (0..self.per_call).for_each(|_| out.emit_untracked(values![self.text]));
         self.emitted.fetch_add(self.per_call as u64, Ordering::Relaxed);
         Ok(Next::Emitted)
-    }
-}
-
-/// Emits many rows in one call and ends.
-struct OneCall(i64);
-
-impl Spout for OneCall {
-    type MessageId = ();
-    fn output(&self) -> Streams {
-        Streams::default_fields(["n"])
-    }
-    async fn next(&mut self, out: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
-        (0..std::mem::take(&mut self.0)).for_each(|n| out.emit_untracked(values![n]));
-        Ok(Next::Exhausted)
     }
 }
 

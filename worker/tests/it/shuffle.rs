@@ -7,7 +7,7 @@ use galerna_topology_api::*;
 use galerna_worker::testing::*;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Log, Numbers};
+use crate::support::{Log, Numbers, OneCall};
 
 /// Takes a time that depends on the task, and notes its tuples.
 struct Uneven {
@@ -69,20 +69,6 @@ async fn a_thousand_untracked_tuples_of_ten_milliseconds_use_all_four_tasks() ->
         assert!((2.5..=2.6).contains(&took.as_secs_f64()), "{took:?}: {:?}", by_task(&log));
     }
     Ok(())
-}
-
-/// Emits all tuples in one call.
-struct OneCall(i64);
-
-impl Spout for OneCall {
-    type MessageId = ();
-    fn output(&self) -> Streams {
-        Streams::default_fields(["n"])
-    }
-    async fn next(&mut self, out: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
-        (0..std::mem::take(&mut self.0)).for_each(|n| out.emit_untracked(values![n]));
-        Ok(Next::Exhausted)
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -163,3 +163,17 @@ impl Bolt for Slow {
 /// The latest time-out of a message in tests, in virtual time.
 pub(crate) const TIMEOUT: &str = "topology.message.timeout.secs";
 pub(crate) const PENDING: &str = "topology.max.spout.pending";
+
+/// Emits this many numbers in one call, untracked, and ends.
+pub(crate) struct OneCall(pub(crate) i64);
+
+impl Spout for OneCall {
+    type MessageId = ();
+    fn output(&self) -> Streams {
+        Streams::default_fields(["n"])
+    }
+    async fn next(&mut self, out: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
+        (0..std::mem::take(&mut self.0)).for_each(|n| out.emit_untracked(values![n]));
+        Ok(Next::Exhausted)
+    }
+}

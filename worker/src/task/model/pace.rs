@@ -38,7 +38,7 @@ impl Bolt for Quick {
     }
 }
 
-/// Stands for a bolt task. As the waker of its own inbox, it takes what comes within the sender's send.
+/// Plays a bolt task. It is the waker of its own inbox, and takes each batch while the sender still sends.
 struct Receiver {
     inbox: Mutex<(Arrivals, usize)>,
 }

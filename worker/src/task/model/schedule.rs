@@ -33,7 +33,7 @@ struct Schedule {
     aside_odds: u32,
     /// The same for a task that is woken.
     woken_odds: u32,
-    /// Whether a task runs because it was woken. Whoever woke it may hold a lock, so no other runs meanwhile.
+    /// Whether a task runs inside a wake. The waking task may hold a lock, so no other task runs meanwhile.
     is_in_wake: bool,
     /// How far the clock moves after a poll, at most.
     pace: Duration,
