@@ -4,16 +4,19 @@
 
 mod buffer;
 mod deal;
+mod lead;
 mod send;
 mod shuffle;
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::{Batch, HeldEntry, Root, TupleSource};
+use tokio::time::Sleep;
 
 use crate::acks::{AckKind, AckOutbox};
 use crate::clock::Clock;
@@ -140,6 +143,8 @@ pub(crate) struct Outbox {
     dirty: Vec<usize>,
     /// The time since which a buffer has waited for room.
     blocked_since: Option<Duration>,
+    /// Wakes the task when rows need no longer be held back.
+    timer: Option<Pin<Box<Sleep>>>,
     /// The shares of the receivers of one buffer; kept for its memory.
     shares: Vec<(usize, usize)>,
     spouts: BTreeMap<TaskId, Sink>,
@@ -191,6 +196,7 @@ impl Outbox {
             buffers,
             dirty: Vec::new(),
             blocked_since: None,
+            timer: None,
             shares: Vec::new(),
             spouts,
             locality: exchange.locality(),

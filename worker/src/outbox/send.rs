@@ -1,7 +1,10 @@
 //! Sending the rows that wait in buffers, as far as there is room.
 
+use std::future::Future;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+use tokio::time::sleep_until;
 
 use super::buffer::Receivers;
 use super::{FULL, Outbox};
@@ -78,7 +81,7 @@ impl Outbox {
         let peers = &self.peers;
         if let Receivers::Shared(shuffle) = &mut self.buffers[place].receivers {
             let load = |peer: usize| (peers[peer].credit.under_way(), peers[peer].credit.take_progress());
-            shuffle.share(waiting, load, &mut shares);
+            shuffle.share(waiting, load, || self.clock.now(), &mut shares);
         }
         for (receiver, mut rows) in shares.drain(..) {
             let Receivers::Shared(shuffle) = &self.buffers[place].receivers else { continue };
@@ -93,6 +96,11 @@ impl Outbox {
                         credit.grow();
                     }
                 }
+            }
+            if rows > 0
+                && let Receivers::Shared(shuffle) = &mut self.buffers[place].receivers
+            {
+                shuffle.kept(receiver, rows);
             }
         }
         self.shares = shares;
@@ -149,7 +157,7 @@ impl Outbox {
             // it was registered: then nobody would wake.
             let still = self.waited_for();
             let has_room = |(peer, above): &(usize, i64)| self.peers[*peer].credit.is_above(*above);
-            if still == waited_for && !still.iter().any(has_room) {
+            if still == waited_for && !still.iter().any(has_room) && self.poll_held(cx).is_pending() {
                 return Poll::Pending;
             }
             waited_for = still;
@@ -160,6 +168,19 @@ impl Outbox {
             whole.for_each(|(peer, _)| self.peers[*peer].credit.grow());
         }
         Poll::Ready(())
+    }
+
+    /// Ready when rows need no longer be held back from receivers that lead by too many.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let holds_until = |place: &usize| match &self.buffers[*place].receivers {
+            Receivers::Shared(shuffle) => shuffle.holds_until(),
+            Receivers::One(_) => None,
+        };
+        let Some(until) = self.dirty.iter().filter_map(holds_until).min() else { return Poll::Pending };
+        let at = self.clock.at(until);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        timer.as_mut().reset(at);
+        timer.as_mut().poll(cx)
     }
 
     /// The peers that waiting rows could leave to, each once with the credit that must be exceeded.

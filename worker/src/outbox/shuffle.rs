@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use super::lead::Lead;
 use crate::credit::{MOST, Progress};
 
 /// A receiver may have as many rows under way as it processes in this time, or [`FEW`] rows if that is more.
@@ -21,6 +22,8 @@ const LONG_CALM: u32 = 16;
 /// A run is the rows that a receiver gets before the next receiver is considered. It is the allowance divided
 /// by this.
 const RUNS_PER_ALLOWANCE: u32 = 8;
+/// A receiver that takes longer for a row is slow: nobody waits for it to catch up.
+const QUICK: Duration = Duration::from_micros(100);
 /// The longest run: a batch of this size shares its fixed costs well enough.
 const LONGEST_RUN: u32 = 128;
 
@@ -51,11 +54,25 @@ struct Receiver {
     was_idle: bool,
     /// The number of refills in a row that kept the receiver busy.
     calm: u32,
+    /// Whether the others wait for the receiver to catch up when it is behind.
+    is_quick: bool,
+    /// Whether the receiver has room, but leads by too many rows.
+    is_held: bool,
 }
 
 impl Receiver {
     fn new(peer: usize) -> Self {
-        Self { peer, allowance: 1, most: 1, stretch: 1, was_full: false, was_idle: false, calm: 0 }
+        Self {
+            peer,
+            allowance: 1,
+            most: 1,
+            stretch: 1,
+            was_full: false,
+            was_idle: false,
+            calm: 0,
+            is_quick: true,
+            is_held: false,
+        }
     }
 
     /// Adapts the allowance to the receiver's progress, while `under_way` rows are under way.
@@ -77,6 +94,8 @@ impl Receiver {
                 }
             }
         }
+        self.is_held = false;
+        self.is_quick = pace <= QUICK;
         let rows = rows_for(pace);
         // Behind a row that takes long, a second row would wait too long.
         self.allowance = if rows == 1 { 1 } else { rows.saturating_mul(self.stretch).min(self.most) };
@@ -108,6 +127,7 @@ pub(super) struct Shuffle {
     among: Vec<usize>,
     /// The index in `among` of the receiver to consider first.
     next: usize,
+    lead: Lead,
 }
 
 impl Shuffle {
@@ -115,7 +135,8 @@ impl Shuffle {
     /// so that many emitting tasks do not all begin with the same receiver.
     pub(super) fn new(prefers_local: bool, peers: &[usize], first: usize, is_local: impl Fn(usize) -> bool) -> Self {
         let receivers = peers.iter().map(|peer| Receiver::new(*peer)).collect();
-        let mut shuffle = Self { prefers_local, receivers, among: Vec::new(), next: first };
+        let lead = Lead::new(peers.len());
+        let mut shuffle = Self { prefers_local, receivers, among: Vec::new(), next: first, lead };
         shuffle.relocate(is_local);
         shuffle
     }
@@ -130,6 +151,7 @@ impl Shuffle {
             self.among = all.collect();
         }
         self.next %= self.among.len().max(1);
+        self.lead.forget();
     }
 
     /// The peer of the only receiver, if there is no choice. The credit alone decides then.
@@ -141,12 +163,13 @@ impl Shuffle {
     }
 
     /// Decides how many of `rows` waiting rows each receiver gets, and writes pairs of receiver and rows to
-    /// `shares`. `load` returns the rows under way to a peer and the peer's progress. Rows beyond all
-    /// allowances stay.
+    /// `shares`. `load` returns the rows under way to a peer and the peer's progress, `now` the time. Rows beyond
+    /// all allowances stay, and rows that would put receivers with room too far ahead of others.
     pub(super) fn share(
         &mut self,
         mut rows: usize,
         load: impl Fn(usize) -> (u32, Progress),
+        now: impl Fn() -> Duration,
         shares: &mut Vec<(usize, usize)>,
     ) {
         shares.clear();
@@ -154,6 +177,7 @@ impl Shuffle {
         // The least loaded receiver comes first; among equals, the first from `next` on.
         let mut candidates = BinaryHeap::new();
         let mut after = self.next + 1;
+        let mut is_counted = false;
         for order in 0..count {
             let place = self.among[(self.next + order) % count];
             let receiver = &mut self.receivers[place];
@@ -165,29 +189,75 @@ impl Shuffle {
             let mut given = 0;
             if load == 0 {
                 // No receiver has less to do, so no comparison is needed.
-                given = (receiver.run() as usize).min(rows);
-                rows -= given;
+                let run = receiver.run();
+                given = run.min(self.room(place, &mut is_counted)).min(rows as u32);
+                self.lead.give(place, given);
+                rows -= given as usize;
                 after = self.next + order + 1;
             }
-            shares.push((place, given));
-            candidates.push(Reverse((load + given as u32, order, shares.len() - 1)));
+            shares.push((place, given as usize));
+            candidates.push(Reverse((load + given, order, shares.len() - 1)));
             if rows == 0 {
                 break;
             }
         }
-        while rows > 0
-            && let Some(Reverse((load, order, share))) = candidates.pop()
-        {
-            let receiver = &self.receivers[shares[share].0];
-            let given = receiver.run().min(receiver.allowance.saturating_sub(load)).min(rows as u32);
+        let mut held = Vec::new();
+        let mut ignores_lead = false;
+        while rows > 0 {
+            let Some(Reverse((load, order, share))) = candidates.pop() else {
+                if held.is_empty() {
+                    break;
+                }
+                if !self.catch_up() {
+                    ignores_lead = !self.lead.may_hold(now());
+                    if !ignores_lead {
+                        break;
+                    }
+                }
+                candidates.extend(held.drain(..));
+                continue;
+            };
+            let place = shares[share].0;
+            let room = if ignores_lead { u32::MAX } else { self.room(place, &mut is_counted) };
+            let receiver = &self.receivers[place];
+            let given = receiver.run().min(receiver.allowance.saturating_sub(load)).min(rows as u32).min(room);
             if given > 0 {
+                self.lead.give(place, given);
                 shares[share].1 += given as usize;
                 rows -= given as usize;
                 candidates.push(Reverse((load + given, order, share)));
+            } else if room == 0 {
+                held.push(Reverse((load, order, share)));
             }
+        }
+        if rows == 0 || held.is_empty() {
+            self.lead.release(now);
+        } else {
+            held.iter().for_each(|Reverse((_, _, share))| self.receivers[shares[*share].0].is_held = true);
         }
         self.next = after % count.max(1);
         shares.retain(|(_, given)| *given > 0);
+    }
+
+    /// The rows that a receiver may get without leading by too many. `is_counted`: who leads was counted already in
+    /// this sharing.
+    fn room(&mut self, receiver: usize, is_counted: &mut bool) -> u32 {
+        if self.lead.room(receiver) == 0 && !*is_counted {
+            *is_counted = true;
+            self.catch_up();
+        }
+        self.lead.room(receiver)
+    }
+
+    /// Counts anew who leads. Returns whether the receivers that are behind have caught up.
+    fn catch_up(&mut self) -> bool {
+        let quick = self.among.iter().filter(|place| self.receivers[**place].is_quick);
+        self.lead.catch_up(quick.copied())
+    }
+
+    /// The time until which rows are held back at most from receivers that lead by too many, if any are.
+    pub(super) fn holds_until(&self) -> Option<Duration> {
+        self.lead.holds_until()
     }
 
     /// The place of a receiver among the outbox's peers.
@@ -205,12 +275,16 @@ impl Shuffle {
         self.receivers[receiver].give(under_way);
     }
 
-    /// For each receiver to consider, its peer and the rows under way at which the receiver gets more.
+    /// Notes that a receiver did not get the last rows of its share.
+    pub(super) fn kept(&mut self, receiver: usize, rows: usize) {
+        self.lead.take_back(receiver, rows);
+    }
+
+    /// For each receiver that gets rows as soon as it has room, its peer and the rows under way at which the
+    /// receiver gets more.
     pub(super) fn thresholds(&self) -> impl Iterator<Item = (usize, u32)> {
-        self.among.iter().map(|place| {
-            let receiver = &self.receivers[*place];
-            (receiver.peer, receiver.refill_at())
-        })
+        let receivers = self.among.iter().map(|place| &self.receivers[*place]);
+        receivers.filter(|receiver| !receiver.is_held).map(|receiver| (receiver.peer, receiver.refill_at()))
     }
 }
 
@@ -228,8 +302,12 @@ mod tests {
 
     /// Shares rows among receivers with these loads. Returns the rows of each receiver.
     fn share(shuffle: &mut Shuffle, rows: usize, loads: &mut [(u32, Progress)]) -> Vec<usize> {
+        share_at(Duration::ZERO, shuffle, rows, loads)
+    }
+
+    fn share_at(now: Duration, shuffle: &mut Shuffle, rows: usize, loads: &mut [(u32, Progress)]) -> Vec<usize> {
         let (mut shares, mut got) = (Vec::new(), vec![0; loads.len()]);
-        shuffle.share(rows, |peer| loads[peer], &mut shares);
+        shuffle.share(rows, |peer| loads[peer], || now, &mut shares);
         for (receiver, rows) in shares {
             loads[receiver].0 += rows as u32;
             got[receiver] += rows;
@@ -249,7 +327,7 @@ mod tests {
         let mut rows_under_way: Vec<(Duration, Duration, usize, u32)> = Vec::new();
         let mut now = Duration::ZERO;
         while now < time {
-            let got = share(&mut shuffle, 1 << 20, &mut loads);
+            let got = share_at(now, &mut shuffle, 1 << 20, &mut loads);
             for (receiver, mut rows) in got.into_iter().map(|rows| rows as u32).enumerate() {
                 let pace = paces[receiver];
                 while rows > 0 {
@@ -304,6 +382,35 @@ mod tests {
         assert!(got[0] <= 2 && got[1] >= 4_000, "{got:?}");
     }
 
+    #[test]
+    fn a_receiver_that_gets_no_core_is_waited_for_but_not_for_long() {
+        let mut shuffle = shuffle(2);
+        let at = |under_way| (under_way, Progress { pace: MICRO / 10, is_idle: under_way == 0 });
+        let mut loads = [at(0), at(0)];
+        // Both become known as quick. Then the second makes no progress any more.
+        for _ in 0..8 {
+            share(&mut shuffle, 100, &mut loads);
+            loads = [at(0), at(0)];
+        }
+        let mut got = [0, 0];
+        let mut millis = 0;
+        while got[0] < 50_000 && millis < 1_000 {
+            let now = Duration::from_millis(millis);
+            let more = share_at(now, &mut shuffle, 100_000, &mut loads);
+            got = [got[0] + more[0], got[1] + more[1]];
+            loads[0] = at(0);
+            if more[0] == 0 {
+                assert!(got[0] <= got[1] + 512 + 800, "{got:?}");
+                assert!(shuffle.thresholds().all(|(peer, _)| peer == 1), "nobody waits for the first");
+                millis += 1;
+            } else {
+                assert!(millis == 0 || millis >= 100, "{got:?} after {millis} ms");
+            }
+        }
+        assert_eq!(millis, 100);
+        assert_eq!(shuffle.holds_until(), None);
+    }
+
     proptest! {
         #[test]
         fn rows_go_to_the_least_loaded_within_their_allowances(
@@ -324,7 +431,9 @@ mod tests {
             for (receiver, (before, _)) in loads.iter().enumerate() {
                 let allowance = shuffle.allowance_of(receiver);
                 prop_assert!(got[receiver] == 0 || after[receiver].0 <= allowance);
-                prop_assert!(given == rows || got[receiver] > 0 || *before > allowance / 2, "rows wait for nothing");
+                let is_held = shuffle.receivers[receiver].is_held;
+                let has_room = *before <= allowance / 2 && !is_held;
+                prop_assert!(given == rows || got[receiver] > 0 || !has_room, "rows wait for nothing");
             }
         }
     }
