@@ -72,13 +72,13 @@ pub(crate) enum Applied {
     Settled(Settled, Taken),
 }
 
-/// The times of a decided tree.
+/// The times of a decided tree, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// The departure, if the tree has departed.
-    pub(crate) departed: Option<Duration>,
+    /// The departure since the worker's start, if the tree has departed.
+    pub(crate) departed: Option<u64>,
     /// The time since the departure in which no bolt held a tuple of the tree.
-    pub(crate) active: Duration,
+    pub(crate) active: u64,
     /// Whether a bolt held a tuple of the tree at the end.
     pub(crate) was_held: bool,
 }
@@ -181,13 +181,14 @@ impl Ledger {
         self.free.extend_from_slice(slots);
     }
 
-    /// Notes that first tuples of trees have left; `trees` names a tree once per tuple. The time of a tree
+    /// Notes that first tuples of trees have left; `trees` names a tree once per tuple, or the root of
+    /// [`Anchor::NONE`](galerna_topology_api::engine::Anchor::NONE) for a tuple of no tree. The time of a tree
     /// begins when its last first tuple leaves; `now` is the time just before.
     pub(crate) fn depart(&mut self, trees: &[Root], now: Duration) {
         let now = nanos(now);
         for root in trees {
-            let entry = &mut self.entries[root.slot as usize];
-            if entry.generation != root.generation {
+            let Some(entry) = self.entries.get_mut(root.slot as usize) else { continue };
+            if entry.generation != root.generation || root.spout != self.spout {
                 continue;
             }
             entry.waiting = entry.waiting.saturating_sub(1);
@@ -243,8 +244,7 @@ impl Ledger {
         let Entry { departed, active, held, .. } = self.entries[slot as usize];
         let was_held = held > 0;
         let active = if was_held { active } else { nanos(now).saturating_sub(active) };
-        let departed = (departed != NOT_YET).then(|| Duration::from_nanos(departed));
-        let taken = Taken { departed, active: Duration::from_nanos(active), was_held };
+        let taken = Taken { departed: (departed != NOT_YET).then_some(departed), active, was_held };
         Applied::Settled(self.close(slot, is_acked), taken)
     }
 

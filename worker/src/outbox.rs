@@ -107,7 +107,7 @@ impl Trees for NoTrees {
 /// Trees whose rows were sent, batch by batch.
 #[derive(Debug, Default)]
 pub(crate) struct Departed {
-    /// The tree of each row.
+    /// The tree of each row; that of `Anchor::NONE` for a row without one.
     trees: Vec<Root>,
     /// For each batch, the end of its range in `trees`, and the time just before the batch was sent.
     batches: Vec<(usize, Duration)>,
@@ -115,8 +115,8 @@ pub(crate) struct Departed {
 
 impl Departed {
     fn note(&mut self, batch: &Batch, now: Duration) {
-        let tracked = batch.anchors.iter().filter(|anchor| !anchor.is_none());
-        self.trees.extend(tracked.map(|anchor| anchor.root));
+        // Without a filter: copying all takes half the time of choosing some.
+        self.trees.extend(batch.anchors.iter().map(|anchor| anchor.root));
         self.batches.push((self.trees.len(), now));
     }
 

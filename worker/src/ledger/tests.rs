@@ -88,7 +88,7 @@ fn the_time_in_which_bolts_hold_tuples_is_told_from_the_rest() {
     assert_eq!(ledger.apply(&say(AckKind::Released), at(5_000)), Applied::Released);
     assert_eq!(ledger.held_trees(), 0);
     let Applied::Settled(_, taken) = ledger.apply(&delta(root, 5), at(5_007)) else { panic!("acked") };
-    assert_eq!(taken, Taken { departed: Some(at(100)), active: at(17), was_held: false });
+    assert_eq!(taken, Taken { departed: Some(nanos(at(100))), active: nanos(at(17)), was_held: false });
 }
 
 /// Two tasks receive the tuple; one of them has no room for an hour.

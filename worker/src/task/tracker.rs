@@ -145,9 +145,9 @@ impl Tracker {
         let now = self.clock.now();
         let (mut acked, mut failed) = (0, 0);
         // Trees of one batch have the same latency: they are recorded together.
-        let mut run: (Duration, u64) = (Duration::ZERO, 0);
+        let mut run: (u64, u64) = (0, 0);
         // The number of trees that are no longer on their way, and the shortest time of a decided tree.
-        let (mut passed, mut shortest) = (0i64, None);
+        let (mut passed, mut shortest) = (0i64, u64::MAX);
         for delta in &batch.deltas {
             match self.ledger.apply(delta, now) {
                 Applied::Nothing => {}
@@ -160,7 +160,7 @@ impl Tracker {
                         failed += 1;
                         continue;
                     };
-                    shortest = Some(shortest.map_or(taken.active, |known: Duration| known.min(taken.active)));
+                    shortest = shortest.min(taken.active);
                     if !settled.is_acked {
                         failed += 1;
                         continue;
@@ -176,12 +176,14 @@ impl Tracker {
         }
         self.record(now, run);
         self.count(acked, failed);
+        let shortest = (shortest < u64::MAX).then(|| Duration::from_nanos(shortest));
         self.limit.passed(passed, shortest, self.open(), now);
     }
 
-    fn record(&self, now: Duration, (departed, trees): (Duration, u64)) {
+    /// Records the latency of trees that departed at the same time, in nanoseconds since the worker's start.
+    fn record(&self, now: Duration, (departed, trees): (u64, u64)) {
         if trees > 0 {
-            let latency = now.saturating_sub(departed);
+            let latency = now.saturating_sub(Duration::from_nanos(departed));
             self.stats.complete_latency.record_many(latency.as_nanos() as u64, trees);
             if !self.hooks.all().is_empty() {
                 (0..trees).for_each(|_| self.hooks.ack(self.task, Some(latency), &self.run));
