@@ -39,6 +39,20 @@ struct Entry {
     is_open: bool,
 }
 
+impl Entry {
+    const FREE: Self = Self {
+        xor: 0,
+        departed: NOT_YET,
+        counts_from: 0,
+        active: 0,
+        generation: 0,
+        waiting: 0,
+        held: 0,
+        stream: 0,
+        is_open: false,
+    };
+}
+
 /// Trees of one stream that are decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decided {
@@ -127,33 +141,25 @@ impl Ledger {
     /// Opens a tree for a tuple of a stream. Its first edges follow by [`start`](Self::start).
     #[inline(always)]
     pub(crate) fn open(&mut self, stream: u16) -> Root {
+        self.open_started(stream, 0, 0)
+    }
+
+    /// Opens a tree for a tuple of a stream, whose first edges have this XOR and lead to `rows` receivers, at least
+    /// one.
+    #[inline(always)]
+    pub(crate) fn open_started(&mut self, stream: u16, edges: u64, rows: u32) -> Root {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.entries.push(Entry {
-                    xor: 0,
-                    departed: 0,
-                    counts_from: 0,
-                    active: 0,
-                    generation: 0,
-                    waiting: 0,
-                    held: 0,
-                    stream: 0,
-                    is_open: false,
-                });
+                self.entries.push(Entry::FREE);
                 self.entries.len() as u32 - 1
             }
         };
         let entry = &mut self.entries[slot as usize];
-        entry.xor = 0;
-        entry.departed = NOT_YET;
-        entry.waiting = 0;
-        entry.active = 0;
-        entry.held = 0;
-        entry.stream = stream;
-        entry.is_open = true;
+        let generation = entry.generation;
+        *entry = Entry { xor: edges, waiting: rows, generation, stream, is_open: true, ..Entry::FREE };
         self.open += 1;
-        Root { spout: self.spout, incarnation: self.incarnation, slot, generation: entry.generation }
+        Root { spout: self.spout, incarnation: self.incarnation, slot, generation }
     }
 
     /// Enters the XOR of a new tree's first edges, which lead to `rows` receivers. A tree without edges is

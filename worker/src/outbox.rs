@@ -90,6 +90,8 @@ pub(crate) struct Peer {
 pub(crate) trait Trees {
     /// Opens a tree for a row of the stream in this place, unless trees are not tracked.
     fn open(&mut self, stream: u16) -> Option<Root>;
+    /// Opens a tree for a row with one receiver and this edge, unless trees are not tracked.
+    fn open_started(&mut self, stream: u16, edge: u64) -> Option<Root>;
     /// Takes the XOR of a tree's first edges and their number. `is_stray`: the tuple has no receiver.
     fn started(&mut self, root: Root, edges: u64, rows: u32, is_stray: bool);
 }
@@ -99,6 +101,9 @@ pub(crate) struct NoTrees;
 
 impl Trees for NoTrees {
     fn open(&mut self, _: u16) -> Option<Root> {
+        None
+    }
+    fn open_started(&mut self, _: u16, _: u64) -> Option<Root> {
         None
     }
     fn started(&mut self, _: Root, _: u64, _: u32, _: bool) {}

@@ -93,6 +93,17 @@ impl Buffer {
         ties.tie(&mut self.batch, edges)
     }
 
+    /// Ties the row that is pushed next to one tree, or to none.
+    #[inline(always)]
+    pub(super) fn anchor(&mut self, anchor: Anchor) {
+        if !anchor.is_none() {
+            let row = self.batch.rows;
+            push_first(&mut self.batch, row, anchor);
+        } else if !self.batch.anchors.is_empty() {
+            self.batch.anchors.push(anchor);
+        }
+    }
+
     /// Appends a tied row: the next `arity` values. `takes` moves them out, because no other buffer needs them.
     #[inline]
     pub(super) fn push(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::vec::Drain;
 
-use galerna_topology_api::engine::{Batch, HeldTable, RowAnchors, Staged, StagedRow, TupleSource};
+use galerna_topology_api::engine::{Anchor, Batch, HeldTable, RowAnchors, Staged, StagedRow, TupleSource};
 use galerna_topology_api::{TaskHook, Value};
 
 use super::buffer::{Receivers, Ties};
@@ -111,15 +111,11 @@ impl Outbox {
                 (RowAnchors::Input(at), Some((batch, first))) => {
                     made[at as usize - first] ^= buffer.tie(&mut Ties::of_input(batch, at as usize), &mut self.edges);
                 }
-                (RowAnchors::Tracked, _) => match trees.open(stream) {
-                    Some(root) => {
-                        let edge = buffer.tie(&mut Ties::Own(root), &mut self.edges);
-                        trees.started(root, edge, 1, false);
-                    }
-                    None => {
-                        buffer.tie(&mut Ties::None, &mut self.edges);
-                    }
-                },
+                (RowAnchors::Tracked, _) => {
+                    let edge = self.edges.next();
+                    let root = trees.open_started(stream, edge);
+                    buffer.anchor(root.map_or(Anchor::NONE, |root| Anchor { root, edge }));
+                }
                 _ => {
                     buffer.tie(&mut Ties::None, &mut self.edges);
                 }

@@ -12,6 +12,7 @@ use super::hooks::Hooks;
 use super::tracker::Tracker;
 use super::{Core, note_call};
 use crate::clock::Clock;
+use crate::ledger::Ledger;
 use crate::message::Control;
 use crate::outbox::{Outbox, Trees};
 use crate::panics::EngineSection;
@@ -56,14 +57,12 @@ struct Opening<'a> {
 impl Trees for Opening<'_> {
     #[inline(always)]
     fn open(&mut self, stream: u16) -> Option<Root> {
-        if !self.tracker.is_tracking {
-            // Without tracking, the id is acked immediately.
-            self.counts.on(stream.into()).acked += 1;
-            return None;
-        }
-        let root = self.tracker.ledger.open(stream);
-        self.slots.push(root.slot);
-        Some(root)
+        self.open_by(stream, |ledger| ledger.open(stream))
+    }
+
+    #[inline(always)]
+    fn open_started(&mut self, stream: u16, edge: u64) -> Option<Root> {
+        self.open_by(stream, |ledger| ledger.open_started(stream, edge, 1))
     }
 
     #[inline(always)]
@@ -78,6 +77,18 @@ impl Trees for Opening<'_> {
 }
 
 impl Opening<'_> {
+    #[inline(always)]
+    fn open_by(&mut self, stream: u16, open: impl FnOnce(&mut Ledger) -> Root) -> Option<Root> {
+        if !self.tracker.is_tracking {
+            // Without tracking, the id is acked immediately.
+            self.counts.on(stream.into()).acked += 1;
+            return None;
+        }
+        let root = open(&mut self.tracker.ledger);
+        self.slots.push(root.slot);
+        Some(root)
+    }
+
     /// A tree is decided as it is opened: nobody receives its tuple.
     #[cold]
     fn settle(&mut self, settled: Settled) {

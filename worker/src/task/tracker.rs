@@ -121,10 +121,15 @@ impl Tracker {
     }
 
     /// Enters the departures since the last call into the ledger.
+    #[inline]
     pub(super) fn note_departures(&mut self, outbox: &mut Outbox) {
-        if !outbox.has_departed() {
-            return;
+        if outbox.has_departed() {
+            self.enter_departures(outbox);
         }
+    }
+
+    #[inline(never)]
+    fn enter_departures(&mut self, outbox: &mut Outbox) {
         outbox.take_departed(&mut self.departed);
         self.departed.drain(|trees, at| self.ledger.depart(trees, at));
     }
