@@ -160,6 +160,16 @@ impl Submissions {
         }
     }
 
+    /// Whether submissions were taken in while a call was running.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// The submissions that were taken in while a call was running.
+    pub(crate) fn take_backlog(&mut self) -> VecDeque<Submission> {
+        std::mem::take(&mut self.backlog)
+    }
+
     /// The number of guards. Wakes the waker of `cx` when the last guard is dropped.
     pub(crate) fn poll_guards(&self, cx: &mut Context<'_>) -> usize {
         let mut gate = lock(&self.gate.0);

@@ -310,7 +310,8 @@ impl<'a> Host<'a> {
     fn flow(&mut self, now: Duration) -> Flow {
         self.outbox.relieve_acks();
         let is_due = now.saturating_sub(self.last_flush) >= FLUSH_INTERVAL;
-        if self.outbox.is_blocked() || is_due || self.fatal.is_some() { Flow::Stop } else { Flow::Continue }
+        let is_enough = is_due || self.submissions.has_backlog();
+        if self.outbox.is_blocked() || is_enough || self.fatal.is_some() { Flow::Stop } else { Flow::Continue }
     }
 }
 

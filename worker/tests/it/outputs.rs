@@ -327,3 +327,43 @@ async fn output_of_a_lost_instance_is_dropped() -> TestResult {
     assert_eq!(run.summary().errors.len(), 1, "{:?}", run.summary().errors);
     Ok(())
 }
+
+/// Has at most ten requests under way: a call waits for one of them. Each request emits 20 rows one by one.
+#[derive(Default)]
+struct Requests(JoinSet<()>);
+
+impl ManualBolt for Requests {
+    fn output(&self) -> Streams {
+        Streams::default_fields(["n"])
+    }
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut ManualEmitter<'_>) -> BoltResult {
+        while self.0.len() >= 10 {
+            let _ = self.0.join_next().await;
+        }
+        let (handle, held) = (out.context().output_handle(), out.keep(tuple));
+        self.0.spawn(async move {
+            for n in 0..20 {
+                let row = OutputCommand::new().emit([held.id()], values![n]);
+                let _ = handle.submit(row).await;
+            }
+            let _ = handle.submit(OutputCommand::new().ack(held)).await;
+        });
+        Ok(())
+    }
+}
+
+/// There are more commands than the task takes in while one call is running.
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_spawned_work_never_hang_and_its_output_leaves_between_two_calls() -> TestResult {
+    const TUPLES: i64 = 5_000;
+    let log = Log::default();
+    let mut builder = TopologyBuilder::new("requests");
+    let _ = builder.spout("numbers", || Numbers::new(TUPLES));
+    let _ = builder.manual_bolt("requests", Requests::default).shuffle("numbers");
+    let noting = log.clone();
+    let _ = builder.bolt("sink", move || Noting::new(&noting, ["n"])).shuffle("requests");
+    let run = LocalCluster::new().complete(builder.build()?).await?;
+    assert_eq!((run.spout("numbers").acked(), run.spout("numbers").failed()), (TUPLES as u64, 0));
+    assert_eq!(log.len(), 20 * TUPLES as usize);
+    Ok(())
+}
