@@ -135,6 +135,7 @@ impl Buffer {
     }
 
     /// Appends the values of counted rows.
+    #[inline(always)]
     pub(super) fn append(&mut self, values: &mut Vec<Value>, extra: usize, is_final: bool) {
         self.batch.values.append(values);
         self.note(extra, is_final);

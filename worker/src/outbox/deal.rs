@@ -116,9 +116,7 @@ impl Outbox {
                     let root = trees.open_started(stream, edge);
                     buffer.anchor(root.map_or(Anchor::NONE, |root| Anchor { root, edge }));
                 }
-                _ => {
-                    buffer.tie(&mut Ties::None, &mut self.edges);
-                }
+                _ => buffer.anchor(Anchor::NONE),
             }
             buffer.count_row();
         }
