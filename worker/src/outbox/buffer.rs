@@ -99,8 +99,8 @@ impl Buffer {
         if !anchor.is_none() {
             let row = self.batch.rows;
             push_first(&mut self.batch, row, anchor);
-        } else if !self.batch.anchors.is_empty() {
-            self.batch.anchors.push(anchor);
+        } else {
+            push_none(&mut self.batch);
         }
     }
 
@@ -248,9 +248,7 @@ impl<'a> Ties<'a> {
         let row = batch.rows;
         match self {
             Self::None => {
-                if !batch.anchors.is_empty() {
-                    batch.anchors.push(Anchor::NONE);
-                }
+                push_none(batch);
                 0
             }
             Self::Own(root) => {
@@ -282,6 +280,14 @@ fn push_first(batch: &mut Batch, row: usize, anchor: Anchor) {
     batch.anchors.push(anchor);
 }
 
+/// Ties the row that is pushed next to no tree. Batches without any tie keep no anchors.
+#[inline(always)]
+fn push_none(batch: &mut Batch) {
+    if !batch.anchors.is_empty() {
+        batch.anchors.push(Anchor::NONE);
+    }
+}
+
 /// Each held tuple gets an edge of its own; where several are of one tree, the row's number in that
 /// tree is the XOR of theirs, as in Storm.
 fn tie_to_held(batch: &mut Batch, row: usize, held: &mut HeldTable, slots: &[u32], edges: &mut Edges) {
@@ -300,8 +306,7 @@ fn tie_to_held(batch: &mut Batch, row: usize, held: &mut HeldTable, slots: &[u32
     let mut ties = ties.into_iter();
     match ties.next() {
         Some(first) => push_first(batch, row, first),
-        None if !batch.anchors.is_empty() => batch.anchors.push(Anchor::NONE),
-        None => {}
+        None => push_none(batch),
     }
     batch.more_anchors.extend(ties.map(|tie| (row as u32, tie)));
 }

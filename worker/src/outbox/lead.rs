@@ -60,7 +60,7 @@ impl Lead {
         (self.fewest + MOST_AHEAD).saturating_sub(self.given[receiver]).min(u32::MAX.into()) as u32
     }
 
-    /// Counts anew the fewest rows that one of these receivers got. Returns whether there are more than before.
+    /// Updates the bound from the receivers that may be waited for. Returns whether the bound has risen.
     pub(super) fn catch_up(&mut self, waited_for: impl Iterator<Item = usize>) -> bool {
         let most = self.given.iter().copied().max().unwrap_or_default();
         // A receiver that has been slow for long and becomes quick must not get all rows for as long.

@@ -177,7 +177,7 @@ impl Shuffle {
         // The least loaded receiver comes first; among equals, the first from `next` on.
         let mut candidates = BinaryHeap::new();
         let mut after = self.next + 1;
-        let mut is_counted = false;
+        let mut is_fresh = false;
         for order in 0..count {
             let place = self.among[(self.next + order) % count];
             let receiver = &mut self.receivers[place];
@@ -190,7 +190,7 @@ impl Shuffle {
             if load == 0 {
                 // No receiver has less to do, so no comparison is needed.
                 let run = receiver.run();
-                given = run.min(self.room(place, &mut is_counted)).min(rows as u32);
+                given = run.min(self.room(place, &mut is_fresh)).min(rows as u32);
                 self.lead.give(place, given);
                 rows -= given as usize;
                 after = self.next + order + 1;
@@ -201,6 +201,7 @@ impl Shuffle {
                 break;
             }
         }
+        // Receivers that lead by too many wait until all others have what they may get.
         let mut held = Vec::new();
         let mut ignores_lead = false;
         while rows > 0 {
@@ -218,7 +219,7 @@ impl Shuffle {
                 continue;
             };
             let place = shares[share].0;
-            let room = if ignores_lead { u32::MAX } else { self.room(place, &mut is_counted) };
+            let room = if ignores_lead { u32::MAX } else { self.room(place, &mut is_fresh) };
             let receiver = &self.receivers[place];
             let given = receiver.run().min(receiver.allowance.saturating_sub(load)).min(rows as u32).min(room);
             if given > 0 {
@@ -239,17 +240,17 @@ impl Shuffle {
         shares.retain(|(_, given)| *given > 0);
     }
 
-    /// The rows that a receiver may get without leading by too many. `is_counted`: who leads was counted already in
-    /// this sharing.
-    fn room(&mut self, receiver: usize, is_counted: &mut bool) -> u32 {
-        if self.lead.room(receiver) == 0 && !*is_counted {
-            *is_counted = true;
+    /// The rows that a receiver may get without leading by too many. `is_fresh`: the bound was updated in this
+    /// call of [`share`](Self::share); it is updated once, because this looks at all receivers.
+    fn room(&mut self, receiver: usize, is_fresh: &mut bool) -> u32 {
+        if self.lead.room(receiver) == 0 && !*is_fresh {
+            *is_fresh = true;
             self.catch_up();
         }
         self.lead.room(receiver)
     }
 
-    /// Counts anew who leads. Returns whether the receivers that are behind have caught up.
+    /// Updates the bound on leads from the quick receivers. Returns whether the bound has risen.
     fn catch_up(&mut self) -> bool {
         let quick = self.among.iter().filter(|place| self.receivers[**place].is_quick);
         self.lead.catch_up(quick.copied())
@@ -280,8 +281,8 @@ impl Shuffle {
         self.lead.take_back(receiver, rows);
     }
 
-    /// For each receiver that gets rows as soon as it has room, its peer and the rows under way at which the
-    /// receiver gets more.
+    /// The peers that get more rows when they have room, each with the rows under way at which it has. Receivers that
+    /// lead by too many are left out.
     pub(super) fn thresholds(&self) -> impl Iterator<Item = (usize, u32)> {
         let receivers = self.among.iter().map(|place| &self.receivers[*place]);
         receivers.filter(|receiver| !receiver.is_held).map(|receiver| (receiver.peer, receiver.refill_at()))

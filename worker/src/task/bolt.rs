@@ -300,8 +300,8 @@ impl BoltTask {
         host.fail_call(lent.staging, batch, row)
     }
 
-    /// Between two runs of calls: takes up output that came while a call was running, waits for room if there is
-    /// none, and now and then sends what stands ready and lets others run.
+    /// Between two runs of calls: takes up output that came while a call was running, and waits for room if there is
+    /// none. After each [`FLUSH_INTERVAL`], sends all rows and lets other tasks run.
     async fn rest(&mut self, began: Duration, now: Duration, calls: usize) {
         self.core.is_slow = now - began > SLOW_CALL * calls.max(1) as u32;
         for submission in self.submissions.take_backlog() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use galerna_topology_api::*;
 use galerna_worker::testing::*;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Log, Noting, Numbers, fed, numbers};
 
@@ -328,7 +328,7 @@ async fn output_of_a_lost_instance_is_dropped() -> TestResult {
     Ok(())
 }
 
-/// Has at most ten requests under way: a call waits for one of them. Each request emits 20 rows one by one.
+/// Runs at most ten requests at a time; a call waits for the end of one. Each request emits 20 rows, each in a command.
 #[derive(Default)]
 struct Requests(JoinSet<()>);
 
@@ -362,7 +362,7 @@ async fn calls_that_wait_for_spawned_work_never_hang_and_its_output_leaves_betwe
     let _ = builder.manual_bolt("requests", Requests::default).shuffle("numbers");
     let noting = log.clone();
     let _ = builder.bolt("sink", move || Noting::new(&noting, ["n"])).shuffle("requests");
-    let run = LocalCluster::new().complete(builder.build()?).await?;
+    let run = timeout(Duration::from_secs(600), LocalCluster::new().complete(builder.build()?)).await??;
     assert_eq!((run.spout("numbers").acked(), run.spout("numbers").failed()), (TUPLES as u64, 0));
     assert_eq!(log.len(), 20 * TUPLES as usize);
     Ok(())

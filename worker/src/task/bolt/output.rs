@@ -1,4 +1,4 @@
-//! Takes up output of spawned work between batches.
+//! Takes up output of spawned work between batches, and between calls that had to wait.
 
 use galerna_topology_api::engine::{OutputCommand, Unstaged};
 
