@@ -7,6 +7,7 @@ mod generator;
 mod made;
 mod pace;
 mod random_words;
+mod retries;
 mod socket_lines;
 mod stdin_lines;
 mod test_words;

@@ -96,6 +96,8 @@ impl From<&EndedComponent> for ComponentStats {
             errors: ended.errors,
             execute_latency: latency(ended.execute_latency),
             complete_latency: latency(ended.complete_latency),
+            // Nothing of an ended topology is retried.
+            retrying: None,
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Sums what workers have reported into what people ask for.
 
-use std::collections::BTreeMap;
-
 use galerna_coordination::keys::Desired;
 use galerna_protocol::{
-    ComponentSpec, ComponentStats, ErrorReport, HistogramReport, Latency, TopologySpec, WorkerId, WorkerReport,
+    ComponentSpec, ComponentStats, ErrorReport, HistogramReport, Latency, Retrying, TopologySpec, WorkerReport,
+    add_error, order_errors,
 };
 use galerna_topology_api::Histogram;
 
@@ -46,6 +45,7 @@ pub(crate) fn component_stats<'a>(
             ] {
                 *sum = sum.saturating_add(count);
             }
+            add_retrying(&mut sum.retrying, task.retrying.as_ref());
         }
         for latency in &report.latencies {
             let Some(index) = stats.iter().position(|sum| sum.id == latency.component) else { continue };
@@ -86,27 +86,36 @@ fn latency(nanoseconds: &Histogram) -> Option<Latency> {
     })
 }
 
-/// All errors, the newest first; equal ones of different incarnations are one.
+/// All errors by component and kind, causes before what follows from them, the newest first.
 pub(crate) fn errors<'a>(reports: impl IntoIterator<Item = &'a WorkerReport>) -> Vec<ErrorReport> {
-    let mut merged: BTreeMap<(String, u32, String, Option<WorkerId>), ErrorReport> = BTreeMap::new();
+    let mut errors = Vec::new();
     for report in reports {
         for error in &report.errors {
             let worker = error.worker.clone().or_else(|| report.id.clone());
-            let key = (error.component.clone(), error.task, error.message.clone(), worker.clone());
-            let known = merged.entry(key).or_insert_with(|| ErrorReport { worker, count: 0, ..error.clone() });
-            known.count = known.count.saturating_add(error.count);
-            known.last_unix_ms = known.last_unix_ms.max(error.last_unix_ms);
+            add_error(&mut errors, ErrorReport { worker, ..error.clone() });
         }
     }
-    let mut errors: Vec<ErrorReport> = merged.into_values().collect();
-    errors.sort_by_key(|error| std::cmp::Reverse(error.last_unix_ms));
-    errors.truncate(MOST_ERRORS);
+    order_errors(&mut errors, MOST_ERRORS);
     errors
+}
+
+/// What several tasks are retrying, together: since when is that of the first.
+fn add_retrying(sum: &mut Option<Retrying>, retrying: Option<&Retrying>) {
+    let Some(retrying) = retrying else { return };
+    let Some(sum) = sum else {
+        *sum = Some(retrying.clone());
+        return;
+    };
+    sum.tuples = sum.tuples.saturating_add(retrying.tuples);
+    if retrying.for_ms > sum.for_ms {
+        sum.for_ms = retrying.for_ms;
+        sum.reason.clone_from(&retrying.reason);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use galerna_protocol::{ComponentLatency, TaskReport};
+    use galerna_protocol::{ComponentLatency, TaskReport, WorkerId};
 
     use super::*;
     use crate::spec::tests::component;

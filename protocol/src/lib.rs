@@ -5,12 +5,14 @@
 //! It knows nothing of what is done with the messages.
 
 mod client;
+mod errors;
 mod messages;
 mod server;
 mod signals;
 mod version;
 
 pub use client::{Channel, connect, endpoint, host_port};
+pub use errors::{add_error, order_errors};
 pub use messages::*;
 pub use server::{LONGEST_MESSAGE, Server};
 pub use signals::Signals;

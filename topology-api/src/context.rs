@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,13 +11,15 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use crate::config::TopologyConfig;
-use crate::engine::{BoxFuture, TaskPort};
-use crate::error::Error;
-use crate::fields::{Fields, Streams};
+use crate::engine::{BoxFuture, DeadLetter, TaskPort};
+use crate::error::{Error, Result};
+use crate::failure::Failure;
+use crate::fields::{DEFAULT_STREAM, Fields, Streams};
 use crate::hooks::TaskHook;
 use crate::metrics::{Counter, Gauge, Histogram, Metrics};
 use crate::output_handle::OutputHandle;
 use crate::resources::Resources;
+use crate::retry::Retrying;
 use crate::tasks::TaskId;
 use crate::value::{Timestamp, Value};
 
@@ -242,10 +245,34 @@ impl TopologyContext {
         self.inner.port.count_replayed(tuples);
     }
 
-    /// Says that this spout will not try a tuple again: it is listed with its values, counted as
-    /// `gave_up`, and a bounded run fails. [`RetryBuffer`](crate::RetryBuffer) does it.
-    pub fn give_up(&self, values: &[Value], reason: &str) {
-        self.inner.port.give_up(values, reason);
+    /// Says that this spout will not try a tuple again after this many tries: it is listed with its values and its
+    /// last failure, counted as `gave_up`, and the run fails. [`RetryBuffer`](crate::RetryBuffer) does it.
+    pub fn give_up(&self, values: &[Value], failure: &Failure, tries: u32) {
+        self.inner.port.give_up(values, failure, tries);
+    }
+
+    /// Appends a dead letter to a file: a JSON object in one line, with the values of a tuple of the default stream
+    /// by their fields, `reason`, `component`, `tries`, and where and when it was given up.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_dead_letter(&self, path: &Path, values: &[Value], failure: &Failure, tries: u32) -> Result<()> {
+        let fields = self.fields_of(self.component_id(), DEFAULT_STREAM).cloned();
+        let fields = fields.unwrap_or_else(|| Fields::new([""; 0]));
+        self.inner.port.write_dead_letter(path, &DeadLetter { fields: &fields, values, failure, tries })
+    }
+
+    /// Makes sure that all dead letters in a file survive a loss of power. Creates the file if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or synchronized.
+    pub fn sync_dead_letters(&self, path: &Path) -> Result<()> {
+        self.inner.port.sync_dead_letters(path)
+    }
+
+    /// Publishes which tuples this spout is retrying. [`RetryBuffer`](crate::RetryBuffer) does it.
+    pub fn note_retrying(&self, retrying: Option<Retrying>) {
+        self.inner.port.note_retrying(retrying);
     }
 
     /// A handle for spawned work to emit and ack with.

@@ -21,7 +21,7 @@ pub use batch::{Anchor, Batch, Root, TupleSource};
 pub use bolt_cell::{BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Flow};
 pub(crate) use decisions::NO_ROW;
 pub use decisions::{Decision, Decisions};
-pub use port::{BoltHost, SpoutHost, SpoutSettled, TaskPort};
+pub use port::{BoltHost, DeadLetter, SpoutHost, SpoutSettled, TaskPort};
 pub use room::{HandedOver, Room};
 pub use spout_cell::{ErasedSpout, Settled, SpoutCall, SpoutCell, SpoutFactory};
 pub use staging::{HeldEvent, RowAnchors, Staged, StagedRow, Staging, Unstaged};

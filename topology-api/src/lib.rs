@@ -15,6 +15,7 @@ mod context;
 mod emitter;
 pub mod engine;
 mod error;
+mod failure;
 mod fields;
 mod grouping;
 mod held;
@@ -40,6 +41,7 @@ pub use config::{ConfigKey, ConfigProblem, KeyStatus, TopologyConfig};
 pub use context::{ComponentInfo, TopologyContext, TopologyInfo};
 pub use emitter::{BatchEmitter, EmitError, Emitter, ManualEmitter, Row};
 pub use error::{Error, Result};
+pub use failure::Failure;
 pub use fields::{DEFAULT_STREAM, Fields, StreamSpec, Streams};
 pub use grouping::{CustomGrouping, CustomGroupingFactory, Grouping, GroupingContext};
 pub use held::{HeldId, HeldTuple};
@@ -47,7 +49,9 @@ pub use hooks::{ExecuteInfo, TaskHook, WorkerHook};
 pub use metrics::{Counter, Gauge, Histogram, Metrics, MetricsSnapshot};
 pub use output_handle::{HeldRef, OutputClosed, OutputCommand, OutputGuard, OutputHandle};
 pub use resources::Resources;
-pub use retry::{Failed, RetryBuffer, RetryPolicy};
+pub use retry::{
+    Bound, Boundedness, DeadLetters, Failed, OnGiveUp, PolicyError, Retries, RetryBuffer, RetryPolicy, Retrying,
+};
 pub use spout::{Next, Spout};
 pub use spout_emitter::SpoutEmitter;
 pub use suggest::nearest;

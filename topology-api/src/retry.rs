@@ -1,108 +1,241 @@
 //! Book-keeping for reliable spouts: what is open, what waits to be emitted again, what is given up.
 
-use std::collections::BTreeMap;
+mod policy;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
+use smol_str::SmolStr;
 
 use crate::context::TopologyContext;
-use crate::human::HumanDuration;
+use crate::error::{Error, Result};
+use crate::failure::Failure;
+use crate::spout_emitter::SpoutEmitter;
 use crate::value::Value;
+pub use policy::{Bound, Boundedness, DeadLetters, OnGiveUp, PolicyError, Retries, RetryPolicy};
 
-/// How often and when a failed tuple is emitted again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RetryPolicy {
-    /// How often at most, beyond the first time.
-    pub limit: u32,
-    /// How long after the first failure; twice as long after each further one.
-    pub backoff: HumanDuration,
-}
+/// Failed tuples that may wait before [`RetryBuffer::is_full`].
+const MOST_WAITING: usize = 10_000;
 
-/// Five times, first after 100 ms.
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { limit: 5, backoff: HumanDuration(Duration::from_millis(100)) }
-    }
-}
-
-/// The longest wait between two tries.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// Bytes that failed tuples may hold while they wait, before [`RetryBuffer::is_full`].
+const MOST_BYTES: usize = 64 << 20;
 
 /// What became of a failed tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// It will be due again.
+    /// It will be due again, as itself or as a dead letter.
     WillRetry,
-    /// It has failed too often. It was listed, and is forgotten.
-    GaveUp,
+    /// It was given up and listed. The source may move past it.
+    Passed,
+    /// It was given up and listed. The source's position must stay before it.
+    Held,
     /// It was not open.
     Unknown,
 }
 
+/// Tuples that a spout emits again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retrying {
+    /// How many tuples have failed and are neither acked nor given up.
+    pub tuples: u64,
+    /// When the first of them failed first, on the engine's clock.
+    pub since: Duration,
+    /// Why this one failed last.
+    pub failure: Failure,
+}
+
+/// An open tuple.
 struct Entry {
     values: Vec<Value>,
-    failures: u32,
+    /// What is known of its failures, once it has failed.
+    trouble: Option<Box<Trouble>>,
+}
+
+impl Entry {
+    /// Whether the tuple was given up, and is emitted as a dead letter.
+    fn is_letter(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.is_letter)
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.iter().map(|value| size_of::<Value>() + value.heap_size()).sum()
+    }
+}
+
+/// The failures of one tuple.
+struct Trouble {
+    /// When it failed first.
+    since: Duration,
+    /// When its first try failed.
+    tried_since: Option<Duration>,
+    /// How many tries have failed.
+    tries: u32,
+    failure: Failure,
+    /// Whether the tuple was given up, and is now emitted as a dead letter.
+    is_letter: bool,
 }
 
 /// The open tuples of a reliable spout, each under its message id, and those that failed.
 ///
 /// Call [`sent`](Self::sent) at the first emit, [`ack`](Self::ack) and [`fail`](Self::fail) from
-/// the spout's methods of these names, and at the start of `next` emit what [`due`](Self::due)
-/// gives. The input has ended only when [`is_waiting`](Self::is_waiting) is false too.
+/// the spout's methods of these names. At the start of `next`, call [`emit_due`](Self::emit_due), and emit new
+/// tuples only unless the buffer [is full](Self::is_full). The input has ended only when
+/// [`is_waiting`](Self::is_waiting) is false too.
 pub struct RetryBuffer<K> {
     policy: RetryPolicy,
+    input: Boundedness,
     open: BTreeMap<K, Entry>,
-    waiting: BTreeMap<(Duration, K), ()>,
+    /// Tuples that wait for their next try, by its time.
+    waiting: BTreeSet<(Duration, K)>,
+    /// Bytes of the tuples that wait.
+    waiting_bytes: usize,
+    /// Open tuples that have failed, by their first failure.
+    failing: BTreeSet<(Duration, K)>,
 }
 
 impl<K: Ord + Clone> RetryBuffer<K> {
     /// An empty buffer.
-    pub fn new(policy: RetryPolicy) -> Self {
-        Self { policy, open: BTreeMap::new(), waiting: BTreeMap::new() }
+    pub fn new(policy: impl Into<RetryPolicy>, input: Boundedness) -> Self {
+        Self {
+            policy: policy.into(),
+            input,
+            open: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            waiting_bytes: 0,
+            failing: BTreeSet::new(),
+        }
+    }
+
+    /// For the spout's `open`: checks that the file of dead letters can be written.
+    ///
+    /// # Errors
+    /// When the file can be neither opened nor created; fatal.
+    pub fn check_dead_letters(&self, context: &TopologyContext) -> Result<()> {
+        match &self.policy.dead_letters {
+            Some(DeadLetters::Path(path)) => {
+                context.sync_dead_letters(path).map_err(|error| Error::fatal(error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says that an input without a known end has ended: from now on it counts as bounded.
+    pub fn input_ended(&mut self) {
+        self.input = Boundedness::Bounded;
     }
 
     /// Remembers a tuple that is emitted for the first time.
     pub fn sent(&mut self, id: K, values: Vec<Value>) {
-        self.open.insert(id, Entry { values, failures: 0 });
+        self.open.insert(id, Entry { values, trouble: None });
     }
 
     /// Forgets a tuple that was processed.
-    pub fn ack(&mut self, id: &K) {
-        self.open.remove(id);
+    pub fn ack(&mut self, id: &K, context: &TopologyContext) {
+        let Some(entry) = self.open.remove(id) else { return };
+        if let Some(trouble) = entry.trouble {
+            self.failing.remove(&(trouble.since, id.clone()));
+            self.note_retrying(context);
+        }
     }
 
-    /// Has a failed tuple wait for its next try, or gives it up, which is listed and counted.
-    pub fn fail(&mut self, id: &K, context: &TopologyContext) -> Failed {
+    /// Has a failed tuple wait for its next try, or gives it up, as the policy says. Time-outs and lost workers
+    /// never give a tuple up.
+    pub fn fail(&mut self, id: &K, failure: &Failure, context: &TopologyContext) -> Failed {
         let Some(entry) = self.open.get_mut(id) else { return Failed::Unknown };
-        entry.failures += 1;
-        if entry.failures > self.policy.limit {
-            let reason = format!("failed {} times", entry.failures);
-            context.give_up(&entry.values, &reason);
-            self.open.remove(id);
-            return Failed::GaveUp;
+        let now = context.elapsed();
+        let trouble = entry.trouble.get_or_insert_with(|| {
+            self.failing.insert((now, id.clone()));
+            let failure = failure.clone();
+            Box::new(Trouble { since: now, tried_since: None, tries: 0, failure, is_letter: false })
+        });
+        trouble.failure = failure.clone();
+        let mut outcome = Failed::WillRetry;
+        if failure.is_try() {
+            trouble.tries = trouble.tries.saturating_add(1);
+            let since = *trouble.tried_since.get_or_insert(now);
+            let retries = &self.policy.retries;
+            if !trouble.is_letter && retries.is_over(self.input, trouble.tries, now.saturating_sub(since)) {
+                outcome = give_up(&self.policy, entry, context);
+            }
         }
-        let factor = 2u32.saturating_pow(entry.failures - 1);
-        let wait = self.policy.backoff.0.saturating_mul(factor).min(LONGEST_BACKOFF.max(self.policy.backoff.0));
-        self.waiting.insert((context.elapsed() + wait, id.clone()), ());
-        Failed::WillRetry
+        match outcome {
+            Failed::WillRetry => self.wait(id, failure.is_try(), now),
+            _ => {
+                let entry = self.open.remove(id).and_then(|entry| entry.trouble);
+                entry.map(|trouble| self.failing.remove(&(trouble.since, id.clone())));
+            }
+        }
+        self.note_retrying(context);
+        outcome
     }
 
-    /// The next tuple to emit again now, if its wait is over. It is counted as replayed.
-    pub fn due(&mut self, context: &TopologyContext) -> Option<(K, Vec<Value>)> {
-        loop {
-            let ((at, id), ()) = self.waiting.first_key_value()?;
-            if *at > context.elapsed() {
-                return None;
+    fn wait(&mut self, id: &K, is_try: bool, now: Duration) {
+        let Some(entry) = self.open.get(id) else { return };
+        let tries = entry.trouble.as_ref().filter(|_| is_try).map_or(1, |trouble| trouble.tries);
+        self.waiting_bytes += entry.bytes();
+        self.waiting.insert((now + self.policy.retries.wait(tries), id.clone()));
+    }
+
+    /// Emits tuples whose wait is over, at most `most` and as many as there is
+    /// [room](SpoutEmitter::room_left) for; dead letters on their stream. Returns how many, and counts them as
+    /// replayed.
+    pub fn emit_due(&mut self, out: &mut SpoutEmitter<'_, K>, most: usize) -> usize {
+        let most = most.min(out.room_left());
+        let mut emitted = 0;
+        while emitted < most
+            && let Some((id, entry)) = self.take_due(out.context().elapsed())
+        {
+            let (id, values, is_letter) = (id, entry.values.clone(), entry.is_letter());
+            match &self.policy.dead_letters {
+                Some(DeadLetters::Stream(stream)) if is_letter => out.emit_to(id, stream, values),
+                _ => out.emit(id, values),
             }
-            let key = (*at, id.clone());
-            self.waiting.remove(&key);
+            emitted += 1;
+        }
+        if emitted > 0 {
+            out.context().count_replayed(emitted as u64);
+        }
+        emitted
+    }
+
+    /// The next tuple whose wait is over, for a spout that emits replays in its own way: not for a policy with a
+    /// stream of dead letters. Counts it as replayed.
+    pub fn due(&mut self, context: &TopologyContext) -> Option<(K, Vec<Value>)> {
+        let (id, entry) = self.take_due(context.elapsed())?;
+        let values = entry.values.clone();
+        context.count_replayed(1);
+        Some((id, values))
+    }
+
+    fn take_due(&mut self, now: Duration) -> Option<(K, &Entry)> {
+        while self.waiting.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, id) = self.waiting.pop_first()?;
             // One that was acked meanwhile is no longer open.
-            if let Some(entry) = self.open.get(&key.1) {
-                context.count_replayed(1);
-                return Some((key.1, entry.values.clone()));
+            if self.open.contains_key(&id) {
+                let entry = &self.open[&id];
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.bytes());
+                return Some((id, entry));
             }
         }
+        None
+    }
+
+    /// Before the spout notes durably that it has moved past tuples: makes sure that their dead letters survive a
+    /// loss of power. Does nothing without a file of dead letters.
+    ///
+    /// # Errors
+    /// When the file cannot be synchronized.
+    pub fn sync_dead_letters(&self, context: &TopologyContext) -> Result<()> {
+        match &self.policy.dead_letters {
+            Some(DeadLetters::Path(path)) => context.sync_dead_letters(path),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether so many failed tuples wait for their next try (10,000, or 64 MiB of values) that the spout should
+    /// emit no new ones: what the tuples need may be down.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= MOST_WAITING || self.waiting_bytes >= MOST_BYTES
     }
 
     /// Whether tuples wait for their next try.
@@ -111,8 +244,8 @@ impl<K: Ord + Clone> RetryBuffer<K> {
     }
 
     /// How long until the next try, zero if it is due.
-    pub fn wait(&self, context: &TopologyContext) -> Option<Duration> {
-        self.waiting.first_key_value().map(|((at, _), ())| at.saturating_sub(context.elapsed()))
+    pub fn next_try(&self, context: &TopologyContext) -> Option<Duration> {
+        self.waiting.first().map(|(at, _)| at.saturating_sub(context.elapsed()))
     }
 
     /// How many tuples are open, those that wait included.
@@ -124,4 +257,42 @@ impl<K: Ord + Clone> RetryBuffer<K> {
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
+
+    /// Publishes how many tuples are being retried, for how long, and why.
+    fn note_retrying(&self, context: &TopologyContext) {
+        let first = self.failing.first().and_then(|(since, id)| Some((*since, self.open.get(id)?.trouble.as_ref()?)));
+        context.note_retrying(first.map(|(since, trouble)| Retrying {
+            tuples: self.failing.len() as u64,
+            since,
+            failure: trouble.failure.clone(),
+        }));
+    }
+}
+
+/// Gives a tuple up: lists it, and writes its dead letter if there is to be one. A tuple whose dead letter cannot be
+/// written is not given up.
+fn give_up(policy: &RetryPolicy, entry: &mut Entry, context: &TopologyContext) -> Failed {
+    let Entry { values, trouble: Some(trouble) } = entry else { return Failed::WillRetry };
+    let Trouble { failure, tries, .. } = trouble.as_ref();
+    let outcome = match (policy.on_give_up, &policy.dead_letters) {
+        (OnGiveUp::Hold, _) => Failed::Held,
+        (OnGiveUp::Skip, _) | (OnGiveUp::DeadLetter, None) => Failed::Passed,
+        (OnGiveUp::DeadLetter, Some(DeadLetters::Path(path))) => {
+            if let Err(error) = context.write_dead_letter(path, values, failure, *tries) {
+                context.report_error(error);
+                return Failed::WillRetry;
+            }
+            Failed::Passed
+        }
+        (OnGiveUp::DeadLetter, Some(DeadLetters::Stream(_))) => Failed::WillRetry,
+    };
+    context.give_up(values, failure, *tries);
+    if outcome == Failed::WillRetry {
+        let component = SmolStr::new(failure.component().unwrap_or_default());
+        let more = [Value::from(failure.reason()), Value::from(component.as_str()), Value::Int((*tries).into())];
+        values.extend(more);
+        trouble.is_letter = true;
+        trouble.tries = 0;
+    }
+    outcome
 }

@@ -4,6 +4,7 @@ use std::future::{Future, ready};
 
 use crate::context::TopologyContext;
 use crate::error::Result;
+use crate::failure::Failure;
 use crate::fields::Streams;
 use crate::spout_emitter::SpoutEmitter;
 
@@ -69,9 +70,15 @@ pub trait Spout: Send + 'static {
         ready(Ok(()))
     }
 
-    /// The tuple with this id was not processed in time, or failed: emit it again, or give it up.
-    fn fail(&mut self, id: Self::MessageId, context: &TopologyContext) -> impl Future<Output = Result<()>> + Send {
-        let _ = (id, context);
+    /// The tuple with this id failed: emit it again, or give it up. [`Failure`] says whether a component failed
+    /// it, whether it timed out, or whether a worker was lost.
+    fn fail(
+        &mut self,
+        id: Self::MessageId,
+        failure: &Failure,
+        context: &TopologyContext,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (id, failure, context);
         ready(Ok(()))
     }
 

@@ -17,11 +17,28 @@ pub struct SpoutEmitter<'a, M> {
     staging: &'a mut Staging,
     ids: &'a mut Vec<M>,
     context: &'a TopologyContext,
+    room: usize,
 }
 
 impl<'a, M> SpoutEmitter<'a, M> {
-    pub(crate) fn new(staging: &'a mut Staging, ids: &'a mut Vec<M>, context: &'a TopologyContext) -> Self {
-        Self { staging, ids, context }
+    /// `room`: how many rows with an id may be in `ids`.
+    pub(crate) fn new(
+        staging: &'a mut Staging,
+        ids: &'a mut Vec<M>,
+        context: &'a TopologyContext,
+        room: usize,
+    ) -> Self {
+        Self { staging, ids, context, room }
+    }
+
+    /// How many more tuples with an id this call may emit before the task has as many open tuples as
+    /// `topology.max.spout.pending` allows, or the limit that the engine has found by itself. At least 1 when `next`
+    /// is called, and `usize::MAX` without tracking.
+    ///
+    /// The engine does not stop a call that emits more, but it lists an error the first time that a call exceeds
+    /// a limit that was set.
+    pub fn room_left(&self) -> usize {
+        self.room.saturating_sub(self.ids.len())
     }
 
     /// Emits on the default stream, reliably: `ack` or `fail` will be called with `id`.

@@ -1,10 +1,11 @@
 //! What bolts tell spouts about their trees, combined per tree and sent in batches.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Root;
+use galerna_topology_api::{Failure, TaskId};
 
 /// What is said about a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ use galerna_topology_api::engine::Root;
 pub(crate) enum AckKind {
     /// Tuples were made and acked: XOR this in.
     Ack = 0,
-    /// A tuple failed.
+    /// A tuple failed: `xor` is the place of the reason in [`AckBatch::failures`].
     Fail = 1,
     /// A bolt holds a tuple of it.
     Held = 2,
@@ -38,6 +39,15 @@ pub(crate) struct AckBatch {
     /// The incarnation of the ledger that is meant.
     pub(crate) incarnation: u32,
     pub(crate) deltas: Vec<AckDelta>,
+    /// The reasons of the failed trees. Equal ones in a row are kept once.
+    pub(crate) failures: Vec<Arc<Failure>>,
+}
+
+impl AckBatch {
+    /// The reason of a statement that a tree failed.
+    pub(crate) fn failure(&self, delta: &AckDelta) -> Arc<Failure> {
+        self.failures.get(delta.xor as usize).cloned().unwrap_or_else(|| Arc::new(Failure::Lost))
+    }
 }
 
 /// How many recent trees are remembered for combining; a power of two.
@@ -97,8 +107,20 @@ impl AckOutbox {
         self.count += 1;
     }
 
+    /// Notes that a tree failed.
+    pub(crate) fn fail(&mut self, root: Root, failure: &Arc<Failure>) {
+        let AckBatch { deltas, failures, .. } = &mut self.pending_for(root).batch;
+        if failures.last() != Some(failure) {
+            failures.push(failure.clone());
+        }
+        let xor = failures.len() as u64 - 1;
+        deltas.push(AckDelta { slot: root.slot, generation: root.generation, kind: AckKind::Fail, xor });
+        self.count += 1;
+    }
+
     /// Notes another statement about a tree.
     pub(crate) fn say(&mut self, root: Root, kind: AckKind) {
+        debug_assert!(kind != AckKind::Fail, "a failure has a reason");
         let delta = AckDelta { slot: root.slot, generation: root.generation, kind, xor: 0 };
         self.pending_for(root).batch.deltas.push(delta);
         self.count += 1;
@@ -131,7 +153,8 @@ impl AckOutbox {
             self.pending[place].batch.incarnation = root.incarnation;
             return place;
         }
-        let batch = AckBatch { spout: root.spout, incarnation: root.incarnation, deltas: Vec::new() };
+        let (spout, incarnation) = (root.spout, root.incarnation);
+        let batch = AckBatch { spout, incarnation, deltas: Vec::new(), failures: Vec::new() };
         self.pending.push(Pending { batch, recent: [0; RECENT], sibling: first });
         let place = self.pending.len() - 1;
         self.places.insert(root.spout, place);
@@ -144,7 +167,8 @@ impl AckOutbox {
         self.pending.iter_mut().filter(|pending| !pending.batch.deltas.is_empty()).map(|pending| {
             let capacity = pending.batch.deltas.len();
             let deltas = std::mem::replace(&mut pending.batch.deltas, Vec::with_capacity(capacity));
-            AckBatch { deltas, ..pending.batch }
+            let failures = std::mem::take(&mut pending.batch.failures);
+            AckBatch { spout: pending.batch.spout, incarnation: pending.batch.incarnation, deltas, failures }
         })
     }
 }
@@ -192,7 +216,7 @@ mod tests {
                 outbox.ack(of(incarnation), 1 << incarnation);
                 outbox.ack(root(2, 7), 1);
             }
-            outbox.say(of(1), AckKind::Fail);
+            outbox.say(of(1), AckKind::Reset);
             let mut batches: Vec<_> = outbox.drain().filter(|batch| batch.spout == 1).collect();
             batches.sort_by_key(|batch| batch.incarnation);
             let summary = batches.iter().map(|batch| (batch.incarnation, batch.deltas.len(), batch.deltas[0].xor));

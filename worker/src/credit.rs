@@ -222,7 +222,7 @@ mod tests {
             }
         });
         let lost: Vec<u32> = credits.iter().map(Credit::under_way).filter(|rows| *rows > 0).collect();
-        assert_eq!(lost, []);
+        assert_eq!(lost, [0; 0]);
         assert!(credits.iter().all(|credit| credit.limit() == MOST));
     }
 }

@@ -137,7 +137,9 @@ impl Crew {
         let stats =
             Arc::new(TaskStats { streams: StreamStats::of(component), queued: inbox.queued(), ..TaskStats::default() });
         let (output, submissions) = output_queue(QUEUE);
-        let port = Port { run: self.run.clone(), component: component.id.clone(), task, stats: stats.clone(), output };
+        let (topology, component_id) = (self.info.name.clone(), component.id.clone());
+        let port =
+            Port { run: self.run.clone(), topology, component: component_id, task, stats: stats.clone(), output };
         let context = TopologyContext::new(
             self.info.clone(),
             &component.id,

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
+use galerna_topology_api::{Failure, TaskId};
 
-use crate::acks::{AckKind, AckOutbox};
+use crate::acks::AckOutbox;
 use crate::credit::{Credit, Progress};
 use crate::link::{Frame, Link};
 use crate::message::{CreditReturn, Delivery, Message};
@@ -111,10 +111,10 @@ impl Exchange {
         let Message::Data(Delivery { batch, weight, credit }) = message else { return };
         self.fenced_batches.add(1);
         credit.give_back(weight, Progress::default());
-        let mut fails = AckOutbox::default();
+        let (mut fails, lost) = (AckOutbox::default(), Arc::new(Failure::Lost));
         let more = batch.more_anchors.iter().map(|(_, anchor)| anchor);
         for anchor in batch.anchors.iter().chain(more).filter(|anchor| !anchor.is_none()) {
-            fails.say(anchor.root, AckKind::Fail);
+            fails.fail(anchor.root, &lost);
         }
         for batch in fails.drain() {
             if let Some(spout) = self.door(batch.spout) {
@@ -209,7 +209,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::acks::{AckBatch, AckDelta};
+    use crate::acks::{AckBatch, AckDelta, AckKind};
     use crate::inbox::{Arrivals, queue};
     use crate::link::QueueLink;
 
@@ -242,7 +242,7 @@ mod tests {
         exchange.open(spout, Way::Link(Arc::new(link)), Vec::new());
         let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
         let delta = AckDelta { slot: 4, generation: 2, kind: AckKind::Ack, xor: 5 };
-        let batch = AckBatch { spout, incarnation: 7, deltas: vec![delta] };
+        let batch = AckBatch { spout, incarnation: 7, deltas: vec![delta], failures: Vec::new() };
         exchange.deliver(Frame::Acks(batch), &back);
         assert!(matches!(received.try_recv(), Ok(Frame::Acks(batch)) if batch.incarnation == 7));
     }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use galerna_topology_api::TaskId;
-use galerna_topology_api::engine::{Root, Settled};
+use galerna_topology_api::engine::Root;
 
 use crate::acks::{AckDelta, AckKind};
 
@@ -83,7 +83,15 @@ pub(crate) enum Applied {
     /// No bolt holds a tuple of the tree any more.
     Released,
     /// The tree is decided.
-    Settled(Settled, Taken),
+    Settled(Closed, Taken),
+}
+
+/// A tree that is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) slot: u32,
+    /// Whether the tree was acked; otherwise it failed.
+    pub(crate) is_acked: bool,
 }
 
 /// The times of a decided tree, in nanoseconds.
@@ -165,7 +173,7 @@ impl Ledger {
     /// Enters the XOR of a new tree's first edges, which lead to `rows` receivers. A tree without edges is
     /// complete immediately.
     #[inline(always)]
-    pub(crate) fn start(&mut self, slot: u32, edges: u64, rows: u32) -> Option<Settled> {
+    pub(crate) fn start(&mut self, slot: u32, edges: u64, rows: u32) -> Option<Closed> {
         let entry = &mut self.entries[slot as usize];
         entry.xor ^= edges;
         entry.waiting = rows;
@@ -173,7 +181,7 @@ impl Ledger {
     }
 
     /// Fails a tree that was just opened: its tuple could not be sent.
-    pub(crate) fn fail(&mut self, slot: u32) -> Settled {
+    pub(crate) fn fail(&mut self, slot: u32) -> Closed {
         self.close(slot, false)
     }
 
@@ -256,7 +264,7 @@ impl Ledger {
 
     /// Fails all trees whose time is over, and answers when to look again: never before a tree's
     /// time-out, and at most a sixteenth of it later.
-    pub(crate) fn expire(&mut self, now: Duration, settled: &mut impl Extend<Settled>) -> Option<Duration> {
+    pub(crate) fn expire(&mut self, now: Duration, settled: &mut impl Extend<Closed>) -> Option<Duration> {
         let timeout = self.timeout?;
         let mut earliest: Option<Duration> = None;
         if self.open > 0 {
@@ -279,7 +287,7 @@ impl Ledger {
     }
 
     /// Fails all open trees: the spout that emitted them is gone.
-    pub(crate) fn fail_all(&mut self, settled: &mut impl Extend<Settled>) {
+    pub(crate) fn fail_all(&mut self, settled: &mut impl Extend<Closed>) {
         for slot in 0..self.entries.len() {
             if self.entries[slot].is_open {
                 settled.extend([self.close(slot as u32, false)]);
@@ -287,7 +295,7 @@ impl Ledger {
         }
     }
 
-    fn close(&mut self, slot: u32, is_acked: bool) -> Settled {
+    fn close(&mut self, slot: u32, is_acked: bool) -> Closed {
         let entry = &mut self.entries[slot as usize];
         self.held -= usize::from(entry.held > 0);
         entry.is_open = false;
@@ -298,7 +306,7 @@ impl Ledger {
             Some(decided) => decided.note(is_acked),
             None => self.note_first(stream, is_acked),
         }
-        Settled { slot, is_acked }
+        Closed { slot, is_acked }
     }
 
     /// The first tree of a stream that is decided.

@@ -14,8 +14,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_topology_api::TaskId;
-use galerna_topology_api::engine::{Batch, HeldEntry, Root, TupleSource};
+use galerna_topology_api::engine::{Anchor, Batch, HeldEntry, Root, TupleSource};
+use galerna_topology_api::{Failure, TaskId};
 use tokio::time::Sleep;
 
 use crate::acks::{AckKind, AckOutbox};
@@ -282,24 +282,27 @@ impl Outbox {
         self.has_emitted
     }
 
-    /// Says of all trees of a held tuple that it was processed, or was not.
-    pub(crate) fn settle_held(&mut self, entry: &HeldEntry, is_acked: bool) {
+    /// Says of all trees of a held tuple that it was processed, or failed.
+    pub(crate) fn settle_held(&mut self, entry: &HeldEntry, outcome: Result<(), &Arc<Failure>>) {
         for anchor in &entry.anchors {
-            if is_acked {
-                self.acks.ack(anchor.root, anchor.edge ^ entry.emitted);
-                self.acks.say(anchor.root, AckKind::Released);
-            } else {
-                self.acks.say(anchor.root, AckKind::Fail);
+            match outcome {
+                Ok(()) => {
+                    self.acks.ack(anchor.root, anchor.edge ^ entry.emitted);
+                    self.acks.say(anchor.root, AckKind::Released);
+                }
+                Err(failure) => self.acks.fail(anchor.root, failure),
             }
         }
     }
 
     /// Says something of all trees of an input row.
     pub(crate) fn say_of_input(&mut self, batch: &Batch, row: usize, kind: AckKind) {
-        let (first, more) = batch.anchors_of(row);
-        for anchor in first.into_iter().chain(more.iter().map(|(_, anchor)| *anchor)) {
-            self.acks.say(anchor.root, kind);
-        }
+        all_anchors(batch, row).for_each(|anchor| self.acks.say(anchor.root, kind));
+    }
+
+    /// Fails all trees of an input row.
+    pub(crate) fn fail_input(&mut self, batch: &Batch, row: usize, failure: &Arc<Failure>) {
+        all_anchors(batch, row).for_each(|anchor| self.acks.fail(anchor.root, failure));
     }
 
     /// Acks an input row, with the XOR of the edges made for it.
@@ -313,4 +316,10 @@ impl Outbox {
             self.acks.ack(anchor.root, anchor.edge ^ made);
         }
     }
+}
+
+/// The ties of a row to trees.
+fn all_anchors(batch: &Batch, row: usize) -> impl Iterator<Item = Anchor> {
+    let (first, more) = batch.anchors_of(row);
+    first.into_iter().chain(more.iter().map(|(_, anchor)| *anchor))
 }

@@ -1,21 +1,36 @@
 //! What a task's components reach the engine by.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_topology_api::engine::{BoxFuture, OutputCommand, TaskPort};
-use galerna_topology_api::{Error, OutputClosed, TaskId, Timestamp, Value};
+use galerna_topology_api::engine::{BoxFuture, DeadLetter, OutputCommand, TaskPort};
+use galerna_topology_api::{Error, Failure, OutputClosed, Result, Retrying, TaskId, Timestamp, Value};
 use smol_str::SmolStr;
 
+use crate::dead_letters::{self, Origin};
 use crate::output::OutputGate;
-use crate::run::RunShared;
+use crate::run::{Listed, RunShared};
 use crate::stats::{TaskStats, add};
 
 /// Values of a tuple that was given up are shown up to this many characters.
 const SHOWN: usize = 200;
 
+/// What is said of a tuple that was given up.
+pub(crate) fn given_up(values: &[Value], failure: &Failure, tries: u32) -> String {
+    let shown: Vec<_> = values.iter().map(ToString::to_string).collect();
+    let mut shown = shown.join(", ");
+    if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    let plural = if tries == 1 { "try" } else { "tries" };
+    format!("gave up a tuple after {tries} {plural}: {failure}; values: [{shown}]")
+}
+
 pub(crate) struct Port {
     pub(crate) run: Arc<RunShared>,
+    pub(crate) topology: SmolStr,
     pub(crate) component: SmolStr,
     pub(crate) task: TaskId,
     pub(crate) stats: Arc<TaskStats>,
@@ -31,17 +46,27 @@ impl TaskPort for Port {
         add(&self.stats.replayed, tuples);
     }
 
-    fn give_up(&self, values: &[Value], reason: &str) {
+    fn give_up(&self, values: &[Value], failure: &Failure, tries: u32) {
         add(&self.stats.gave_up, 1);
-        let shown: Vec<_> = values.iter().map(ToString::to_string).collect();
-        let mut shown = shown.join(", ");
-        if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
-            shown.truncate(end);
-            shown.push('…');
-        }
-        let message = format!("gave up a tuple: {reason}: [{shown}]");
-        self.report_error(&message.as_str().into());
-        self.run.mark_failed("gave_up", format!("`{}` {message}", self.component));
+        add(&self.stats.errors, 1);
+        let message = given_up(values, failure, tries);
+        let (component, task, cause) = (&*self.component, self.task, Some(failure.to_string()));
+        let cause = cause.as_deref();
+        self.run.list(&Listed { component, task, message: &message, cause, is_consequence: true });
+        self.run.mark_failed("gave_up", format!("`{component}` {message}"));
+    }
+
+    fn write_dead_letter(&self, path: &Path, letter: &DeadLetter<'_>) -> Result<()> {
+        let (topology, spout, task, now) = (&*self.topology, &*self.component, self.task, self.now());
+        dead_letters::append(path, &Origin { topology, spout, task, now }, letter)
+    }
+
+    fn sync_dead_letters(&self, path: &Path) -> Result<()> {
+        dead_letters::sync(path)
+    }
+
+    fn note_retrying(&self, retrying: Option<Retrying>) {
+        self.stats.set_retrying(retrying);
     }
 
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>> {

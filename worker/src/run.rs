@@ -1,6 +1,8 @@
 //! What all tasks of a run share: the list of errors, the way to make the run fail, the clocks.
 
-use std::collections::VecDeque;
+mod errors;
+mod kind;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::TaskId;
@@ -10,9 +12,8 @@ use crate::clock::{Clock, WallClock};
 use crate::edges::Ending;
 use crate::stats::{TaskStats, add};
 use crate::summary::{ErrorReport, RunFailure};
-
-/// How many distinct errors are kept.
-const MOST_ERRORS: usize = 100;
+use errors::ErrorList;
+pub(crate) use errors::Listed;
 
 /// What a run's coordinator hears.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(crate) struct RunShared {
     pub(crate) wall_clock: WallClock,
     /// Lets other threads run without sleeping. Tests replace it by a scheduler of their own.
     pub(crate) step_aside: fn(),
-    errors: Mutex<VecDeque<ErrorReport>>,
+    errors: Mutex<ErrorList>,
     /// A failure that lets the run come to its end first.
     failure: Mutex<Option<RunFailure>>,
     // Bounded by the number of tasks: each sends a few events in its life.
@@ -51,28 +52,22 @@ impl RunShared {
         Self { clock, wall_clock, step_aside, errors: Mutex::default(), failure: Mutex::default(), events }
     }
 
-    /// Lists an error; equal ones of a component are counted, the oldest give way.
+    /// Lists and logs an error.
+    pub(crate) fn list(&self, error: &Listed<'_>) {
+        let Listed { component, task, message, .. } = *error;
+        let unix_ms = self.wall_clock.now().as_nanos() / 1_000_000;
+        let log = lock(&self.errors).add(error, self.clock.now(), unix_ms);
+        if log.unlogged > 0 {
+            log_count(component, task, log.unlogged, message);
+        }
+        if log.is_logged {
+            tracing::warn!(component, task, "{message}");
+        }
+    }
+
+    /// Lists and logs an error that holds no values of its own.
     pub(crate) fn list_error(&self, component: &str, task: TaskId, message: &str) {
-        tracing::warn!(component, task, "{message}");
-        let now = self.wall_clock.now().as_nanos() / 1_000_000;
-        let mut errors = lock(&self.errors);
-        let known = errors.iter_mut().find(|error| error.component == component && error.message == message);
-        if let Some(known) = known {
-            known.count += 1;
-            known.task = task;
-            known.last_unix_ms = now;
-            return;
-        }
-        if errors.len() == MOST_ERRORS {
-            errors.pop_front();
-        }
-        errors.push_back(ErrorReport {
-            component: component.to_owned(),
-            task,
-            message: message.to_owned(),
-            count: 1,
-            last_unix_ms: now,
-        });
+        self.list(&Listed { component, task, message, cause: None, is_consequence: false });
     }
 
     /// Counts and lists an error of a task.
@@ -81,9 +76,13 @@ impl RunShared {
         self.list_error(component, task, message);
     }
 
-    /// The listed errors, oldest first.
+    /// The listed errors, causes first. Also logs how many errors were left out of the log.
     pub(crate) fn errors(&self) -> Vec<ErrorReport> {
-        lock(&self.errors).iter().cloned().collect()
+        let mut errors = lock(&self.errors);
+        for (error, count) in errors.take_unlogged(self.clock.now()) {
+            log_count(&error.component, error.task, count, &error.message);
+        }
+        errors.reports()
     }
 
     /// Makes the run fail at its end; the first reason stands.
@@ -100,4 +99,8 @@ impl RunShared {
     pub(crate) fn tell(&self, event: RunEvent) {
         let _ = self.events.send(event);
     }
+}
+
+fn log_count(component: &str, task: TaskId, count: u64, message: &str) {
+    tracing::warn!(component, task, "{count} more errors like this one: {message}");
 }

@@ -4,10 +4,10 @@ mod activity;
 mod report;
 mod streams;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use galerna_topology_api::{Histogram, Metrics};
+use galerna_topology_api::{Histogram, Metrics, Retrying};
 
 pub(crate) use activity::{Activity, Waiting};
 pub(crate) use report::report;
@@ -23,6 +23,8 @@ pub(crate) struct TaskStats {
     pub(crate) gave_up: AtomicU64,
     pub(crate) restarts: AtomicU64,
     pub(crate) errors: AtomicU64,
+    /// The tuples that a reliable spout emits again, if there are any.
+    pub(crate) retrying: Mutex<Option<Retrying>>,
     /// Open trees of a spout, tuples that a bolt keeps.
     pub(crate) pending: AtomicU64,
     /// Tuples that have arrived and are not executed yet; the inbox counts them.
@@ -43,6 +45,16 @@ pub(crate) struct TaskStats {
 }
 
 impl TaskStats {
+    /// Publishes which tuples a reliable spout emits again.
+    pub(crate) fn set_retrying(&self, retrying: Option<Retrying>) {
+        *self.retrying.lock().unwrap_or_else(PoisonError::into_inner) = retrying;
+    }
+
+    /// The tuples that a reliable spout emits again, if there are any.
+    pub(crate) fn retrying(&self) -> Option<Retrying> {
+        self.retrying.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The counts of all streams together.
     pub(crate) fn totals(&self) -> StreamCounts {
         let mut totals = StreamCounts::default();

@@ -45,7 +45,7 @@ pub struct RunSummary {
     pub complete_latency_us: Option<Latency>,
     /// Each component, in the order of the topology's definition.
     pub components: Vec<ComponentSummary>,
-    /// The latest distinct errors, each with how often it came.
+    /// The errors by component and kind, causes before what follows from them, the latest first.
     #[serde(rename = "recent_errors")]
     pub errors: Vec<ErrorReport>,
     /// Why it failed, if it did.
@@ -80,6 +80,11 @@ pub struct ComponentSummary {
     pub restarts: u64,
     /// Errors that were reported, equal ones counted each time.
     pub errors: u64,
+    /// Of a spout: trees that are open.
+    pub pending: u64,
+    /// Of a reliable spout: the tuples that have failed and are emitted again, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrying: Option<RetryingSummary>,
     /// Of one execute (or one `next`) per batch; absent before the first.
     pub execute_latency_us: Option<Latency>,
     /// Of a spout's trees, from the departure of their batch; absent without acks.
@@ -87,6 +92,18 @@ pub struct ComponentSummary {
     /// Counters that the component keeps by name, summed over its tasks.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Tuples of a reliable spout that have failed and are neither acked nor given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RetryingSummary {
+    /// How many they are.
+    pub tuples: u64,
+    /// Time since the first of them failed first.
+    #[serde(rename = "for_ms", serialize_with = "as_millis")]
+    pub duration: Duration,
+    /// Why this tuple failed last, with the component that failed it.
+    pub reason: String,
 }
 
 /// A distribution of times, in microseconds.
@@ -100,18 +117,27 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// An error, and how often it came.
+/// Errors of one component that differ in values alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorReport {
     /// The component.
     pub component: String,
     /// The task that reported it last.
     pub task: u32,
-    /// What it said.
+    /// The message of the first error of this kind: its values are a sample.
     pub message: String,
-    /// How often.
+    /// How often errors of this kind came.
     pub count: u64,
-    /// When it came last.
+    /// The message with placeholders for values: errors of one component and kind are counted together.
+    #[serde(skip)]
+    pub kind: String,
+    /// Whether the error only follows from others, as a tuple that was given up follows from its failures.
+    #[serde(skip)]
+    pub is_consequence: bool,
+    /// When the first error of this kind came.
+    #[serde(skip)]
+    pub first_unix_ms: i64,
+    /// When the latest one came.
     #[serde(skip)]
     pub last_unix_ms: i64,
 }

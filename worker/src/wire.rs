@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_protocol::WorkerId;
+use galerna_topology_api::Failure;
 use galerna_topology_api::engine::{Anchor, Batch, Root, TupleSource};
 
 use crate::acks::{AckBatch, AckDelta, AckKind};
@@ -57,12 +58,16 @@ const LOST: u8 = 6;
 
 /// The number of this encoding. Workers that link run the same executable, so that it differs only
 /// where that was circumvented.
-pub(crate) const WIRE_VERSION: u32 = 3;
+pub(crate) const WIRE_VERSION: u32 = 4;
 
 const FLUSH: u8 = 0;
 const END_FINISHED: u8 = 1;
 const END_STOPPED: u8 = 2;
 const OPEN: u8 = 3;
+
+const FAILED: u8 = 0;
+const TIMED_OUT: u8 = 1;
+const LOST_TUPLE: u8 = 2;
 
 const IS_FINAL: u8 = 1;
 const HAS_ANCHORS: u8 = 2;
@@ -132,7 +137,7 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
                 Marker::Open => bytes.push(OPEN),
             }
         }
-        Frame::Acks(AckBatch { spout, incarnation, deltas }) => {
+        Frame::Acks(AckBatch { spout, incarnation, deltas, failures }) => {
             bytes.push(ACKS);
             put(*spout, bytes);
             put(*incarnation, bytes);
@@ -143,6 +148,8 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
                 bytes.push(*kind as u8);
                 bytes.extend_from_slice(&xor.to_le_bytes());
             }
+            put(failures.len() as u64, bytes);
+            failures.iter().for_each(|failure| encode_failure(failure, bytes));
         }
         Frame::Credit { from, launch, to, weight, progress } => {
             bytes.push(CREDIT);
@@ -256,7 +263,31 @@ fn decode_acks(reader: &mut Reader<'_>) -> Result<Frame, WireError> {
         };
         deltas.push(AckDelta { slot, generation, kind, xor: reader.fixed()? });
     }
-    Ok(Frame::Acks(AckBatch { spout, incarnation, deltas }))
+    let count = reader.count(1)?;
+    let failures: Result<Vec<_>, WireError> = (0..count).map(|_| decode_failure(reader).map(Arc::new)).collect();
+    Ok(Frame::Acks(AckBatch { spout, incarnation, deltas, failures: failures? }))
+}
+
+fn encode_failure(failure: &Failure, bytes: &mut Vec<u8>) {
+    match failure {
+        Failure::Failed { component, message } => {
+            bytes.push(FAILED);
+            value::encode_text(component, bytes);
+            value::encode_text(message, bytes);
+        }
+        Failure::TimedOut => bytes.push(TIMED_OUT),
+        // A kind that this release does not know cannot have been made by it.
+        _ => bytes.push(LOST_TUPLE),
+    }
+}
+
+fn decode_failure(reader: &mut Reader<'_>) -> Result<Failure, WireError> {
+    Ok(match reader.byte()? {
+        FAILED => Failure::Failed { component: value::decode_text(reader)?, message: value::decode_text(reader)? },
+        TIMED_OUT => Failure::TimedOut,
+        LOST_TUPLE => Failure::Lost,
+        found => return Err(WireError::Unknown { what: "failure", found: found.into() }),
+    })
 }
 
 fn decode_batch(reader: &mut Reader<'_>, sources: &mut Sources) -> Result<Frame, WireError> {

@@ -4,7 +4,9 @@
 use std::io::Read;
 use std::vec;
 
-use galerna_topology_api::{Error, Next, Result, RetryBuffer, RetryPolicy, SpoutEmitter, TopologyContext, values};
+use galerna_topology_api::{
+    Boundedness, Error, Failure, Next, Result, RetryBuffer, RetryPolicy, SpoutEmitter, TopologyContext, values,
+};
 use smol_str::SmolStr;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
@@ -53,14 +55,28 @@ pub(crate) struct LineFeed {
 
 impl LineFeed {
     /// A feed, and where its readers put chunks. It has ended when all clones of that are dropped.
-    pub(crate) fn new(retries: RetryPolicy, refusals: Refusals) -> (mpsc::Sender<Chunk>, Self) {
+    ///
+    /// # Errors
+    /// When the file of dead letters cannot be written.
+    pub(crate) fn open(
+        policy: RetryPolicy,
+        refusals: Refusals,
+        context: &TopologyContext,
+    ) -> Result<(mpsc::Sender<Chunk>, Self)> {
+        let (sender, feed) = Self::new(policy, refusals);
+        feed.retries.check_dead_letters(context)?;
+        Ok((sender, feed))
+    }
+
+    fn new(policy: RetryPolicy, refusals: Refusals) -> (mpsc::Sender<Chunk>, Self) {
         let (sender, chunks) = mpsc::channel(QUEUED);
         let feed = Self {
             chunks,
             ahead: None,
             lines: Vec::new().into_iter(),
             next_id: 0,
-            retries: RetryBuffer::new(retries),
+            // Nobody knows whether the source has an end before it is there.
+            retries: RetryBuffer::new(policy, Boundedness::Unbounded),
             refusals,
             has_ended: false,
         };
@@ -69,11 +85,10 @@ impl LineFeed {
 
     /// As `Spout::next`.
     pub(crate) fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
-        let mut emitted = 0;
-        while emitted < LINES_PER_CALL {
-            if let Some((id, row)) = self.retries.due(out.context()) {
-                out.emit(id, row);
-            } else if let Some(line) = self.lines.next() {
+        let most = out.room_left().min(LINES_PER_CALL);
+        let mut emitted = self.retries.emit_due(out, most);
+        while emitted < most && !self.retries.is_full() {
+            if let Some(line) = self.lines.next() {
                 self.retries.sent(self.next_id, vec![line.clone().into()]);
                 out.emit(self.next_id, values![line]);
                 self.next_id += 1;
@@ -99,7 +114,7 @@ impl LineFeed {
                 Ok(chunk) => Some(chunk),
                 Err(mpsc::error::TryRecvError::Empty) => None,
                 Err(mpsc::error::TryRecvError::Disconnected) => {
-                    self.has_ended = true;
+                    self.end();
                     None
                 }
             };
@@ -131,13 +146,16 @@ impl LineFeed {
     /// # Cancel safety
     /// What arrives is kept for `next`.
     pub(crate) async fn ready(&mut self, context: &TopologyContext) {
-        let wait = self.retries.wait(context);
+        let wait = self.retries.next_try(context);
         let retry = async {
             match wait {
                 Some(wait) => context.sleep(wait).await,
                 None => std::future::pending().await,
             }
         };
+        if self.retries.is_full() {
+            return retry.await;
+        }
         if self.lines.len() > 0 || self.ahead.is_some() {
             return;
         }
@@ -151,7 +169,9 @@ impl LineFeed {
         tokio::select! {
             biased;
             chunk = self.chunks.recv() => {
-                self.has_ended = chunk.is_none();
+                if chunk.is_none() {
+                    self.end();
+                }
                 self.ahead = chunk;
             }
             () = retry => {}
@@ -159,13 +179,19 @@ impl LineFeed {
     }
 
     /// As `Spout::ack`.
-    pub(crate) fn ack(&mut self, id: u64) {
-        self.retries.ack(&id);
+    pub(crate) fn ack(&mut self, id: u64, context: &TopologyContext) {
+        self.retries.ack(&id, context);
     }
 
     /// As `Spout::fail`.
-    pub(crate) fn fail(&mut self, id: u64, context: &TopologyContext) {
-        self.retries.fail(&id, context);
+    pub(crate) fn fail(&mut self, id: u64, failure: &Failure, context: &TopologyContext) {
+        self.retries.fail(&id, failure, context);
+    }
+
+    /// All readers have ended.
+    fn end(&mut self) {
+        self.has_ended = true;
+        self.retries.input_ended();
     }
 }
 

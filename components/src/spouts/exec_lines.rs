@@ -4,7 +4,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use galerna_topology_api::human::ByteSize;
-use galerna_topology_api::{Error, Next, Result, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext};
+use galerna_topology_api::{
+    DeadLetters, Error, Failure, Next, OnGiveUp, Result, Retries, Spout, SpoutEmitter, Streams, TopologyContext,
+};
 use serde::Deserialize;
 use smol_str::SmolStr;
 use tokio::process::Command;
@@ -12,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::back_off::BackOff;
+use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
 use crate::lines::{Chunk, Encoding, LineFeed, LineSettings, Refusals, default_max_line, default_output, pump};
 
@@ -32,7 +35,7 @@ pub(crate) const STOCK: StockType = StockType {
 /// than ten seconds, else after 100 ms and up to 10 s; a bad status is then listed. Lines are kept
 /// in memory until they are acked.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct ExecLines {
     command: String,
     #[serde(default)]
@@ -46,7 +49,9 @@ pub struct ExecLines {
     #[serde(default)]
     encoding: Encoding,
     #[serde(default)]
-    retries: RetryPolicy,
+    retries: Retries,
+    on_give_up: Option<OnGiveUp>,
+    dead_letter: Option<DeadLetters>,
     #[serde(skip)]
     running: Option<(LineFeed, JoinSet<()>)>,
 }
@@ -110,15 +115,18 @@ impl Runner {
     }
 }
 
+spout_with_retries!(ExecLines);
+
 impl Spout for ExecLines {
     type MessageId = u64;
 
     fn output(&self) -> Streams {
-        Streams::default_fields([self.output.clone()])
+        let own = Streams::default_fields([self.output.clone()]);
+        self.policy().map_or_else(|_| Streams::none(), |policy| policy.output(own))
     }
 
     async fn open(&mut self, context: &TopologyContext) -> Result<()> {
-        let (chunks, feed) = LineFeed::new(self.retries, Refusals::AreFatal);
+        let (chunks, feed) = LineFeed::open(self.policy()?, Refusals::AreFatal, context)?;
         let mut tasks = JoinSet::new();
         if context.task_index() == 0 {
             let runner = Runner {
@@ -145,13 +153,13 @@ impl Spout for ExecLines {
         }
     }
 
-    async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
-        self.running.iter_mut().for_each(|(feed, _)| feed.ack(id));
+    async fn ack(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|(feed, _)| feed.ack(id, context));
         Ok(())
     }
 
-    async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
-        self.running.iter_mut().for_each(|(feed, _)| feed.fail(id, context));
+    async fn fail(&mut self, id: u64, failure: &Failure, context: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|(feed, _)| feed.fail(id, failure, context));
         Ok(())
     }
 

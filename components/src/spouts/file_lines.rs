@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use galerna_topology_api::human::{ByteSize, HumanDuration};
 use galerna_topology_api::{
-    Error, Failed, Next, Result, RetryBuffer, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext, values,
+    Boundedness, DeadLetters, Error, Failed, Failure, Next, OnGiveUp, Result, Retries, RetryBuffer, Spout,
+    SpoutEmitter, Streams, TopologyContext, values,
 };
 use serde::Deserialize;
 use smol_str::SmolStr;
 
+use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
 use crate::lines::{Encoding, default_max_line, default_output};
 use files::Files;
@@ -50,7 +52,7 @@ pub(crate) const STOCK: StockType = StockType {
 /// **What is no text.** A line that is not UTF-8, unless `encoding` is `lossy`, or is longer than
 /// `max_line`, ends the run with an error that names the file and the byte.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct FileLines {
     path: PathBuf,
     #[serde(default = "default_output")]
@@ -65,7 +67,9 @@ pub struct FileLines {
     #[serde(default)]
     encoding: Encoding,
     #[serde(default)]
-    retries: RetryPolicy,
+    retries: Retries,
+    on_give_up: Option<OnGiveUp>,
+    dead_letter: Option<DeadLetters>,
     #[serde(skip)]
     running: Option<Running>,
 }
@@ -105,15 +109,17 @@ impl Running {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        for emitted in 0..LINES_PER_CALL {
-            if let Some((id, row)) = self.retries.due(out.context()) {
-                out.emit(id, row);
-                continue;
-            }
+        let most = out.room_left().min(LINES_PER_CALL);
+        let mut emitted = self.retries.emit_due(out, most);
+        if emitted == 0 && self.retries.is_full() {
+            return Ok(Next::Idle);
+        }
+        while emitted < most && !self.retries.is_full() {
             match self.files.next_line(out.context()) {
                 Ok(Some((id, line))) => {
                     self.retries.sent(id, vec![line.clone().into()]);
                     out.emit(id, values![line]);
+                    emitted += 1;
                 }
                 Ok(None) if emitted == 0 => return self.at_end(out.context()),
                 Err(error) if emitted == 0 => return Err(error),
@@ -141,22 +147,28 @@ impl Running {
 
     async fn save(&mut self, is_last: bool, context: &TopologyContext) -> Result<()> {
         match &mut self.files.positions {
-            Some(positions) => positions.save(is_last, context).await,
+            Some(positions) => positions.save(is_last, &self.retries, context).await,
             None => Ok(()),
         }
     }
 }
 
+spout_with_retries!(FileLines);
+
 impl Spout for FileLines {
     type MessageId = LineId;
 
     fn output(&self) -> Streams {
-        Streams::default_fields([self.output.clone()])
+        let own = Streams::default_fields([self.output.clone()]);
+        self.policy().map_or_else(|_| Streams::none(), |policy| policy.output(own))
     }
 
     async fn open(&mut self, context: &TopologyContext) -> Result<()> {
         let files = Files::open(self, context)?;
-        self.running = Some(Running { files, retries: RetryBuffer::new(self.retries), error: None });
+        let input = if self.follow { Boundedness::Unbounded } else { Boundedness::Bounded };
+        let retries = RetryBuffer::new(self.policy()?, input);
+        retries.check_dead_letters(context)?;
+        self.running = Some(Running { files, retries, error: None });
         Ok(())
     }
 
@@ -168,7 +180,8 @@ impl Spout for FileLines {
 
     async fn ready(&mut self, context: &TopologyContext) {
         let Some(running) = &self.running else { return };
-        let waits = [running.files.poll(), running.retries.wait(context)];
+        let poll = running.files.poll().filter(|_| !running.retries.is_full());
+        let waits = [poll, running.retries.next_try(context)];
         match waits.into_iter().flatten().min() {
             Some(wait) => context.sleep(wait).await,
             None => context.back_off().await,
@@ -177,14 +190,14 @@ impl Spout for FileLines {
 
     async fn ack(&mut self, id: LineId, context: &TopologyContext) -> Result<()> {
         let running = self.running()?;
-        running.retries.ack(&id);
+        running.retries.ack(&id, context);
         running.settled(id);
         running.save(false, context).await
     }
 
-    async fn fail(&mut self, id: LineId, context: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, id: LineId, failure: &Failure, context: &TopologyContext) -> Result<()> {
         let running = self.running()?;
-        if running.retries.fail(&id, context) == Failed::GaveUp {
+        if running.retries.fail(&id, failure, context) == Failed::Passed {
             running.settled(id);
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! `generator`: numbers, for tests and benchmarks.
 
 use galerna_topology_api::human::ByteSize;
-use galerna_topology_api::{Fields, Next, Result, RetryPolicy, SpoutEmitter, TopologyContext, Value};
+use galerna_topology_api::{
+    DeadLetters, Fields, Next, OnGiveUp, Result, Retries, RetryPolicy, SpoutEmitter, Streams, TopologyContext, Value,
+};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -27,6 +29,7 @@ pub struct Generator {
     properties: Properties,
     fields: Fields,
     payload: Option<Value>,
+    policy: RetryPolicy,
     /// The first number of this task, and the step to its next.
     numbers: (u64, u64),
     maker: Option<Maker>,
@@ -43,7 +46,9 @@ struct Properties {
     payload: ByteSize,
     fields: Option<Vec<SmolStr>>,
     #[serde(default)]
-    retries: RetryPolicy,
+    retries: Retries,
+    on_give_up: Option<OnGiveUp>,
+    dead_letter: Option<DeadLetters>,
 }
 
 /// More would not be a test but an accident.
@@ -65,20 +70,24 @@ impl TryFrom<Properties> for Generator {
             Some(names) => Fields::new(names.iter().cloned()),
             None => Fields::new(defaults.iter().copied()),
         };
+        let dead_letter = properties.dead_letter.clone();
+        let policy = RetryPolicy::new(properties.retries, properties.on_give_up, dead_letter);
+        let policy = policy.map_err(|error| error.to_string())?;
         let payload = (bytes > 0).then(|| Value::from("x".repeat(bytes as usize)));
-        Ok(Self { properties, fields, payload, numbers: (0, 1), maker: None })
+        Ok(Self { properties, fields, payload, policy, numbers: (0, 1), maker: None })
     }
 }
 
 impl Generator {
-    fn fields(&self) -> Fields {
-        self.fields.clone()
+    fn streams(&self) -> Streams {
+        self.policy.output(Streams::default_fields(self.fields.clone()))
     }
 
-    fn start(&mut self, context: &TopologyContext) {
-        let Properties { count, rate, retries, .. } = self.properties;
+    fn start(&mut self, context: &TopologyContext) -> Result<()> {
+        let Properties { count, rate, .. } = self.properties;
         self.numbers = (context.task_index().into(), context.task_count().into());
-        self.maker = Some(Maker::new(count, rate, retries, context));
+        self.maker = Some(Maker::new(count, rate, self.policy.clone(), context)?);
+        Ok(())
     }
 
     fn row(&mut self, index: u64) -> Vec<Value> {

@@ -1,11 +1,13 @@
 //! What spouts that make up their tuples have in common: pace, an end, and retries.
 
-use galerna_topology_api::{Next, Result, RetryBuffer, RetryPolicy, SpoutEmitter, TopologyContext, Value};
+use galerna_topology_api::{
+    Boundedness, Failure, Next, Result, RetryBuffer, RetryPolicy, SpoutEmitter, TopologyContext, Value,
+};
 
 use super::pace::Pace;
 
 /// Tuples that one call of `next` emits at most.
-const ROWS_PER_CALL: u64 = 64;
+const ROWS_PER_CALL: usize = 64;
 
 /// Emits rows that are made up one after the other, in a spout that is open.
 pub(crate) struct Maker {
@@ -19,9 +21,20 @@ pub(crate) struct Maker {
 
 impl Maker {
     /// For `count` rows (or endlessly many) over all tasks, `rate` of them a second.
-    pub(crate) fn new(count: Option<u64>, rate: Option<f64>, retries: RetryPolicy, context: &TopologyContext) -> Self {
+    ///
+    /// # Errors
+    /// When the file of dead letters cannot be written.
+    pub(crate) fn new(
+        count: Option<u64>,
+        rate: Option<f64>,
+        policy: RetryPolicy,
+        context: &TopologyContext,
+    ) -> Result<Self> {
+        let input = if count.is_some() { Boundedness::Bounded } else { Boundedness::Unbounded };
+        let retries = RetryBuffer::new(policy, input);
+        retries.check_dead_letters(context)?;
         let count = count.map_or(u64::MAX, |count| share(count, context));
-        Self { pace: Pace::new(rate, context), retries: RetryBuffer::new(retries), next: 0, count }
+        Ok(Self { pace: Pace::new(rate, context), retries, next: 0, count })
     }
 
     /// As `Spout::next`; `make` gives the row of a number.
@@ -30,13 +43,10 @@ impl Maker {
         out: &mut SpoutEmitter<'_, u64>,
         mut make: impl FnMut(u64) -> Vec<Value>,
     ) -> Result<Next> {
-        let mut emitted = 0;
-        while emitted < ROWS_PER_CALL {
-            let Some((id, row)) = self.retries.due(out.context()) else { break };
-            out.emit(id, row);
-            emitted += 1;
-        }
-        let due = self.pace.due(out.context()).min(ROWS_PER_CALL - emitted).min(self.count - self.next);
+        let most = out.room_left().min(ROWS_PER_CALL);
+        let emitted = self.retries.emit_due(out, most);
+        let room = if self.retries.is_full() { 0 } else { (most - emitted) as u64 };
+        let due = self.pace.due(out.context()).min(room).min(self.count - self.next);
         for number in self.next..self.next + due {
             let row = make(number);
             out.emit(number, &row);
@@ -44,7 +54,7 @@ impl Maker {
         }
         self.next += due;
         self.pace.emitted(due);
-        Ok(match emitted + due {
+        Ok(match emitted as u64 + due {
             0 if self.next == self.count && !self.retries.is_waiting() => Next::Exhausted,
             0 => Next::Idle,
             _ => Next::Emitted,
@@ -53,21 +63,22 @@ impl Maker {
 
     /// As `Spout::ready`.
     pub(crate) async fn ready(&self, context: &TopologyContext) {
-        let next = (self.next < self.count).then(|| self.pace.wait(context));
-        match [next, self.retries.wait(context)].into_iter().flatten().min() {
+        let goes_on = self.next < self.count && !self.retries.is_full();
+        let next = goes_on.then(|| self.pace.wait(context));
+        match [next, self.retries.next_try(context)].into_iter().flatten().min() {
             Some(wait) => context.sleep(wait).await,
             None => context.back_off().await,
         }
     }
 
     /// As `Spout::ack`.
-    pub(crate) fn ack(&mut self, id: u64) {
-        self.retries.ack(&id);
+    pub(crate) fn ack(&mut self, id: u64, context: &TopologyContext) {
+        self.retries.ack(&id, context);
     }
 
     /// As `Spout::fail`.
-    pub(crate) fn fail(&mut self, id: u64, context: &TopologyContext) {
-        self.retries.fail(&id, context);
+    pub(crate) fn fail(&mut self, id: u64, failure: &Failure, context: &TopologyContext) {
+        self.retries.fail(&id, failure, context);
     }
 }
 
@@ -78,19 +89,18 @@ fn share(all: u64, context: &TopologyContext) -> u64 {
 }
 
 /// Implements [`Spout`](galerna_topology_api::Spout) for a type whose `maker: Option<Maker>` makes
-/// its rows; the type adds `fields`, `maker` and `row`.
+/// its rows; the type adds `streams`, `start` and `row`.
 macro_rules! made_spout {
     ($type:ty) => {
         impl galerna_topology_api::Spout for $type {
             type MessageId = u64;
 
             fn output(&self) -> galerna_topology_api::Streams {
-                galerna_topology_api::Streams::default_fields(self.fields())
+                self.streams()
             }
 
             async fn open(&mut self, context: &TopologyContext) -> Result<()> {
-                self.start(context);
-                Ok(())
+                self.start(context)
             }
 
             async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
@@ -107,13 +117,18 @@ macro_rules! made_spout {
                 }
             }
 
-            async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
-                self.maker.iter_mut().for_each(|maker| maker.ack(id));
+            async fn ack(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+                self.maker.iter_mut().for_each(|maker| maker.ack(id, context));
                 Ok(())
             }
 
-            async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
-                self.maker.iter_mut().for_each(|maker| maker.fail(id, context));
+            async fn fail(
+                &mut self,
+                id: u64,
+                failure: &galerna_topology_api::Failure,
+                context: &TopologyContext,
+            ) -> Result<()> {
+                self.maker.iter_mut().for_each(|maker| maker.fail(id, failure, context));
                 Ok(())
             }
         }

@@ -1,10 +1,13 @@
 //! `random-words`: words picked at random.
 
-use galerna_topology_api::{Fields, Next, Result, RetryPolicy, SpoutEmitter, TopologyContext, Value};
+use galerna_topology_api::{
+    DeadLetters, Next, OnGiveUp, Result, Retries, SpoutEmitter, Streams, TopologyContext, Value,
+};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::made::{Maker, made_spout};
+use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
 
 pub(crate) const STOCK: StockType = StockType {
@@ -21,7 +24,7 @@ pub(crate) const STOCK: StockType = StockType {
 /// `count` and `rate` are those of all tasks together. With a `seed` each task picks the same words
 /// in each run, and other words than the other tasks.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct RandomWords {
     #[serde(default = "winds", deserialize_with = "at_least_one")]
     words: Vec<SmolStr>,
@@ -32,7 +35,9 @@ pub struct RandomWords {
     #[serde(default = "default_output")]
     output: SmolStr,
     #[serde(default)]
-    retries: RetryPolicy,
+    retries: Retries,
+    on_give_up: Option<OnGiveUp>,
+    dead_letter: Option<DeadLetters>,
     #[serde(skip)]
     random: Option<fastrand::Rng>,
     #[serde(skip)]
@@ -97,23 +102,27 @@ impl RandomWords {
             rate: Some(10.0),
             seed: None,
             output: default_output(),
-            retries: RetryPolicy::default(),
+            retries: Retries::default(),
+            on_give_up: None,
+            dead_letter: None,
             random: None,
             maker: None,
         }
     }
 
-    fn fields(&self) -> Fields {
-        Fields::new([self.output.clone()])
+    fn streams(&self) -> Streams {
+        let own = Streams::default_fields([self.output.clone()]);
+        self.policy().map_or_else(|_| Streams::none(), |policy| policy.output(own))
     }
 
-    fn start(&mut self, context: &TopologyContext) {
+    fn start(&mut self, context: &TopologyContext) -> Result<()> {
         let task = u64::from(context.task_index());
         self.random = Some(match self.seed {
             Some(seed) => fastrand::Rng::with_seed(seed.wrapping_add(task.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
             None => fastrand::Rng::new(),
         });
-        self.maker = Some(Maker::new(self.count, self.rate, self.retries, context));
+        self.maker = Some(Maker::new(self.count, self.rate, self.policy()?, context)?);
+        Ok(())
     }
 
     fn row(&mut self, _: u64) -> Vec<Value> {
@@ -122,6 +131,7 @@ impl RandomWords {
     }
 }
 
+spout_with_retries!(RandomWords);
 made_spout!(RandomWords);
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ mod network;
 mod tests;
 
 use galerna_topology_api::human::ByteSize;
-use galerna_topology_api::{Error, Next, Result, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext};
+use galerna_topology_api::{
+    DeadLetters, Error, Failure, Next, OnGiveUp, Result, Retries, RetryPolicy, Spout, SpoutEmitter, Streams,
+    TopologyContext,
+};
 use serde::Deserialize;
 use smol_str::SmolStr;
 use tokio::net::{TcpListener, TcpStream};
@@ -44,6 +47,7 @@ pub(crate) const STOCK: StockType = StockType {
 pub struct SocketLines {
     endpoint: Endpoint,
     properties: Properties,
+    policy: RetryPolicy,
     running: Option<Running>,
 }
 
@@ -63,7 +67,9 @@ struct Properties {
     #[serde(default)]
     encoding: Encoding,
     #[serde(default)]
-    retries: RetryPolicy,
+    retries: Retries,
+    on_give_up: Option<OnGiveUp>,
+    dead_letter: Option<DeadLetters>,
 }
 
 /// When the input ends.
@@ -91,18 +97,21 @@ struct Running {
 }
 
 impl TryFrom<Properties> for SocketLines {
-    type Error = &'static str;
+    type Error = String;
 
-    fn try_from(mut properties: Properties) -> Result<Self, &'static str> {
+    fn try_from(mut properties: Properties) -> Result<Self, String> {
         let endpoint = match (properties.port, properties.listen.take(), properties.connect.take()) {
             // Port 0 stands for any free one: nobody can be found there.
             (Some(0), None, None) => Endpoint::Listen("127.0.0.1:0".to_owned()),
             (Some(port), None, None) => Endpoint::Either(format!("127.0.0.1:{port}")),
             (None, Some(address), None) => Endpoint::Listen(address),
             (None, None, Some(address)) => Endpoint::Connect(address),
-            _ => return Err("socket-lines takes exactly one of `port`, `listen` and `connect`"),
+            _ => return Err("socket-lines takes exactly one of `port`, `listen` and `connect`".to_owned()),
         };
-        Ok(Self { endpoint, properties, running: None })
+        let dead_letter = properties.dead_letter.clone();
+        let policy = RetryPolicy::new(properties.retries, properties.on_give_up, dead_letter);
+        let policy = policy.map_err(|error| error.to_string())?;
+        Ok(Self { endpoint, properties, policy, running: None })
     }
 }
 
@@ -110,12 +119,12 @@ impl Spout for SocketLines {
     type MessageId = u64;
 
     fn output(&self) -> Streams {
-        Streams::default_fields([self.properties.output.clone()])
+        self.policy.output(Streams::default_fields([self.properties.output.clone()]))
     }
 
     async fn open(&mut self, context: &TopologyContext) -> Result<()> {
-        let Properties { until, max_line, encoding, retries, .. } = &self.properties;
-        let (chunks, feed) = LineFeed::new(*retries, Refusals::AreListed);
+        let Properties { until, max_line, encoding, .. } = &self.properties;
+        let (chunks, feed) = LineFeed::open(self.policy.clone(), Refusals::AreListed, context)?;
         let mut tasks = JoinSet::new();
         if context.task_index() == 0 {
             let settings = LineSettings { encoding: *encoding, max_line: max_line.0 as usize };
@@ -154,13 +163,13 @@ impl Spout for SocketLines {
         }
     }
 
-    async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
-        self.running.iter_mut().for_each(|running| running.feed.ack(id));
+    async fn ack(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|running| running.feed.ack(id, context));
         Ok(())
     }
 
-    async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
-        self.running.iter_mut().for_each(|running| running.feed.fail(id, context));
+    async fn fail(&mut self, id: u64, failure: &Failure, context: &TopologyContext) -> Result<()> {
+        self.running.iter_mut().for_each(|running| running.feed.fail(id, failure, context));
         Ok(())
     }
 

@@ -1,10 +1,13 @@
 //! `stdin-lines`: the lines of standard input.
 
 use galerna_topology_api::human::ByteSize;
-use galerna_topology_api::{Error, Next, Result, RetryPolicy, Spout, SpoutEmitter, Streams, TopologyContext};
+use galerna_topology_api::{
+    DeadLetters, Error, Failure, Next, OnGiveUp, Result, Retries, Spout, SpoutEmitter, Streams, TopologyContext,
+};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
+use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
 use crate::lines::{Encoding, LineFeed, LineSettings, Refusals, default_max_line, default_output, pump_blocking};
 
@@ -22,7 +25,7 @@ pub(crate) const STOCK: StockType = StockType {
 /// The first task alone reads. Lines are kept in memory until they are acked. One that is not UTF-8
 /// (unless `encoding` is `lossy`) or is longer than `max_line` ends the run with an error.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct StdinLines {
     #[serde(default = "default_output")]
     output: SmolStr,
@@ -31,20 +34,25 @@ pub struct StdinLines {
     #[serde(default)]
     encoding: Encoding,
     #[serde(default)]
-    retries: RetryPolicy,
+    retries: Retries,
+    on_give_up: Option<OnGiveUp>,
+    dead_letter: Option<DeadLetters>,
     #[serde(skip)]
     feed: Option<LineFeed>,
 }
+
+spout_with_retries!(StdinLines);
 
 impl Spout for StdinLines {
     type MessageId = u64;
 
     fn output(&self) -> Streams {
-        Streams::default_fields([self.output.clone()])
+        let own = Streams::default_fields([self.output.clone()]);
+        self.policy().map_or_else(|_| Streams::none(), |policy| policy.output(own))
     }
 
     async fn open(&mut self, context: &TopologyContext) -> Result<()> {
-        let (chunks, feed) = LineFeed::new(self.retries, Refusals::AreFatal);
+        let (chunks, feed) = LineFeed::open(self.policy()?, Refusals::AreFatal, context)?;
         self.feed = Some(feed);
         if context.task_index() == 0 {
             let settings = LineSettings { encoding: self.encoding, max_line: self.max_line.0 as usize };
@@ -67,13 +75,13 @@ impl Spout for StdinLines {
         }
     }
 
-    async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
-        self.feed.iter_mut().for_each(|feed| feed.ack(id));
+    async fn ack(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+        self.feed.iter_mut().for_each(|feed| feed.ack(id, context));
         Ok(())
     }
 
-    async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
-        self.feed.iter_mut().for_each(|feed| feed.fail(id, context));
+    async fn fail(&mut self, id: u64, failure: &Failure, context: &TopologyContext) -> Result<()> {
+        self.feed.iter_mut().for_each(|feed| feed.fail(id, failure, context));
         Ok(())
     }
 }

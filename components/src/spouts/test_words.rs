@@ -1,6 +1,6 @@
 //! `test-words`: Storm's `TestWordSpout`.
 
-use galerna_topology_api::{Next, Result, Spout, SpoutEmitter, Streams, TopologyContext};
+use galerna_topology_api::{Failure, Next, Result, Spout, SpoutEmitter, Streams, TopologyContext};
 use serde::Deserialize;
 
 use super::random_words::RandomWords;
@@ -46,8 +46,8 @@ impl Spout for TestWords {
         self.words.ack(id, context).await
     }
 
-    async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
-        self.words.fail(id, context).await
+    async fn fail(&mut self, id: u64, failure: &Failure, context: &TopologyContext) -> Result<()> {
+        self.words.fail(id, failure, context).await
     }
 }
 

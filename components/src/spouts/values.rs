@@ -1,6 +1,8 @@
 //! `values`: rows that stand in the YAML, for tests.
 
-use galerna_topology_api::{Fields, Next, Result, RetryPolicy, SpoutEmitter, TopologyContext, Value};
+use galerna_topology_api::{
+    DeadLetters, Fields, Next, OnGiveUp, Result, Retries, RetryPolicy, SpoutEmitter, Streams, TopologyContext, Value,
+};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -23,6 +25,7 @@ pub(crate) const STOCK: StockType = StockType {
 #[serde(try_from = "Properties")]
 pub struct Values {
     properties: Properties,
+    policy: RetryPolicy,
     /// The first row of this task, and the step to its next.
     places: (usize, usize),
     maker: Option<Maker>,
@@ -35,7 +38,9 @@ struct Properties {
     fields: Vec<SmolStr>,
     rows: Vec<Vec<Value>>,
     #[serde(default)]
-    retries: RetryPolicy,
+    retries: Retries,
+    on_give_up: Option<OnGiveUp>,
+    dead_letter: Option<DeadLetters>,
 }
 
 impl TryFrom<Properties> for Values {
@@ -48,19 +53,23 @@ impl TryFrom<Properties> for Values {
                 return Err(format!("row {} has {} values, the fields are {fields}", index + 1, row.len()));
             }
         }
-        Ok(Self { properties, places: (0, 1), maker: None })
+        let dead_letter = properties.dead_letter.clone();
+        let policy = RetryPolicy::new(properties.retries, properties.on_give_up, dead_letter);
+        let policy = policy.map_err(|error| error.to_string())?;
+        Ok(Self { properties, policy, places: (0, 1), maker: None })
     }
 }
 
 impl Values {
-    fn fields(&self) -> Fields {
-        Fields::new(self.properties.fields.iter().cloned())
+    fn streams(&self) -> Streams {
+        self.policy.output(Streams::default_fields(Fields::new(self.properties.fields.iter().cloned())))
     }
 
-    fn start(&mut self, context: &TopologyContext) {
-        let Properties { rows, retries, .. } = &self.properties;
+    fn start(&mut self, context: &TopologyContext) -> Result<()> {
         self.places = (context.task_index() as usize, context.task_count() as usize);
-        self.maker = Some(Maker::new(Some(rows.len() as u64), None, *retries, context));
+        let rows = self.properties.rows.len() as u64;
+        self.maker = Some(Maker::new(Some(rows), None, self.policy.clone(), context)?);
+        Ok(())
     }
 
     fn row(&mut self, index: u64) -> Vec<Value> {

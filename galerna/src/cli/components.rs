@@ -1,8 +1,8 @@
 //! What the components of a topology did, as tables: of a local run, and of one on a cluster.
 
-use galerna_worker::{ComponentSummary, Latency};
+use galerna_worker::{ComponentSummary, Latency, RetryingSummary};
 
-use super::numbers::{count, micros};
+use super::numbers::{count, micros, plural, seconds};
 use super::table::{Align, Table};
 
 type Column = (&'static str, fn(&ComponentSummary) -> u64);
@@ -46,6 +46,25 @@ pub(super) fn latencies(components: &[ComponentSummary]) -> Table {
         table.row([of.id.clone()].into_iter().chain(numbers));
     }
     table
+}
+
+/// A line for each spout that emits failed tuples again: how many, for how long, and why.
+pub(super) fn retrying(components: &[ComponentSummary]) -> String {
+    let lines = components.iter().filter_map(|of| {
+        let retrying = of.retrying.as_ref()?;
+        Some(format!("{} is {}\n", of.id, retrying_text(retrying)))
+    });
+    lines.collect()
+}
+
+/// `retrying 12 tuples for 8 min 05 s: the last failure of the first`.
+pub(super) fn retrying_text(of: &RetryingSummary) -> String {
+    let tuples = plural(of.tuples as usize, "tuple");
+    format!(
+        "retrying {tuples} for {}: {}",
+        seconds(of.duration.as_secs()),
+        of.reason.trim_end().replace('\n', "\n    ")
+    )
 }
 
 fn latency(latency: Option<Latency>) -> [String; 3] {

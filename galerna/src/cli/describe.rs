@@ -79,5 +79,8 @@ fn component_json(of: &ComponentStats) -> Value {
         "errors": of.errors,
         "replayed": of.replayed,
         "gave_up": of.gave_up,
+        "retrying": of.retrying.as_ref().map(|of| {
+            json!({"tuples": of.tuples, "for_ms": of.for_ms, "reason": of.reason})
+        }),
     })
 }

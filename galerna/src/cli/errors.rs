@@ -29,6 +29,8 @@ fn as_json(of: &ErrorReport) -> Value {
         "task": of.task,
         "message": of.message,
         "count": of.count,
+        "kind": of.kind,
+        "first_unix_ms": of.first_unix_ms,
         "last_unix_ms": of.last_unix_ms,
         "worker": of.worker.as_ref().map(ToString::to_string),
     })
@@ -38,9 +40,18 @@ fn as_json(of: &ErrorReport) -> Value {
 fn render(of: &ErrorReport) -> String {
     let last = Timestamp::from_millis(of.last_unix_ms);
     let worker = of.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
-    let times = if of.count == 1 { String::new() } else { format!(" ({} times)", count(of.count)) };
+    let times = times(of);
     let message = of.message.trim_end().replace('\n', "\n    ");
     // What befell a worker as a whole is of no component.
     let what = if of.component.is_empty() { "worker".to_owned() } else { format!("{} task {}", of.component, of.task) };
     format!("{last} {what}{worker}{times}: {message}\n")
+}
+
+/// ` (12 times since 2026-01-31T11:00:00Z)`.
+fn times(of: &ErrorReport) -> String {
+    match (of.count, of.first_unix_ms) {
+        (1, _) => String::new(),
+        (number, 0) => format!(" ({} times)", count(number)),
+        (number, first) => format!(" ({} times since {})", count(number), Timestamp::from_millis(first)),
+    }
 }

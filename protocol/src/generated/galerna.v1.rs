@@ -291,6 +291,23 @@ pub struct TaskReport {
     /// How long it has waited for room at those it sends to.
     #[prost(uint64, tag = "15")]
     pub blocked_ns: u64,
+    /// Now: the tuples that a reliable spout emits again.
+    #[prost(message, optional, tag = "30")]
+    pub retrying: ::core::option::Option<Retrying>,
+}
+/// Tuples that have failed and are neither acked nor given up.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Retrying {
+    #[prost(uint64, tag = "1")]
+    pub tuples: u64,
+    /// How long ago the first of them failed first.
+    #[prost(uint64, tag = "2")]
+    pub for_ms: u64,
+    /// The last failure of this tuple, with the component.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// The counts of one stream of a task.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -355,6 +372,15 @@ pub struct ErrorReport {
     pub last_unix_ms: i64,
     #[prost(message, optional, tag = "6")]
     pub worker: ::core::option::Option<WorkerId>,
+    /// The message with placeholders for values. Errors of one component and kind are counted together; `message`
+    /// is the first of them. Empty in reports of older workers.
+    #[prost(string, tag = "30")]
+    pub kind: ::prost::alloc::string::String,
+    /// Whether the error only follows from others, as a tuple that was given up follows from its failures.
+    #[prost(bool, tag = "31")]
+    pub is_consequence: bool,
+    #[prost(int64, tag = "32")]
+    pub first_unix_ms: i64,
 }
 /// A worker that does not stay up.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -690,6 +716,9 @@ pub struct ComponentStats {
     pub execute_latency: ::core::option::Option<Latency>,
     #[prost(message, optional, tag = "14")]
     pub complete_latency: ::core::option::Option<Latency>,
+    /// Of all its tasks together.
+    #[prost(message, optional, tag = "30")]
+    pub retrying: ::core::option::Option<Retrying>,
 }
 /// Microseconds; absent where nothing was measured.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

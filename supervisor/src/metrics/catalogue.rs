@@ -38,6 +38,13 @@ pub(super) const REPLAYED: Metric =
     Metric::counter("galerna_task_replayed_total", "Tuples that the spout has emitted again.", TASK);
 pub(super) const GAVE_UP: Metric =
     Metric::counter("galerna_task_gave_up_total", "Tuples that the spout has given up after too many attempts.", TASK);
+pub(super) const RETRYING: Metric =
+    Metric::gauge("galerna_task_retrying", "Tuples of the spout that have failed and are emitted again.", TASK);
+pub(super) const RETRYING_SECONDS: Metric = Metric::gauge(
+    "galerna_task_retrying_seconds",
+    "How long the tuple that has failed for longest has been retried; 0 if none is.",
+    TASK,
+);
 pub(super) const RESTARTS: Metric =
     Metric::counter("galerna_task_restarts_total", "How often the task was made anew after a panic.", TASK);
 pub(super) const ERRORS: Metric = Metric::counter("galerna_task_errors_total", "Errors of the task.", TASK);

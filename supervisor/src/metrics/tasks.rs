@@ -75,6 +75,7 @@ impl Total {
             sum.pending += task.pending;
             sum.queued += task.queued;
             sum.queue_capacity += task.queue_capacity;
+            sum.retrying = task.retrying.clone();
         }
         for stream in &task.streams {
             let sum = self.streams.entry((stream.from.clone(), stream.stream.clone())).or_default();
@@ -105,6 +106,11 @@ fn add_task(families: &mut Families, labels: [&str; 4], component: &ComponentSpe
     families.add(&of::BLOCKED, &labels, counts.blocked_ns as f64 / 1e9);
     families.add(&of::UP, &labels, u64::from(total.is_up));
     families.add(&of::PENDING, &labels, counts.pending);
+    if is_spout {
+        let retrying = counts.retrying.clone().unwrap_or_default();
+        families.add(&of::RETRYING, &labels, retrying.tuples);
+        families.add(&of::RETRYING_SECONDS, &labels, retrying.for_ms as f64 / 1e3);
+    }
     if is_bolt {
         families.add(&of::QUEUED, &labels, counts.queued);
         families.add(&of::QUEUE_CAPACITY, &labels, counts.queue_capacity);

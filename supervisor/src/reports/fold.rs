@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use galerna_protocol::{ErrorReport, HistogramReport, StreamReport, WorkerReport};
+use galerna_protocol::{HistogramReport, StreamReport, WorkerReport, add_error, order_errors};
 
 /// So many errors are kept of what is summed up.
-const MOST_ERRORS: usize = 20;
+const MOST_ERRORS: usize = 200;
 
 /// Adds what `from` has counted to `into`.
 pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
@@ -39,8 +39,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
     for error in from.errors {
         add_error(&mut into.errors, error);
     }
-    into.errors.sort_by_key(|error| std::cmp::Reverse(error.last_unix_ms));
-    into.errors.truncate(MOST_ERRORS);
+    order_errors(&mut into.errors, MOST_ERRORS);
     if into.failure.is_empty() {
         into.failure = from.failure;
     }
@@ -51,7 +50,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
 /// Takes out what was so at one moment: of a worker that is gone, nothing waits any more.
 pub(super) fn clear_gauges(report: &mut WorkerReport) {
     for task in &mut report.tasks {
-        (task.pending, task.queued, task.queue_capacity) = (0, 0, 0);
+        (task.pending, task.queued, task.queue_capacity, task.retrying) = (0, 0, 0, None);
     }
 }
 
@@ -78,22 +77,9 @@ fn add_histogram(into: &mut Option<HistogramReport>, from: Option<HistogramRepor
     *into = Some(HistogramReport { values: counts.keys().copied().collect(), counts: counts.into_values().collect() });
 }
 
-fn add_error(into: &mut Vec<ErrorReport>, error: ErrorReport) {
-    let is_same = |own: &&mut ErrorReport| {
-        (&own.component, own.task, &own.message) == (&error.component, error.task, &error.message)
-    };
-    match into.iter_mut().find(is_same) {
-        None => into.push(error),
-        Some(own) => {
-            own.count += error.count;
-            own.last_unix_ms = own.last_unix_ms.max(error.last_unix_ms);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use galerna_protocol::{ComponentLatency, TaskReport};
+    use galerna_protocol::{ComponentLatency, ErrorReport, TaskReport};
 
     use super::*;
 

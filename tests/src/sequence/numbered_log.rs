@@ -68,7 +68,10 @@ impl Spout for NumberedLog {
             next: committed_offset(folder, task)?,
             emitted: Journal::create(&folder.join(format!("emitted-{task}-{id}.txt")))?,
             acked: Journal::create(&folder.join(format!("acked-{task}-{id}.txt")))?,
-            retries: RetryBuffer::new(RetryPolicy { limit: u32::MAX, backoff: HumanDuration(BACKOFF) }),
+            retries: RetryBuffer::new(
+                Retries { backoff: HumanDuration(BACKOFF), ..Retries::endless() },
+                Boundedness::Unbounded,
+            ),
             end: self.total,
             next_look: Duration::ZERO,
             allowance: Allowance { rate: self.rate, tokens: 0.0, at: context.elapsed() },
@@ -116,15 +119,15 @@ impl Spout for NumberedLog {
         Ok(if has_ended { Next::Exhausted } else { Next::Idle })
     }
 
-    async fn ack(&mut self, number: u64, _context: &TopologyContext) -> Result<()> {
+    async fn ack(&mut self, number: u64, context: &TopologyContext) -> Result<()> {
         let run = self.run.as_mut().ok_or("not open")?;
-        run.retries.ack(&number);
+        run.retries.ack(&number, context);
         run.acked.append(&format!("{} {number}\n", monotonic_ns()))?;
         Ok(())
     }
 
-    async fn fail(&mut self, number: u64, context: &TopologyContext) -> Result<()> {
-        self.run.as_mut().ok_or("not open")?.retries.fail(&number, context);
+    async fn fail(&mut self, number: u64, failure: &Failure, context: &TopologyContext) -> Result<()> {
+        self.run.as_mut().ok_or("not open")?.retries.fail(&number, failure, context);
         Ok(())
     }
 }

@@ -1,14 +1,31 @@
 //! What the engine implements, so that user code and the cells reach it.
 
 use std::ops::Range;
+use std::path::Path;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{BoxFuture, Done, Flow, OutputCommand, Staged, Staging};
 use crate::error::{Error, Result};
+use crate::failure::Failure;
+use crate::fields::Fields;
 use crate::output_handle::OutputClosed;
+use crate::retry::Retrying;
 use crate::tasks::TaskId;
 use crate::value::{Timestamp, Value};
+
+/// A tuple that a reliable spout has given up.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetter<'a> {
+    /// The fields of the tuple.
+    pub fields: &'a Fields,
+    /// Its values.
+    pub values: &'a [Value],
+    /// Its last failure.
+    pub failure: &'a Failure,
+    /// How many tries have failed.
+    pub tries: u32,
+}
 
 /// What the engine offers every task at any time, from any thread.
 pub trait TaskPort: Send + Sync {
@@ -18,8 +35,23 @@ pub trait TaskPort: Send + Sync {
     /// Counts tuples that a reliable spout emitted again.
     fn count_replayed(&self, tuples: u64);
 
-    /// Lists a tuple that a reliable spout will not try again; a bounded run then fails.
-    fn give_up(&self, values: &[Value], reason: &str);
+    /// Lists a tuple that a reliable spout will not try again; the run then fails.
+    fn give_up(&self, values: &[Value], failure: &Failure, tries: u32);
+
+    /// Appends a dead letter to a file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    fn write_dead_letter(&self, path: &Path, letter: &DeadLetter<'_>) -> Result<()>;
+
+    /// Synchronizes a file of dead letters, and creates it if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or synchronized.
+    fn sync_dead_letters(&self, path: &Path) -> Result<()>;
+
+    /// Publishes which tuples a reliable spout is retrying.
+    fn note_retrying(&self, retrying: Option<Retrying>);
 
     /// Hands output of spawned work to the task, waiting while its queue is full.
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>>;

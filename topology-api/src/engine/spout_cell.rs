@@ -10,17 +10,18 @@ use std::task::Poll;
 use super::{BoxFuture, Flow, SpoutHost, Staged, Staging};
 use crate::context::TopologyContext;
 use crate::error::Result;
+use crate::failure::Failure;
 use crate::fields::Streams;
 use crate::spout::{Next, Spout};
 use crate::spout_emitter::SpoutEmitter;
 
 /// A tree that is decided, by its slot in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The slot.
     pub slot: u32,
-    /// Whether it was acked; else it failed.
-    pub is_acked: bool,
+    /// Why the tree failed; nothing if it was acked.
+    pub failure: Option<Arc<Failure>>,
 }
 
 /// What the engine lends a spout while it asks for tuples.
@@ -90,6 +91,8 @@ pub struct SpoutCell<S: Spout> {
     ids: Vec<Option<S::MessageId>>,
     /// The ids of the current call's tracked rows, in order.
     staged: Vec<S::MessageId>,
+    /// Whether a call has emitted more than there was room for.
+    has_exceeded: bool,
 }
 
 impl<S: Spout> SpoutCell<S> {
@@ -98,7 +101,7 @@ impl<S: Spout> SpoutCell<S> {
         let make: Arc<dyn Fn() -> Result<S> + Send + Sync> = Arc::new(make);
         Arc::new(move || {
             let spout = Some(make()?);
-            let cell = Self { make: make.clone(), spout, ids: Vec::new(), staged: Vec::new() };
+            let cell = Self { make: make.clone(), spout, ids: Vec::new(), staged: Vec::new(), has_exceeded: false };
             Ok(Box::new(cell) as Box<dyn ErasedSpout>)
         })
     }
@@ -141,7 +144,7 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
     fn next_batch<'a>(&'a mut self, call: SpoutCall<'a>) -> BoxFuture<'a, Result<Next>> {
         Box::pin(async move {
             let SpoutCall { staging, done, slots, host, context, mut room, chunk } = call;
-            let Self { spout, ids, staged, .. } = self;
+            let Self { spout, ids, staged, has_exceeded, .. } = self;
             let spout = spout.as_mut().ok_or("the spout could not be made")?;
             let mailbox = staging.room();
             let mut calls = 0;
@@ -156,7 +159,7 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                 let may_drop = || S::NEXT_IS_CANCEL_SAFE && !mailbox.has_emitted();
                 let mut was_pending = false;
                 let outcome = {
-                    let mut out = SpoutEmitter::new(staging, staged, context);
+                    let mut out = SpoutEmitter::new(staging, staged, context, room);
                     let call = pin!(spout.next(&mut out));
                     watched(call, may_drop, done, slots, host, &mut was_pending).await
                 };
@@ -177,6 +180,9 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
                     // What the call handed over when it waited for room has slots and stays.
                     staging.withdraw();
                     staged.truncate(before.max(slots.len()));
+                }
+                if staged.len() > room && !*has_exceeded {
+                    *has_exceeded = note_excess(staged.len() - before, room.saturating_sub(before), context);
                 }
                 let goes_on = is_fine && matches!(outcome, Ok(Next::Emitted));
                 let is_full = staged.len() >= room || done.rows.len() >= chunk || calls % MOST_CALLS == 0;
@@ -213,9 +219,12 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
         Box::pin(async move {
             let Self { spout, ids, .. } = self;
             let Some(spout) = spout.as_mut() else { return };
-            while let Some(Settled { slot, is_acked }) = settled.pop_front() {
+            while let Some(Settled { slot, failure }) = settled.pop_front() {
                 let Some(id) = ids.get_mut(slot as usize).and_then(Option::take) else { continue };
-                let outcome = if is_acked { spout.ack(id, context).await } else { spout.fail(id, context).await };
+                let outcome = match failure {
+                    None => spout.ack(id, context).await,
+                    Some(failure) => spout.fail(id, &failure, context).await,
+                };
                 if let Err(error) = outcome {
                     context.report_error(error);
                 }
@@ -233,6 +242,20 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
     fn close<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.spout()?.close(context).await })
     }
+}
+
+/// Lists that a call has emitted more tuples than a limit of open tuples left room for. Returns whether there is a
+/// limit that was set: the one that the engine finds by itself may be exceeded.
+#[cold]
+fn note_excess(emitted: usize, room: usize, context: &TopologyContext) -> bool {
+    let limit = context.config().max_spout_pending();
+    if let Some(limit) = limit {
+        context.report_error(format!(
+            "a call of `next` emitted {emitted} tuples, but topology.max.spout.pending ({limit}) left room for {room}: \
+             emit no more than `room_left()` in one call"
+        ));
+    }
+    limit.is_some()
 }
 
 /// Runs one call of user code; whenever it stays pending, the host sends what stands ready. It takes

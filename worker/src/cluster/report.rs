@@ -63,6 +63,9 @@ impl Tallies {
             count: error.count,
             last_unix_ms: error.last_unix_ms,
             worker: None,
+            kind: error.kind,
+            is_consequence: error.is_consequence,
+            first_unix_ms: error.first_unix_ms,
         });
         WorkerReport {
             tasks,

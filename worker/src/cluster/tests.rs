@@ -62,7 +62,7 @@ impl Spout for Numbers {
         self.acked.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
-    async fn fail(&mut self, n: i64, _: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, n: i64, _: &Failure, _: &TopologyContext) -> Result<()> {
         self.open.remove(&n);
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.failed.push_back(n);

@@ -34,7 +34,7 @@ fn timeout_is_never_early_and_at_most_ten_percent_late() {
     while ledger.open_trees() > 0 {
         let mut settled = Vec::new();
         let next = ledger.expire(now, &mut settled).expect("time-outs are on");
-        failed.extend(settled.iter().map(|settled: &Settled| (settled.slot, now)));
+        failed.extend(settled.iter().map(|settled: &Closed| (settled.slot, now)));
         now = next;
     }
     for (slot, departed) in departures {

@@ -16,7 +16,7 @@ use crate::panics::{Panic, guarded};
 use crate::run::{RunEvent, RunShared};
 use crate::runtimes::Lanes;
 use crate::stats::TaskStats;
-use crate::summary::{ComponentSummary, Latency, RunFailure, RunStatus, RunSummary};
+use crate::summary::{ComponentSummary, Latency, RetryingSummary, RunFailure, RunStatus, RunSummary};
 use crate::watchdog;
 
 /// What the owner of a run asks for.
@@ -109,6 +109,10 @@ impl Counters {
             summary.gave_up += count(&stats.gave_up);
             summary.restarts += count(&stats.restarts);
             summary.errors += count(&stats.errors);
+            if component.kind_name() == "spout" {
+                summary.pending += count(&stats.pending);
+            }
+            self.add_retrying(&mut summary.retrying, stats);
             execute.merge(&stats.execute_latency);
             complete.merge(&stats.complete_latency);
             for (name, value) in stats.metrics.snapshot().counters {
@@ -119,6 +123,20 @@ impl Counters {
         summary.execute_latency_us = latency(&execute);
         summary.complete_latency_us = latency(&complete);
         summary
+    }
+}
+
+impl Counters {
+    /// Adds the tuples that a task retries. Since when and why are those of the tuple that has failed for longest.
+    fn add_retrying(&self, sum: &mut Option<RetryingSummary>, stats: &TaskStats) {
+        let Some(retrying) = stats.retrying() else { return };
+        let duration = self.run.clock.now().saturating_sub(retrying.since);
+        let tuples = retrying.tuples + sum.as_ref().map_or(0, |sum| sum.tuples);
+        if sum.as_ref().is_none_or(|sum| duration > sum.duration) {
+            *sum = Some(RetryingSummary { tuples, duration, reason: retrying.failure.to_string() });
+        } else if let Some(sum) = sum {
+            sum.tuples = tuples;
+        }
     }
 }
 
@@ -175,8 +193,8 @@ impl Coordinator {
         let run = &self.counters.run;
         let failure = match end {
             End::Failed(failure) => Some(failure),
-            End::AllEnded if !was_stopped => run.failure(),
-            _ => None,
+            End::AllEnded | End::NotDrained => run.failure(),
+            End::Aborted => None,
         };
         let status = match &failure {
             Some(_) => RunStatus::Failed,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use galerna_protocol::{ComponentLatency, HistogramReport, StreamReport, TaskReport};
+use galerna_protocol::{ComponentLatency, HistogramReport, Retrying, StreamReport, TaskReport};
 use galerna_topology_api::{Histogram, TaskId, Topology};
 
 use super::{StreamStats, TaskStats};
@@ -24,7 +24,7 @@ pub(crate) fn report(
         let report = tasks.entry(task).or_insert_with(|| TaskReport { task, ..TaskReport::default() });
         stats.add_counts(report, clock);
         if is_running {
-            stats.put_gauges(report);
+            stats.put_gauges(report, clock);
         }
         if let Some(component) = component_of(topology, task) {
             let [execute, complete, process] = latencies.entry(component.id.to_string()).or_default();
@@ -70,10 +70,15 @@ impl TaskStats {
         report.blocked_ns += self.waiting.total(clock);
     }
 
-    fn put_gauges(&self, report: &mut TaskReport) {
+    fn put_gauges(&self, report: &mut TaskReport, clock: Clock) {
         report.pending = count(&self.pending);
         report.queued = count(&self.queued);
         report.queue_capacity = count(&self.queue_capacity);
+        report.retrying = self.retrying().map(|retrying| Retrying {
+            tuples: retrying.tuples,
+            for_ms: clock.now().saturating_sub(retrying.since).as_millis() as u64,
+            reason: retrying.failure.to_string(),
+        });
     }
 }
 

@@ -274,7 +274,7 @@ impl BoltTask {
             self.executed += (cursor - first) as u64;
             self.inbox.executed(cursor - first);
             if let Err(Panic(message)) = outcome {
-                let failed = self.fail_after_panic(batch, cursor);
+                let failed = self.fail_after_panic(batch, cursor, &message);
                 cursor += failed;
                 self.inbox.executed(failed);
                 self.restart(cell, &message).await?;
@@ -291,13 +291,13 @@ impl BoltTask {
 
     /// After a panic in the call for `row`: settles the rows before, and fails all rows of the call. Returns
     /// the number of failed rows.
-    fn fail_after_panic(&mut self, batch: &Batch, row: usize) -> usize {
+    fn fail_after_panic(&mut self, batch: &Batch, row: usize, message: &str) -> usize {
         let (mut host, lent) = Host::new(&mut self.core, &mut self.submissions, Some(batch));
         lent.staging.withdraw();
         if lent.done.from < row {
             host.settle_run(&mut lent.done.staged, lent.done.from..row);
         }
-        host.fail_call(lent.staging, batch, row)
+        host.fail_call(lent.staging, batch, row, message)
     }
 
     /// Between two runs of calls: takes up output that came while a call was running, and waits for room if there is
@@ -359,10 +359,7 @@ impl BoltTask {
         staging.take_refusal();
         staging.take_handed_over();
         staging.room().discard();
-        for entry in staging.held.clear() {
-            host.settle_entry(&entry, false);
-        }
-        host.note_held(&staging.held);
+        host.lose_held(staging);
         self.core.leave().await;
         sleep(wait).await;
         self.core.start(cell, true).await

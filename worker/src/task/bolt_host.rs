@@ -2,17 +2,17 @@
 
 mod batch;
 mod early;
+mod held;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::engine::{
-    Batch, BoltHost, Done, Flow, HeldEntry, HeldEvent, HeldTable, Room, Staged, Staging,
-};
-use galerna_topology_api::{Error, ExecuteInfo, Result, TopologyContext};
+use galerna_topology_api::engine::{Batch, BoltHost, Done, Flow, HeldTable, Room, Staged, Staging};
+use galerna_topology_api::{Error, ExecuteInfo, Failure, Result, TopologyContext};
 
 use self::early::Early;
 use super::hooks::Hooks;
@@ -127,17 +127,24 @@ impl<'a> Host<'a> {
         self.run.report(self.component, self.task, self.stats, message);
     }
 
-    /// Lists an error of a call, and notes a fatal one.
-    fn list_failure(&mut self, error: Error) {
+    /// The reason of tuples that this bolt fails.
+    pub(super) fn failure(&self, message: &str) -> Arc<Failure> {
+        Failure::failed(self.component, message)
+    }
+
+    /// Lists an error of a call, and notes a fatal one. Returns the reason of the tuples that fail with it.
+    fn list_failure(&mut self, error: Error) -> Arc<Failure> {
         self.has_failed = true;
         let is_fatal = error.is_fatal();
         // The `Display` and the destructor of an error are user code.
         let message = guarded(move || error.to_string());
         let message = message.unwrap_or_else(|Panic(message)| format!("an error whose message {message}"));
         self.report(&message);
+        let failure = self.failure(&message);
         if is_fatal {
             self.fatal = Some(message);
         }
+        failure
     }
 
     /// Deals what one call staged. `made` gets the XOR of the edges made for each input from row `first`
@@ -174,21 +181,21 @@ impl<'a> Host<'a> {
                 }
             }
         }
-        self.decide_held(staging, true);
+        self.decide_held(staging, Ok(()));
     }
 
     /// The call failed: so does its input, kept or not, and what it acked by hand.
     fn fail(&mut self, staging: &mut Staging, row: Option<usize>, error: Error) {
+        let failure = self.list_failure(error);
         staging.withdraw();
         let kept = staging.kept.take();
         if let Some((batch, row)) = self.batch.zip(row) {
             if let Some(slot) = kept {
                 staging.held.remove(slot);
             }
-            self.fail_row(batch, row);
+            self.fail_row(batch, row, &failure);
         }
-        self.decide_held(staging, false);
-        self.list_failure(error);
+        self.decide_held(staging, Err(&failure));
     }
 
     /// Counts rows of the batch that were executed.
@@ -226,69 +233,26 @@ impl<'a> Host<'a> {
     }
 
     /// Fails an input row.
-    pub(super) fn fail_row(&mut self, batch: &Batch, row: usize) {
-        self.outbox.say_of_input(batch, row, AckKind::Fail);
+    pub(super) fn fail_row(&mut self, batch: &Batch, row: usize, failure: &Arc<Failure>) {
+        self.outbox.fail_input(batch, row, failure);
         self.count_failed(self.place, batch.is_final, batch.anchors_of(row).0.is_some());
     }
 
-    fn decide_held(&mut self, staging: &mut Staging, may_ack: bool) {
-        for event in std::mem::take(&mut staging.events) {
-            match event {
-                HeldEvent::Ack(slot) if may_ack => {
-                    if staging.held.count_ack(slot) {
-                        self.settle_held(staging, slot, true);
-                    }
-                }
-                HeldEvent::Ack(slot) | HeldEvent::Fail(slot) => self.settle_held(staging, slot, false),
-            }
-        }
-        if staging.held.has_dropped() {
-            self.fail_dropped(staging);
-        }
+    /// Lists an error. Returns the reason of the tuples that fail with it.
+    pub(super) fn list(&self, error: &impl fmt::Display) -> Arc<Failure> {
+        let message = error.to_string();
+        self.report(&message);
+        self.failure(&message)
     }
 
-    /// Fails the held tuples whose tokens were dropped without a decision.
-    pub(super) fn fail_dropped(&mut self, staging: &mut Staging) {
-        for slot in staging.held.take_dropped() {
-            self.settle_held(staging, slot, false);
-        }
-    }
-
-    /// Settles a held tuple, unless it is settled already.
-    pub(super) fn settle_held(&mut self, staging: &mut Staging, slot: u32, is_acked: bool) {
-        if let Some(entry) = staging.held.remove(slot) {
-            self.settle_entry(&entry, is_acked);
-            self.note_held(&staging.held);
-        }
-    }
-
-    /// Settles what was held in an entry that is taken out already.
-    pub(super) fn settle_entry(&mut self, entry: &HeldEntry, is_acked: bool) {
-        self.outbox.settle_held(entry, is_acked);
-        let (task, stream) = entry.source;
-        let place = self.in_streams.place_of(task, stream);
-        if is_acked {
-            self.count_acked(place);
-            if let Some(called) = entry.called {
-                let now = *self.now.get_or_insert_with(|| self.run.clock.now());
-                self.counts.processed(now.saturating_sub(called).as_nanos() as u64, self.stats);
-            }
-        } else {
-            self.count_failed(place, entry.is_final, !entry.anchors.is_empty());
-        }
-    }
-
-    /// Deals rows that stand staged outside any call, and answers whether all went somewhere.
-    pub(super) fn deal_outside(&mut self, staging: &mut Staging) -> bool {
+    /// Deals rows that stand staged outside any call. Returns and lists the reason if they could not all be dealt.
+    pub(super) fn deal_outside(&mut self, staging: &mut Staging) -> Option<Arc<Failure>> {
         let error = match staging.take_refusal() {
             Some(refusal) => Some(refusal.into()),
             None => first_of(self.deal(&mut staging.staged, &mut staging.held, None, &mut [])),
         };
         staging.withdraw();
-        if let Some(error) = &error {
-            self.report(&error.to_string());
-        }
-        error.is_none()
+        error.map(|error| self.list(&error))
     }
 
     /// Acks a run of rows, but for those that emitted a row that went nowhere.
@@ -299,11 +263,14 @@ impl<'a> Host<'a> {
             }
         }
         self.counts.on(self.place).acked += rows.len() as u64;
-        for row in rows.filter(|row| is_stray(*row, strays)) {
-            self.counts.on(self.place).acked -= 1;
-            self.fail_row(batch, row);
+        for (row, stray) in strays {
+            let message = stray.to_string();
+            self.report(&message);
+            if let Some(row) = row.filter(|row| rows.contains(row)) {
+                self.counts.on(self.place).acked -= 1;
+                self.fail_row(batch, row, &self.failure(&message));
+            }
         }
-        strays.iter().for_each(|(_, stray)| self.report(&stray.to_string()));
     }
 
     /// Whether to go on at this time.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::TopologyContext;
 use galerna_topology_api::engine::{Flow, HeldTable, Room, Root, Settled, SpoutHost, SpoutSettled, Staged, Staging};
+use galerna_topology_api::{Failure, TopologyContext};
 
 use super::hooks::Hooks;
 use super::tracker::Tracker;
 use super::{Core, note_call};
 use crate::clock::Clock;
-use crate::ledger::Ledger;
+use crate::ledger::{Closed, Ledger};
 use crate::message::Control;
 use crate::outbox::{Outbox, Trees};
 use crate::panics::EngineSection;
@@ -49,6 +49,7 @@ pub(super) struct Lent<'a> {
 
 /// The ledger, as the outbox sees it.
 struct Opening<'a> {
+    component: &'a str,
     tracker: &'a mut Tracker,
     slots: &'a mut Vec<u32>,
     counts: &'a mut Counts,
@@ -91,9 +92,10 @@ impl Opening<'_> {
 
     /// A tree is decided as it is opened: nobody receives its tuple.
     #[cold]
-    fn settle(&mut self, settled: Settled) {
-        self.tracker.settled.push_back(settled);
-        self.tracker.count(u64::from(settled.is_acked), u64::from(!settled.is_acked));
+    fn settle(&mut self, Closed { slot, is_acked }: Closed) {
+        let failure = (!is_acked).then(|| Failure::failed(self.component, "a row could not be sent to its receivers"));
+        self.tracker.settled.push_back(Settled { slot, failure });
+        self.tracker.count(u64::from(is_acked), u64::from(!is_acked));
     }
 }
 
@@ -134,8 +136,8 @@ impl<'a> Host<'a> {
         }
         self.rows += staged.rows.len();
         self.counts.emitted(&staged.rows);
-        let Self { tracker, counts, .. } = self;
-        let mut trees = Opening { tracker, slots, counts };
+        let Self { component, tracker, counts, .. } = self;
+        let mut trees = Opening { component, tracker, slots, counts };
         let held = &mut HeldTable::default();
         let strays = self.outbox.route(staged, None, held, self.hooks.all(), &mut trees, &mut []);
         self.tracker.note_open_trees();

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galerna_topology_api::TopologyConfig;
 use galerna_topology_api::engine::Settled;
+use galerna_topology_api::{Failure, TopologyConfig};
 use tokio::time::{Sleep, sleep_until};
 
 use super::hooks::Hooks;
@@ -17,7 +17,7 @@ use crate::acks::AckBatch;
 use crate::clock::Clock;
 use crate::in_flight_limit::{InFlightLimit, Open};
 use crate::inbox::Arrivals;
-use crate::ledger::{Applied, Decided, Ledger};
+use crate::ledger::{Applied, Closed, Decided, Ledger};
 use crate::message::{Control, Message};
 use crate::outbox::{Departed, Outbox};
 use crate::run::RunShared;
@@ -158,15 +158,16 @@ impl Tracker {
                 Applied::Nothing => {}
                 Applied::Held => passed += 1,
                 Applied::Released => passed -= 1,
-                Applied::Settled(settled, taken) => {
-                    self.settled.push_back(settled);
+                Applied::Settled(Closed { slot, is_acked }, taken) => {
+                    let failure = (!is_acked).then(|| batch.failure(delta));
+                    self.settled.push_back(Settled { slot, failure });
                     passed += i64::from(!taken.was_held);
                     let Some(departed) = taken.departed else {
                         failed += 1;
                         continue;
                     };
                     shortest = shortest.min(taken.active);
-                    if !settled.is_acked {
+                    if !is_acked {
                         failed += 1;
                         continue;
                     }
@@ -220,10 +221,10 @@ impl Tracker {
         if self.next_expiry.is_none_or(|expiry| now < expiry) {
             return;
         }
-        let before = self.settled.len();
-        let open = self.open();
-        self.next_expiry = self.ledger.expire(now, &mut self.settled);
-        let expired = self.settled.len() - before;
+        let (open, mut closed) = (self.open(), Vec::new());
+        self.next_expiry = self.ledger.expire(now, &mut closed);
+        let expired = closed.len();
+        self.note_failed(closed, Failure::TimedOut);
         if expired > 0 {
             self.count(0, expired as u64);
             self.limit.expired(expired, open, now);
@@ -232,8 +233,16 @@ impl Tracker {
 
     /// Fails all open trees, because the instance that emitted them is gone.
     pub(super) fn fail_all(&mut self) {
-        let before = self.settled.len();
-        self.ledger.fail_all(&mut self.settled);
-        self.count(0, (self.settled.len() - before) as u64);
+        let mut closed = Vec::new();
+        self.ledger.fail_all(&mut closed);
+        self.count(0, closed.len() as u64);
+        self.note_failed(closed, Failure::Lost);
+    }
+
+    /// Has `fail` called for trees that have just failed, all for the same reason.
+    fn note_failed(&mut self, closed: Vec<Closed>, failure: Failure) {
+        let failure = Arc::new(failure);
+        self.settled
+            .extend(closed.into_iter().map(|Closed { slot, .. }| Settled { slot, failure: Some(failure.clone()) }));
     }
 }

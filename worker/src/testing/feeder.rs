@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::engine::{SpoutCell, SpoutFactory};
-use galerna_topology_api::{Fields, Next, Result, Row, Spout, SpoutEmitter, Streams, TopologyContext, Value};
+use galerna_topology_api::{Failure, Fields, Next, Result, Row, Spout, SpoutEmitter, Streams, TopologyContext, Value};
 use tokio::sync::Notify;
 
 /// The test's end of a spout: feeds it, and sees what is acked and what fails.
@@ -144,7 +144,7 @@ impl Spout for Fed {
         Ok(())
     }
 
-    async fn fail(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, id: u64, _: &Failure, _: &TopologyContext) -> Result<()> {
         self.feeder.state().failed.push(id);
         self.feeder.shared.settled.notify_waiters();
         Ok(())

@@ -1,7 +1,8 @@
 //! A spout that emits given rows and ends.
 
 use galerna_topology_api::{
-    Fields, Next, Result, RetryBuffer, RetryPolicy, Row, Spout, SpoutEmitter, Streams, TopologyContext, Value,
+    Boundedness, Failure, Fields, Next, Result, Retries, RetryBuffer, Row, Spout, SpoutEmitter, Streams,
+    TopologyContext, Value,
 };
 
 /// Emits given rows reliably, then ends. Emits again what fails, as a reliable spout does.
@@ -27,7 +28,7 @@ impl MockSpout {
             fields: fields.into(),
             rows: rows.into_iter().map(to_vec).collect(),
             next: 0,
-            open: RetryBuffer::new(RetryPolicy::default()),
+            open: RetryBuffer::new(Retries::at_most(5), Boundedness::Bounded),
             is_first_task: true,
         }
     }
@@ -46,8 +47,7 @@ impl Spout for MockSpout {
     }
 
     async fn next(&mut self, out: &mut SpoutEmitter<'_, usize>) -> Result<Next> {
-        if let Some((id, values)) = self.open.due(out.context()) {
-            out.emit(id, values);
+        if self.open.emit_due(out, 1) > 0 {
             return Ok(Next::Emitted);
         }
         match self.rows.get(self.next) {
@@ -62,13 +62,13 @@ impl Spout for MockSpout {
         }
     }
 
-    async fn ack(&mut self, id: usize, _: &TopologyContext) -> Result<()> {
-        self.open.ack(&id);
+    async fn ack(&mut self, id: usize, context: &TopologyContext) -> Result<()> {
+        self.open.ack(&id, context);
         Ok(())
     }
 
-    async fn fail(&mut self, id: usize, context: &TopologyContext) -> Result<()> {
-        self.open.fail(&id, context);
+    async fn fail(&mut self, id: usize, failure: &Failure, context: &TopologyContext) -> Result<()> {
+        self.open.fail(&id, failure, context);
         Ok(())
     }
 }

@@ -82,8 +82,9 @@ impl<S: Spout> Spout for Impatient<S> {
     async fn fail(
         &mut self,
         id: S::MessageId,
+        failure: &galerna_topology_api::Failure,
         context: &galerna_topology_api::TopologyContext,
     ) -> galerna_topology_api::Result<()> {
-        self.spout.fail(id, context).await
+        self.spout.fail(id, failure, context).await
     }
 }

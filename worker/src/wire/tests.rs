@@ -102,7 +102,12 @@ fn nesting_beyond_the_limit_is_refused() {
 fn acks_markers_and_credits_survive_the_wire() {
     let delta = AckDelta { slot: 300, generation: 2, kind: AckKind::Held, xor: u64::MAX };
     let frames = [
-        Frame::Acks(AckBatch { spout: 1, incarnation: 2, deltas: vec![delta] }),
+        Frame::Acks(AckBatch {
+            spout: 1,
+            incarnation: 2,
+            deltas: vec![delta],
+            failures: vec![Failure::failed("store", "no connection"), Failure::TimedOut.into(), Failure::Lost.into()],
+        }),
         Frame::Marker { from: 1, to: 2, marker: Marker::Flush(9) },
         Frame::Marker { from: 1, to: 2, marker: Marker::End(Ending::Stopped) },
         Frame::Marker { from: 1, to: 2, marker: Marker::Open },

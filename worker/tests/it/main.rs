@@ -13,6 +13,7 @@ mod outputs;
 mod pending;
 mod real_threads;
 mod real_time;
+mod retries;
 mod room;
 mod shuffle;
 mod spouts;

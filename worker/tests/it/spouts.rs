@@ -104,7 +104,7 @@ async fn a_failed_tuple_ends_the_wait_of_an_idle_spout() -> TestResult {
         async fn ready(&mut self, _: &TopologyContext) {
             std::future::pending().await
         }
-        async fn fail(&mut self, (): (), _: &TopologyContext) -> Result<()> {
+        async fn fail(&mut self, (): (), _: &Failure, _: &TopologyContext) -> Result<()> {
             self.has_failed = true;
             Ok(())
         }

@@ -99,7 +99,7 @@ impl Spout for Source {
         self.tally.count(context.task_id(), "", stream, ACKED);
         Ok(())
     }
-    async fn fail(&mut self, stream: &'static str, context: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, stream: &'static str, _: &Failure, context: &TopologyContext) -> Result<()> {
         self.tally.count(context.task_id(), "", stream, FAILED);
         Ok(())
     }

@@ -55,20 +55,17 @@ pub(crate) struct Numbers {
     next: i64,
     count: i64,
     open: RetryBuffer<i64>,
-    retries: RetryPolicy,
 }
 
 impl Numbers {
     pub(crate) fn new(count: i64) -> Self {
-        let retries = RetryPolicy { limit: 20, ..RetryPolicy::default() };
-        Self { next: 0, count, open: RetryBuffer::new(retries), retries }
+        Self { next: 0, count, open: RetryBuffer::new(Retries::at_most(20), Boundedness::Bounded) }
     }
     pub(crate) fn endless() -> Self {
         Self::new(i64::MAX)
     }
     pub(crate) fn retries(mut self, limit: u32) -> Self {
-        self.retries.limit = limit;
-        self.open = RetryBuffer::new(self.retries);
+        self.open = RetryBuffer::new(Retries::at_most(limit), Boundedness::Bounded);
         self
     }
 }
@@ -79,9 +76,10 @@ impl Spout for Numbers {
         Streams::default_fields(["n"])
     }
     async fn next(&mut self, out: &mut SpoutEmitter<'_, i64>) -> Result<Next> {
-        if let Some((id, values)) = self.open.due(out.context()) {
-            out.emit(id, values);
-        } else if self.next < self.count {
+        if self.open.emit_due(out, 1) > 0 {
+            return Ok(Next::Emitted);
+        }
+        if self.next < self.count {
             self.open.sent(self.next, values![self.next].to_vec());
             out.emit(self.next, values![self.next]);
             self.next += 1;
@@ -90,12 +88,12 @@ impl Spout for Numbers {
         }
         Ok(Next::Emitted)
     }
-    async fn ack(&mut self, id: i64, _: &TopologyContext) -> Result<()> {
-        self.open.ack(&id);
+    async fn ack(&mut self, id: i64, context: &TopologyContext) -> Result<()> {
+        self.open.ack(&id, context);
         Ok(())
     }
-    async fn fail(&mut self, id: i64, context: &TopologyContext) -> Result<()> {
-        self.open.fail(&id, context);
+    async fn fail(&mut self, id: i64, failure: &Failure, context: &TopologyContext) -> Result<()> {
+        self.open.fail(&id, failure, context);
         Ok(())
     }
 }

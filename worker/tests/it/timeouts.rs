@@ -137,7 +137,7 @@ impl Spout for SlowToAck {
         }
         Ok(())
     }
-    async fn fail(&mut self, id: u64, context: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, id: u64, _: &Failure, context: &TopologyContext) -> Result<()> {
         self.failed.lock().unwrap().insert(id, context.elapsed());
         Ok(())
     }

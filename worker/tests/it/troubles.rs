@@ -100,7 +100,7 @@ impl Spout for Shaky {
         self.next += 1;
         Ok(Next::Emitted)
     }
-    async fn fail(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, id: u64, _: &Failure, _: &TopologyContext) -> Result<()> {
         self.told.lock().unwrap().push((self.instance, id));
         self.failed.push(id);
         Ok(())
@@ -192,7 +192,9 @@ async fn a_poison_tuple_is_given_up_listed_and_fails_the_bounded_run() -> TestRe
     assert_eq!(summary.failure.as_ref().expect("a reason").code, "gave_up");
     let spout = &summary.components[0];
     assert_eq!((spout.gave_up, spout.replayed, spout.acked, spout.failed), (1, 3, 99, 4));
-    assert!(summary.errors.iter().any(|error| error.message.ends_with("failed 4 times: [13]")), "{:?}", summary.errors);
+    let errors: Vec<_> = summary.errors.iter().map(|error| (&*error.component, &*error.message, error.count)).collect();
+    let given_up = ("numbers", "gave up a tuple after 4 tries: `sink`: unlucky; values: [13]", 1);
+    assert_eq!(errors, [("sink", "unlucky", 4), given_up]);
     let mut seen = numbers(&log.rows());
     seen.sort_unstable();
     assert_eq!(seen, (0..100).filter(|n| *n != 13).collect::<Vec<_>>());

@@ -1,12 +1,12 @@
 //! How far each file was processed, kept in a file from which a later run goes on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use galerna_topology_api::{Error, Result, TopologyContext};
+use galerna_topology_api::{Error, Result, RetryBuffer, TopologyContext};
 use serde::{Deserialize, Serialize};
 
 use super::source::{Found, Identity};
@@ -29,8 +29,10 @@ struct Progress {
     identity: Identity,
     /// Up to where every line was processed.
     done: u64,
-    /// Start and end of the lines behind that, and whether they were processed.
-    open: VecDeque<(u64, u64, bool)>,
+    /// Where the latest emitted line ends.
+    end: u64,
+    /// The starts of the emitted lines that are not processed yet.
+    open: BTreeSet<u64>,
 }
 
 /// The progress of this task's files. Each task writes a file of its own and, on start, reads those
@@ -72,8 +74,8 @@ impl Positions {
 
     /// Starts to follow the progress of a file that is read from `offset` on.
     pub(super) fn opened(&mut self, id: u32, found: &Found, offset: u64) {
-        let progress =
-            Progress { path: found.path.clone(), identity: found.identity, done: offset, open: VecDeque::new() };
+        let (path, identity, open) = (found.path.clone(), found.identity, BTreeSet::new());
+        let progress = Progress { path, identity, done: offset, end: offset, open };
         // What was known of it under an earlier number is void: it was cut off and begins anew.
         self.files.retain(|_, file| file.identity != found.identity);
         self.saved.retain(|entry| entry.identity != found.identity);
@@ -84,21 +86,18 @@ impl Positions {
     /// A line from `start` to `end` was emitted.
     pub(super) fn sent(&mut self, id: u32, start: u64, end: u64) {
         if let Some(file) = self.files.get_mut(&id) {
-            file.open.push_back((start, end, false));
+            file.open.insert(start);
+            file.end = end;
         }
     }
 
-    /// The line at `start` needs no more: it was acked, or listed as given up.
+    /// The line at `start` needs no more: it was acked, or given up and passed.
     pub(super) fn settled(&mut self, id: u32, start: u64) {
         let Some(file) = self.files.get_mut(&id) else { return };
-        if let Ok(at) = file.open.binary_search_by_key(&start, |(start, ..)| *start) {
-            file.open[at].2 = true;
-        }
-        while let Some((_, end, true)) = file.open.front() {
-            file.done = *end;
-            file.open.pop_front();
-            self.is_changed = true;
-        }
+        file.open.remove(&start);
+        let done = file.open.first().copied().unwrap_or(file.end);
+        self.is_changed |= done != file.done;
+        file.done = done;
     }
 
     /// Forgets files that are no longer there, once all their lines are settled.
@@ -110,10 +109,17 @@ impl Positions {
     }
 
     /// Writes the file if there is something new, and a while has passed or it `is_last`.
-    pub(super) async fn save(&mut self, is_last: bool, context: &TopologyContext) -> Result<()> {
+    /// Dead letters of lines that it moves past are made durable before.
+    pub(super) async fn save<K: Ord + Clone>(
+        &mut self,
+        is_last: bool,
+        retries: &RetryBuffer<K>,
+        context: &TopologyContext,
+    ) -> Result<()> {
         if !self.is_changed || (!is_last && context.elapsed() < self.written_at + INTERVAL) {
             return Ok(());
         }
+        retries.sync_dead_letters(context)?;
         let entry = |file: &Progress| Entry { path: file.path.clone(), offset: file.done, identity: file.identity };
         let entries: Vec<_> = self.saved.iter().cloned().chain(self.files.values().map(entry)).collect();
         let text = serde_json::to_vec_pretty(&entries)?;

@@ -1,14 +1,15 @@
 //! A topology on a cluster, for people.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use galerna_protocol::{
     ComponentStats, DescribeReply, ExecutorSummary, Latency, TaskRange, WorkerId, WorkerState, WorkerSummary,
 };
-use galerna_worker::ComponentSummary;
+use galerna_worker::{ComponentSummary, RetryingSummary};
 
 use super::counts_are;
-use crate::cli::components::{counts, latencies};
+use crate::cli::components::{counts, latencies, retrying};
 use crate::cli::numbers::{count, plural, seconds};
 use crate::cli::table::{Align, Table};
 
@@ -43,6 +44,7 @@ pub(super) fn render(reply: &DescribeReply) -> String {
     if !reply.components.is_empty() {
         let components: Vec<_> = reply.components.iter().map(component).collect();
         let _ = write!(text, "\n{}\n{}", counts(&components).render(), latencies(&components).render());
+        text.push_str(&retrying(&components));
         let why = if reply.are_counts_exact {
             ""
         } else {
@@ -112,6 +114,11 @@ fn component(of: &ComponentStats) -> ComponentSummary {
         gave_up: of.gave_up,
         restarts: of.restarts,
         errors: of.errors,
+        retrying: of.retrying.as_ref().map(|of| RetryingSummary {
+            tuples: of.tuples,
+            duration: Duration::from_millis(of.for_ms),
+            reason: of.reason.clone(),
+        }),
         execute_latency_us: latency(&of.execute_latency),
         complete_latency_us: latency(&of.complete_latency),
         ..ComponentSummary::default()

@@ -4,11 +4,15 @@
 //! other's way, the last line is taken out of the region that scrolls (DECSTBM, as apt does for its
 //! progress bar) and given back at the end.
 
-use galerna_worker::RunSummary;
+use galerna_worker::{ComponentSummary, RunSummary};
 use terminal_size::{Height, Width, terminal_size};
 
+use crate::cli::components::retrying_text;
 use crate::cli::io::Io;
-use crate::cli::numbers::{count, duration, plural, rate};
+use crate::cli::numbers::{count, duration, micros, plural, rate};
+
+/// Characters that are shown of what is retried and why.
+const MOST_OF_REASON: usize = 80;
 
 /// Terminals lower than this are left alone.
 const LOWEST: u16 = 6;
@@ -90,6 +94,19 @@ fn describe(now: &RunSummary, before: Option<&RunSummary>, is_stopping: bool) ->
     if is_stopping {
         parts.push("stopping".to_owned());
     }
+    let sum = |of: fn(&ComponentSummary) -> u64| now.components.iter().map(of).sum::<u64>();
+    let retrying = now.components.iter().filter_map(|of| of.retrying.as_ref());
+    parts.extend(retrying.map(|retrying| retrying_text(retrying).chars().take(MOST_OF_REASON).collect()));
+    let spouts = |of: fn(&ComponentSummary) -> u64| {
+        now.components.iter().filter(|component| component.kind == "spout").map(of).sum::<u64>()
+    };
+    let (acked, failed, pending) = (spouts(|of| of.acked), spouts(|of| of.failed), spouts(|of| of.pending));
+    if acked + failed + pending > 0 {
+        parts.push(format!("acked {}  failed {}  pending {}", count(acked), count(failed), count(pending)));
+    }
+    if let Some(latency) = now.complete_latency_us {
+        parts.push(format!("p99 {}", micros(latency.p99)));
+    }
     for (place, component) in now.components.iter().enumerate() {
         let done = |summary: &RunSummary| {
             summary.components.get(place).map_or(0, |of| if of.kind == "spout" { of.emitted } else { of.executed })
@@ -99,7 +116,6 @@ fn describe(now: &RunSummary, before: Option<&RunSummary>, is_stopping: bool) ->
         let per_second = if passed > 0.0 { since as f64 / passed } else { 0.0 };
         parts.push(format!("{} {} ({}/s)", component.id, count(total), rate(per_second)));
     }
-    let sum = |of: fn(&galerna_worker::ComponentSummary) -> u64| now.components.iter().map(of).sum::<u64>();
     for (number, thing) in [(sum(|of| of.errors), "error"), (sum(|of| of.restarts), "restart")] {
         if number > 0 {
             parts.push(plural(number as usize, thing));

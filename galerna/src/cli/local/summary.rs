@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use galerna_worker::{RunStatus, RunSummary};
 
-use crate::cli::components::{counts, latencies};
+use crate::cli::components::{counts, latencies, retrying};
 use crate::cli::numbers::{count, duration, rate};
 
 /// Whether no component did anything.
@@ -17,6 +17,7 @@ pub(super) fn render(summary: &RunSummary) -> String {
     let mut text = format!("\n{}\n{}\n", counts(&summary.components).render(), latencies(&summary.components).render());
     let _ = writeln!(text, "{}", totals(summary));
     counters(summary, &mut text);
+    text.push_str(&retrying(&summary.components));
     if !summary.errors.is_empty() {
         text.push_str("\nerrors:\n");
         for error in &summary.errors {

@@ -81,6 +81,9 @@ fn nimbus() -> FakeNimbus {
         task: 2,
         message: message.into(),
         count,
+        kind: String::new(),
+        is_consequence: false,
+        first_unix_ms: 1_699_999_000_000,
         last_unix_ms: 1_700_000_000_123,
         worker: Some(WorkerId::new("node-2", 6630)),
     };

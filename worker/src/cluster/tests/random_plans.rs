@@ -44,7 +44,7 @@ impl Spout for Lasting {
         self.acked.lock().expect("not poisoned").insert(n);
         Ok(())
     }
-    async fn fail(&mut self, n: i64, _: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, n: i64, _: &Failure, _: &TopologyContext) -> Result<()> {
         self.again.push_back(n);
         Ok(())
     }

@@ -104,10 +104,7 @@ impl BoltTask {
     /// Fails the tuples that the bolt still holds: no call follows that could decide about them.
     fn fail_held(&mut self) {
         let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
-        for entry in staging.held.clear() {
-            host.settle_entry(&entry, false);
-        }
-        host.note_held(&staging.held);
+        host.lose_held(staging);
     }
 
     /// Ends the output of spawned work and calls `cleanup`.

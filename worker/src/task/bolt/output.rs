@@ -30,17 +30,16 @@ impl BoltTask {
             // The tuples failed with the instance that kept them.
             return;
         }
-        if let Err(Unstaged::Refused(refusal)) = &staged {
-            host.report(&refusal.to_string());
-        }
-        let is_dealt = host.deal_outside(staging) && staged.is_ok();
+        let refused = match &staged {
+            Err(Unstaged::Refused(refusal)) => Some(host.list(refusal)),
+            _ => None,
+        };
+        let failure = host.deal_outside(staging).or(refused);
         for (held, outcome) in decisions {
-            if let Err(error) = &outcome {
-                host.report(&error.to_string());
-            }
-            let is_ok = is_dealt && outcome.is_ok();
-            if let Some(slot) = staging.held.decide(held, is_ok) {
-                host.settle_held(staging, slot, is_ok);
+            let own = outcome.err().map(|error| host.list(&error));
+            let failure = own.as_ref().or(failure.as_ref());
+            if let Some(slot) = staging.held.decide(held, failure.is_none()) {
+                host.settle_held(staging, slot, failure.map_or(Ok(()), Err));
             }
         }
     }

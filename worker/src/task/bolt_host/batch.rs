@@ -1,9 +1,10 @@
 //! Settles a call for several rows of a batch: one decision for each row.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use galerna_topology_api::engine::{Batch, Decision, Flow, Staging};
-use galerna_topology_api::{Error, ExecuteInfo, Result};
+use galerna_topology_api::{Error, ExecuteInfo, Failure, Result};
 
 use super::Host;
 use crate::acks::AckKind;
@@ -27,56 +28,64 @@ impl Host<'_> {
             fail_strays(staging, strays)
         });
         staging.withdraw();
-        let mut errors = Vec::new();
+        let failure = error.map(|error| self.list_failure(error));
         for ((row, decision), made) in rows.zip(staging.decisions.take()).zip(made) {
-            self.settle_one(staging, (batch, row), &decision, made, error.is_none());
-            errors.extend(decision.error);
+            let Decision { kept, error } = decision;
+            let own = error.map(|error| self.list_failure(error));
+            let outcome = own.as_ref().or(failure.as_ref()).map_or(Ok(made), Err);
+            self.settle_one(staging, (batch, row), kept, outcome);
         }
         self.note_held(&staging.held);
-        self.decide_held(staging, error.is_none());
-        errors.into_iter().chain(error).for_each(|error| self.list_failure(error));
+        self.decide_held(staging, failure.as_ref().map_or(Ok(()), Err));
         self.timed = None;
         self.was_pending = false;
         self.call_began = self.now.take().unwrap_or_else(|| self.run.clock.now());
         self.flow(self.call_began)
     }
 
-    /// Settles one row of a call; `is_ok`: whether the call as a whole succeeded.
+    /// Settles one row of a call. `outcome`: the XOR of the edges made for the row, or why it failed. `kept`: the
+    /// slot of a kept row.
     fn settle_one(
         &mut self,
         staging: &mut Staging,
         (batch, row): (&Batch, usize),
-        decision: &Decision,
-        made: u64,
-        is_ok: bool,
+        kept: Option<u32>,
+        outcome: Result<u64, &Arc<Failure>>,
     ) {
-        let is_ok = is_ok && decision.error.is_none();
+        let is_ok = outcome.is_ok();
         self.hooks.execute(&ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok }, self.run);
-        match decision.kept {
-            None if is_ok => {
+        match (outcome, kept) {
+            (Ok(made), None) => {
                 self.outbox.ack_input(batch, row, made);
                 self.count_acked(self.place);
                 self.note_timed();
             }
-            Some(slot) if is_ok => {
+            (Ok(made), Some(slot)) => {
                 if let Some(entry) = staging.held.entry(slot) {
                     entry.emitted ^= made;
                     entry.called = Some(self.call_began);
                 }
                 self.outbox.say_of_input(batch, row, AckKind::Held);
             }
-            kept => {
+            (Err(failure), kept) => {
                 // Without its entry, a kept row cannot fail a second time.
                 if let Some(slot) = kept {
                     staging.held.remove(slot);
                 }
-                self.fail_row(batch, row);
+                self.fail_row(batch, row, failure);
             }
         }
     }
 
     /// After a panic of a call: fails all its rows, from `row` on. Returns the number of these rows.
-    pub(in crate::task) fn fail_call(&mut self, staging: &mut Staging, batch: &Batch, row: usize) -> usize {
+    pub(in crate::task) fn fail_call(
+        &mut self,
+        staging: &mut Staging,
+        batch: &Batch,
+        row: usize,
+        message: &str,
+    ) -> usize {
+        let failure = self.failure(message);
         let mut slots: Vec<u32> = staging.kept.take().into_iter().collect();
         let decisions = staging.decisions.take();
         slots.extend(decisions.iter().filter_map(|decision| decision.kept));
@@ -86,7 +95,7 @@ impl Host<'_> {
         }
         let rows = row..batch.rows.min(row + decisions.len().max(1));
         for row in rows.clone() {
-            self.fail_row(batch, row);
+            self.fail_row(batch, row, &failure);
         }
         self.count_executed(rows.len());
         rows.len()

@@ -101,7 +101,7 @@ impl SpoutTask {
     pub(super) async fn call_settled(&mut self, cell: &mut Box<dyn ErasedSpout>) -> Result<(), Fatal> {
         let mut settled = std::mem::take(&mut self.tracker.settled);
         let slots: Vec<u32> = settled.iter().map(|settled| settled.slot).collect();
-        let has_failed = settled.iter().any(|settled| !settled.is_acked);
+        let has_failed = settled.iter().any(|settled| settled.failure.is_some());
         self.core.stats.activity.begin(self.core.run.clock.now());
         let outcome = {
             let Core { outbox, context, .. } = &mut self.core;

@@ -1,14 +1,17 @@
 //! The `TaskPort` of a harness: the component's way to the test.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use galerna_topology_api::engine::{BoxFuture, OutputCommand, TaskPort};
-use galerna_topology_api::{Error, OutputClosed, TaskId, Timestamp, Value};
+use galerna_topology_api::engine::{BoxFuture, DeadLetter, OutputCommand, TaskPort};
+use galerna_topology_api::{Error, Failure, OutputClosed, Result, Retrying, TaskId, Timestamp, Value};
 use tokio::time::Instant;
 
 use crate::clock::WallClock;
+use crate::dead_letters::{self, Origin};
 use crate::output::{OutputGate, Submissions, output_queue};
+use crate::port::given_up;
 
 /// Notes reports of the component, and passes output of its spawned work on.
 pub(super) struct HarnessPort {
@@ -26,6 +29,7 @@ pub(super) struct Notes {
     pub(super) errors: Vec<String>,
     pub(super) given_up: Vec<Vec<Value>>,
     pub(super) replayed: u64,
+    pub(super) retrying: Option<Retrying>,
 }
 
 impl HarnessPort {
@@ -49,10 +53,22 @@ impl TaskPort for HarnessPort {
         self.notes().replayed += tuples;
     }
 
-    fn give_up(&self, values: &[Value], reason: &str) {
+    fn give_up(&self, values: &[Value], failure: &Failure, tries: u32) {
         let mut notes = self.notes();
         notes.given_up.push(values.to_vec());
-        notes.errors.push(format!("gave up a tuple: {reason}"));
+        notes.errors.push(given_up(values, failure, tries));
+    }
+
+    fn write_dead_letter(&self, path: &Path, letter: &DeadLetter<'_>) -> Result<()> {
+        dead_letters::append(path, &Origin { topology: "test", spout: "spout", task: 0, now: self.now() }, letter)
+    }
+
+    fn sync_dead_letters(&self, path: &Path) -> Result<()> {
+        dead_letters::sync(path)
+    }
+
+    fn note_retrying(&self, retrying: Option<Retrying>) {
+        self.notes().retrying = retrying;
     }
 
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use galerna_topology_api::engine::{ErasedSpout, Settled, SpoutCall, SpoutCell, SpoutFactory, Staged, Staging};
-use galerna_topology_api::{Next, Result, Spout, TopologyContext, Value};
+use galerna_topology_api::{Failure, Next, Result, Retrying, Spout, TopologyContext, Value};
 use tokio::task::yield_now;
 
 use super::port::HarnessPort;
@@ -94,14 +94,14 @@ impl SpoutHarness {
     /// other rows are withdrawn.
     pub async fn next(&mut self) -> Result<Asked> {
         self.withdraw();
-        let before = self.host.emitted.len();
+        let (before, room) = (self.host.emitted.len(), self.room());
         let call = SpoutCall {
             staging: &mut self.staging,
             done: &mut Staged::default(),
             slots: &mut self.slots,
             host: &mut self.host,
             context: &self.context,
-            room: usize::MAX,
+            room,
             // So that the cell returns after each call, even if the spout emitted nothing.
             chunk: 0,
         };
@@ -173,10 +173,10 @@ impl SpoutHarness {
     /// # Cancel safety
     /// If the future is dropped, the spout's call is interrupted, and the tuple is no longer open.
     pub async fn ack(&mut self, number: usize) {
-        self.settle(number, true).await;
+        self.settle(number, None).await;
     }
 
-    /// Fails a reliable tuple.
+    /// Fails a reliable tuple, as a bolt named `bolt` would with the message `failed by the test`.
     ///
     /// # Panics
     /// When no tuple has this number, or the tuple is already acked or failed.
@@ -184,7 +184,18 @@ impl SpoutHarness {
     /// # Cancel safety
     /// If the future is dropped, the spout's call is interrupted, and the tuple is no longer open.
     pub async fn fail(&mut self, number: usize) {
-        self.settle(number, false).await;
+        self.settle(number, Some(Failure::failed("bolt", "failed by the test"))).await;
+    }
+
+    /// Fails a reliable tuple for this reason.
+    ///
+    /// # Panics
+    /// When no tuple has this number, or the tuple is already acked or failed.
+    ///
+    /// # Cancel safety
+    /// As [`fail`](Self::fail).
+    pub async fn fail_with(&mut self, number: usize, failure: impl Into<Arc<Failure>>) {
+        self.settle(number, Some(failure.into())).await;
     }
 
     /// Calls `activate`.
@@ -241,6 +252,11 @@ impl SpoutHarness {
         self.port.notes().replayed
     }
 
+    /// The tuples that the spout is retrying.
+    pub fn retrying(&self) -> Option<Retrying> {
+        self.port.notes().retrying.clone()
+    }
+
     /// The task's context: its counters and gauges, the time that has passed.
     pub fn context(&self) -> &TopologyContext {
         &self.context
@@ -257,9 +273,15 @@ impl SpoutHarness {
         Ok(next)
     }
 
-    async fn settle(&mut self, number: usize, is_acked: bool) {
+    /// As in the engine, but with a set limit alone.
+    fn room(&self) -> usize {
+        let limit = self.context.config().max_spout_pending();
+        limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.host.open.len()).max(1))
+    }
+
+    async fn settle(&mut self, number: usize, failure: Option<Arc<Failure>>) {
         assert!(self.host.open.remove(&number), "tuple {number} is not open; open are {:?}", self.host.open);
-        self.cell.settle(&mut [Settled { slot: number as u32, is_acked }].into(), &self.context).await;
+        self.cell.settle(&mut [Settled { slot: number as u32, failure }].into(), &self.context).await;
     }
 
     /// Withdraws the rows of a call whose future was dropped.

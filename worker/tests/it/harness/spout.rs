@@ -66,7 +66,7 @@ impl Spout for Script {
     async fn ack(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
         Err(format!("acked {id}").into())
     }
-    async fn fail(&mut self, id: u64, _: &TopologyContext) -> Result<()> {
+    async fn fail(&mut self, id: u64, _: &Failure, _: &TopologyContext) -> Result<()> {
         Err(format!("failed {id}").into())
     }
 }

@@ -1,0 +1,73 @@
+//! The reason why a tuple failed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+/// Why a tuple of a spout failed: the argument of [`Spout::fail`](crate::Spout::fail).
+///
+/// Only [`Failed`](Self::Failed) says something about the tuple itself. After a time-out or a loss, nobody
+/// knows whether the tuple can be processed, so a spout does not count those as tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A component failed the tuple, or a tuple that was anchored to it: a call returned an error or panicked,
+    /// or a kept tuple was failed or dropped.
+    Failed {
+        /// The component.
+        component: SmolStr,
+        /// The message of the error, cut off after 500 characters.
+        message: SmolStr,
+    },
+    /// The tuple was not acked within `topology.message.timeout.secs`.
+    TimedOut,
+    /// A worker, or an instance of a component, was lost while it may have had the tuple.
+    Lost,
+}
+
+/// Characters of a message that are kept.
+const MESSAGE: usize = 500;
+
+impl Failure {
+    /// A component failed the tuple.
+    pub fn failed(component: impl Into<SmolStr>, message: &str) -> Arc<Self> {
+        let message = match message.char_indices().nth(MESSAGE) {
+            Some((end, _)) => SmolStr::new(format!("{}…", &message[..end])),
+            None => SmolStr::new(message),
+        };
+        Arc::new(Self::Failed { component: component.into(), message })
+    }
+
+    /// Whether the failure counts as a try: a component failed the tuple.
+    pub fn is_try(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
+    /// The component that failed the tuple, if one did.
+    pub fn component(&self) -> Option<&str> {
+        match self {
+            Self::Failed { component, .. } => Some(component),
+            _ => None,
+        }
+    }
+
+    /// The reason without the component: the message of the error, or what happened instead.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Failed { message, .. } => message,
+            Self::TimedOut => "not acked within topology.message.timeout.secs",
+            Self::Lost => "a worker or task that may have had the tuple was lost",
+        }
+    }
+}
+
+/// The reason, behind the component if a component failed the tuple.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.component() {
+            Some(component) => write!(f, "`{component}`: {}", self.reason()),
+            None => f.write_str(self.reason()),
+        }
+    }
+}
