@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use galerna_topology_api::human::{ByteSize, HumanDuration};
-use galerna_topology_api::{BoltResult, Error, ManualBolt, ManualEmitter, Result, TopologyContext, Tuple};
+use galerna_topology_api::{BoltResult, Error, ManualBolt, ManualEmitter, Result, TopologyContext, Tuple, Wiring};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use crate::catalogue::StockType;
 use crate::format::Format;
 use part::Part;
+use target::Target;
 use writer::Writer;
 
 pub(crate) const STOCK: StockType = StockType {
@@ -129,6 +130,14 @@ impl FileSink {
 }
 
 impl ManualBolt for FileSink {
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        let tasks = wiring.task_count();
+        let is_stream = matches!(Target::of(&self.path), Ok(Target::Stream(_)));
+        if tasks > 1 && !is_stream && !self.path.to_string_lossy().contains(TASK) {
+            wiring.problem("path", format!("{tasks} tasks cannot write one file; put {TASK} into the path"));
+        }
+    }
+
     async fn prepare(&mut self, context: &TopologyContext) -> BoltResult {
         let path = self.path_of(context);
         let is_shared = context.task_count() > 1 && !self.path.to_string_lossy().contains(TASK);
