@@ -70,6 +70,12 @@ impl LineBuffer {
         &self.bytes[self.start..self.end]
     }
 
+    /// Leaves out zero bytes in front of the next line.
+    pub(crate) fn skip_zeros(&mut self) {
+        let zeros = self.pending().iter().take_while(|&&byte| byte == 0).count();
+        self.advance(self.start + zeros);
+    }
+
     /// Room to read into; say by [`filled`](Self::filled) how much was.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.start > 0 {

@@ -52,6 +52,10 @@ pub(super) struct Copies {
 }
 
 impl Copies {
+    pub(super) fn is_empty(&self) -> bool {
+        self.originals.is_empty()
+    }
+
     pub(super) fn remember(&mut self, original: Original) {
         self.originals.retain(|known| known.identity != original.identity || known.path != original.path);
         self.originals.truncate(MOST - 1);
@@ -59,17 +63,21 @@ impl Copies {
     }
 
     /// Whether a file that was not read before is a copy of one that was: of a remembered one, or of
-    /// the `open` ones. With `now`, a file that is being written is waited for.
-    pub(super) fn judge(&mut self, found: &Found, open: Vec<Original>, now: Option<Duration>) -> io::Result<Verdict> {
+    /// one that is `open`, which is asked for those that may be by the first bytes. With `now`, a file
+    /// that is being written is waited for.
+    pub(super) fn judge(
+        &mut self,
+        found: &Found,
+        open: impl FnOnce(&[u8]) -> Vec<Original>,
+        now: Option<Duration>,
+    ) -> io::Result<Verdict> {
         let is_candidate = |known: &&Original| {
             let is_another = known.path != found.path && known.identity != found.identity;
             is_another && known.content.evidence() >= LEAST_EVIDENCE
         };
-        let mut candidates = open.iter().chain(&self.originals).filter(is_candidate).peekable();
-        if candidates.peek().is_none() {
-            return Ok(Verdict::New);
-        }
         let head = head_of(found)?;
+        let open = open(&head);
+        let candidates = open.iter().chain(&self.originals).filter(is_candidate);
         let mut is_unclear = false;
         for known in candidates.filter(|known| known.content.may_begin_with(&head)) {
             match known.content.compare(open_content(found)?.0)? {

@@ -207,9 +207,8 @@ impl Files {
         };
         if let Some(offset) = start.rewritten_before {
             context.report_error(rewritten(found, offset));
-        } else if start.offset == 0 && self.source.kind == Kind::Glob {
-            let open = if self.poll.is_some() { self.open_files() } else { Vec::new() };
-            match self.copies.judge(found, open, self.poll.map(|_| context.elapsed()))? {
+        } else if start.offset == 0 && self.may_be_copies() {
+            match self.judge(found, context)? {
                 Verdict::New => {}
                 Verdict::Unclear => return Ok(None),
                 Verdict::CopyOf(Original { path, offset, done, .. }) => {
@@ -222,10 +221,25 @@ impl Files {
         Ok(Some(start))
     }
 
-    /// The files that are being read, of which copies may appear.
-    fn open_files(&mut self) -> Vec<Original> {
-        let positions = &self.positions;
-        self.readers.iter_mut().map(|reader| original(reader, positions.as_ref())).collect()
+    /// Whether new files may be copies of others. In a folder, and without knowledge of what was read
+    /// before, none is left out.
+    fn may_be_copies(&self) -> bool {
+        self.source.kind == Kind::Glob && (self.poll.is_some() || !self.copies.is_empty())
+    }
+
+    fn judge(&mut self, found: &Found, context: &TopologyContext) -> io::Result<Verdict> {
+        let Self { readers, positions, .. } = self;
+        let is_followed = self.poll.is_some();
+        let open = |head: &[u8]| {
+            let mut found = Vec::new();
+            for reader in readers.iter_mut().filter(|_| is_followed) {
+                if reader.may_be_copied_as(head) {
+                    found.push(original(reader, positions.as_ref()));
+                }
+            }
+            found
+        };
+        self.copies.judge(found, open, self.poll.map(|_| context.elapsed()))
     }
 
     /// Closes the current file.

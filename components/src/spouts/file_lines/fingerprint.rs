@@ -141,6 +141,12 @@ impl Trail {
         Ok(is_at(file, 0, &self.first)? && is_at(file, self.end - self.last.len() as u64, &self.last)?)
     }
 
+    /// Whether a file that begins with `head` can have these bytes.
+    pub(super) fn may_begin_with(&self, head: &[u8]) -> bool {
+        let both = head.len().min(self.first.len());
+        head[..both] == self.first[..both]
+    }
+
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let start = self.end - self.last.len() as u64;
         Fingerprint { first: Stretch::of(0, &self.first), last: Stretch::of(start, &self.last) }

@@ -31,6 +31,9 @@ pub(super) struct Reader {
     pub(super) has_refused: bool,
     content: Content,
     trail: Trail,
+    /// Whether only zeros were read, from its start on: it was cut off under a writer that does not
+    /// append, and goes on where the writer was.
+    is_in_hole: bool,
     /// Whether what was read of it is no longer there.
     is_rewritten: bool,
     /// What it was when its compressed data ended too early.
@@ -106,6 +109,7 @@ impl Reader {
             has_refused: false,
             content,
             trail,
+            is_in_hole: offset == 0,
             is_rewritten: false,
             incomplete: None,
             seen: None,
@@ -139,7 +143,13 @@ impl Reader {
                 return Ok(Cut::More);
             }
             match self.past()? {
-                Past::Kept => self.buffer.filled(bytes),
+                Past::Kept => {
+                    self.buffer.filled(bytes);
+                    if self.is_in_hole {
+                        self.buffer.skip_zeros();
+                        self.is_in_hole = self.buffer.pending().is_empty();
+                    }
+                }
                 Past::LinesKept => self.read_line_again()?,
                 Past::Changed => self.is_rewritten = true,
             }
@@ -150,6 +160,12 @@ impl Reader {
     pub(super) fn fingerprint(&mut self) -> Fingerprint {
         self.trail.follow(&self.buffer);
         self.trail.fingerprint()
+    }
+
+    /// Whether a file that begins with `head` can be a copy of it.
+    pub(super) fn may_be_copied_as(&mut self, head: &[u8]) -> bool {
+        self.trail.follow(&self.buffer);
+        self.trail.may_begin_with(head)
     }
 
     /// Whether it is compressed: then it is complete when its compressed data is.

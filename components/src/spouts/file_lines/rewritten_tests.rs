@@ -76,6 +76,22 @@ async fn a_bounded_run_reads_a_file_again_that_is_rewritten_under_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_writer_that_does_not_append_goes_on_behind_zeros_which_are_no_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut writer = std::fs::File::create(&path).unwrap();
+    writer.write_all(lines("old", 100_000).as_bytes()).unwrap();
+    let mut test = open(&path, "follow: true, max_line: 1KiB").await;
+    test.run_until(100_000).await.unwrap();
+    writer.write_all(b"lost\n").unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    writer.write_all(lines("new", 10).as_bytes()).unwrap();
+    test.run_until(100_010).await.unwrap();
+    assert_eq!(texts(&test)[100_000..].join("\n") + "\n", lines("new", 10));
+    assert_eq!(test.reported().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_torn_line_that_its_writer_takes_back_costs_no_other_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
