@@ -76,10 +76,9 @@ pub(crate) const STOCK: StockType = StockType {
 /// **What is no text.** A line that is not UTF-8 or is longer than `max_line` ends the run with an
 /// error that names the file and the byte. With `on_bad_line: skip` it is left out and counted as
 /// `lines_refused`; the first of each file is listed. With `lossy` bytes that are not UTF-8 are
-/// replaced by U+FFFD, and such lines counted as `lines_replaced` (`encoding: lossy` means the same). A
-/// UTF-8 byte order mark at the
-/// start of a file is left out. UTF-16, known by its mark, ends the run, or with `skip` the file is
-/// left out.
+/// replaced by U+FFFD, and such lines counted as `lines_replaced` (`encoding: lossy` means the same).
+/// A UTF-8 byte order mark at the start of a file is left out, and so are zero bytes there. UTF-16,
+/// known by its mark, ends the run, or with `skip` the file is left out.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileLines {
