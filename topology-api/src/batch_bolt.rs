@@ -11,6 +11,7 @@ use crate::engine::{Batch, TupleSource};
 use crate::fields::{Fields, Streams};
 use crate::tasks::TaskId;
 use crate::tuple::Tuple;
+use crate::wiring::Wiring;
 
 /// A bolt that takes many tuples in one call: vectorised work, one round trip to a database for many
 /// rows, a process in another language.
@@ -34,6 +35,11 @@ pub trait BatchBolt: Send + 'static {
     /// As [`Bolt::output`](crate::Bolt::output).
     fn output(&self) -> Streams {
         Streams::none()
+    }
+
+    /// As [`Bolt::check`](crate::Bolt::check).
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        let _ = wiring;
     }
 
     /// As [`Bolt::prepare`](crate::Bolt::prepare).

@@ -7,6 +7,7 @@ use crate::emitter::{Emitter, ManualEmitter};
 use crate::error::Result;
 use crate::fields::Streams;
 use crate::tuple::Tuple;
+use crate::wiring::Wiring;
 
 /// What a bolt's methods return: an error fails the tuple in hand, and the task goes on.
 pub type BoltResult = Result<()>;
@@ -22,6 +23,13 @@ pub trait Bolt: Send + 'static {
     /// The streams that it emits on. Called once, after construction, before anything runs.
     fn output(&self) -> Streams {
         Streams::none()
+    }
+
+    /// Compares the properties with the inputs when the topology is validated: fields that the bolt reads,
+    /// or the number of its tasks. Nothing is running then, and this instance never will; do not open or
+    /// connect anything.
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        let _ = wiring;
     }
 
     /// Before the first tuple, on the worker that runs the task.
@@ -68,6 +76,11 @@ pub trait ManualBolt: Send + 'static {
     /// As [`Bolt::output`].
     fn output(&self) -> Streams {
         Streams::none()
+    }
+
+    /// As [`Bolt::check`].
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        let _ = wiring;
     }
 
     /// As [`Bolt::prepare`].

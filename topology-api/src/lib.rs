@@ -33,6 +33,7 @@ mod topology;
 mod tuple;
 mod validate;
 mod value;
+mod wiring;
 
 pub use batch_bolt::{BatchBolt, TupleBatch};
 pub use bolt::{Bolt, BoltResult, ManualBolt};
@@ -60,3 +61,4 @@ pub use topology::{Component, ComponentKind, Input, ResourceLoad, Topology};
 pub use tuple::{FieldError, FieldKey, Tuple};
 pub use validate::{InvalidTopology, Problem, Subject};
 pub use value::{RowError, Timestamp, Value, ValueKind, from_value, to_value};
+pub use wiring::{WiredInput, Wiring};

@@ -7,11 +7,13 @@ use smol_str::SmolStr;
 
 use crate::builder::{Draft, TopologyBuilder};
 use crate::config::TopologyConfig;
+use crate::engine::ErasedBolt;
 use crate::fields::{StreamSpec, Streams};
 use crate::grouping::Grouping;
 use crate::suggest::did_you_mean;
 use crate::tasks::TaskId;
 use crate::topology::{Component, ComponentKind, Input, Topology};
+use crate::wiring::{WiredInput, Wiring};
 
 /// What a problem is about. Components and inputs are counted in the order of their declaration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +25,8 @@ pub enum Subject {
     Name,
     /// A key of the topology's config.
     Config(SmolStr),
+    /// A property of a component.
+    Property(usize, SmolStr),
     /// A component as a whole: how it was made, what it declares, that it is never fed.
     Component(usize),
     /// A component's id.
@@ -73,7 +77,7 @@ impl fmt::Display for InvalidTopology {
 }
 
 pub(crate) fn validate(builder: TopologyBuilder) -> Result<Topology, InvalidTopology> {
-    let mut check = Check { outputs: Vec::new(), by_id: BTreeMap::new(), problems: Vec::new() };
+    let mut check = Check { bolts: Vec::new(), outputs: Vec::new(), by_id: BTreeMap::new(), problems: Vec::new() };
     check.topology(&builder);
     for (index, draft) in builder.drafts.iter().enumerate() {
         check.component(index, draft, &builder.config);
@@ -82,6 +86,9 @@ pub(crate) fn validate(builder: TopologyBuilder) -> Result<Topology, InvalidTopo
         for (number, input) in draft.inputs.iter().enumerate() {
             check.input(&builder.drafts, index, number, input);
         }
+    }
+    for (index, draft) in builder.drafts.iter().enumerate() {
+        check.properties(index, draft, &builder.config);
     }
     check.cycles(&builder.drafts);
     if check.problems.iter().any(|problem| !problem.is_warning) {
@@ -129,6 +136,8 @@ fn size_of(draft: &Draft, config: &TopologyConfig) -> (u32, u32) {
 const MOST_TASKS: u32 = 1_000_000;
 
 struct Check {
+    /// The bolts, and nothing for spouts and what could not be made.
+    bolts: Vec<Option<Box<dyn ErasedBolt>>>,
     outputs: Vec<Streams>,
     by_id: BTreeMap<SmolStr, usize>,
     problems: Vec<Problem>,
@@ -197,14 +206,15 @@ impl Check {
             _ => {}
         }
         let made = match &draft.kind {
-            ComponentKind::Spout(make) => guarded(|| make().map(|spout| spout.output())),
-            ComponentKind::Bolt(make) => guarded(|| make().map(|bolt| bolt.output())),
+            ComponentKind::Spout(make) => guarded(|| make().map(|spout| (spout.output(), None))),
+            ComponentKind::Bolt(make) => guarded(|| make().map(|bolt| (bolt.output(), Some(bolt)))),
         };
-        let output = made.unwrap_or_else(|error| {
+        let (output, bolt) = made.unwrap_or_else(|error| {
             self.problem(Subject::Component(index), format!("`{id}` cannot be made: {error}"));
-            Streams::none()
+            (Streams::none(), None)
         });
         self.streams(index, id, &output);
+        self.bolts.push(bolt);
         self.outputs.push(output);
     }
 
@@ -245,6 +255,29 @@ impl Check {
             return self.problem(Subject::InputStream(index, number), message);
         };
         self.grouping(index, number, input, &stream);
+    }
+
+    /// Has a bolt compare its properties with its inputs, as far as these are known.
+    fn properties(&mut self, index: usize, draft: &Draft, config: &TopologyConfig) {
+        let Some(bolt) = &self.bolts[index] else { return };
+        let known = draft.inputs.iter().filter_map(|input| {
+            let stream = self.outputs[*self.by_id.get(&input.from)?].get(&input.stream)?;
+            Some(WiredInput { from: &input.from, stream: &input.stream, fields: &stream.fields })
+        });
+        let task_count = size_of(draft, config).1;
+        let mut wiring = Wiring { component: &draft.id, task_count, inputs: known.collect(), problems: Vec::new() };
+        let checked = guarded(|| {
+            bolt.check(&mut wiring);
+            Ok(())
+        });
+        let found = wiring.problems;
+        if let Err(error) = checked {
+            self.problem(Subject::Component(index), format!("`{}` cannot be checked: {error}", draft.id));
+        }
+        for (property, message) in found {
+            let message = format!("`{property}` of `{}`: {message}", draft.id);
+            self.problem(Subject::Property(index, property), message);
+        }
     }
 
     fn grouping(&mut self, index: usize, number: usize, input: &Input, stream: &StreamSpec) {

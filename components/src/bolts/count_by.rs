@@ -5,7 +5,7 @@ mod window;
 use std::collections::BTreeSet;
 
 use galerna_topology_api::human::HumanDuration;
-use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, Value};
+use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, Value, Wiring};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -110,6 +110,10 @@ impl Bolt for CountBy {
     fn output(&self) -> Streams {
         let names = self.fields.iter().chain([&self.output]).cloned();
         Streams::default_fields(names.collect::<Vec<_>>())
+    }
+
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        self.fields.iter().for_each(|field| wiring.expect_field("fields", field));
     }
 
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {

@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use galerna_topology_api::human::{ByteSize, HumanDuration};
-use galerna_topology_api::{BoltResult, Error, ManualBolt, ManualEmitter, Result, TopologyContext, Tuple};
+use galerna_topology_api::{BoltResult, Error, ManualBolt, ManualEmitter, Result, TopologyContext, Tuple, Wiring};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use crate::catalogue::StockType;
 use crate::format::Format;
 use part::Part;
+use target::Target;
 use writer::Writer;
 
 pub(crate) const STOCK: StockType = StockType {
@@ -35,13 +36,22 @@ pub(crate) const STOCK: StockType = StockType {
 /// feed or carriage return in a value written as `\t`, `\n`, `\r`; a backslash stays as it is.
 /// `csv`: RFC 4180 without a header. `json`: an object of the fields on each line.
 ///
-/// **When a file appears.** A file is written as `PATH.tmp` and gets its name, by atomic rename, when
-/// the run has finished; it then replaces one of that name. With `roll` this happens at a size or
-/// age, too, and files are numbered: `counts-000001.tsv`, `counts-000002.tsv`; none is replaced. A
-/// file that a run left unfinished is taken up by the next: what was acked is in it, and a line that
-/// was torn is cut off. That suits inputs of which a tuple that was acked never comes again; where
-/// each run reads all of its input, `resume: false` begins anew. What is not a regular file (`/dev/null`, `/dev/stdout`, a pipe) is written
-/// into and never renamed; a symbolic link is followed.
+/// **One file.** Without `roll` the file is written in place, and may be read while it grows. What was
+/// acked is in it, however the run ends: at the end of the input, by a stop, `kill` or a move, or by a
+/// crash. The next run goes on behind what is there, and so does a task that starts again elsewhere; a
+/// line that a crash has torn is cut off. Tuples that were written but not acked before a crash come
+/// again, so that their lines may stand there twice. That suits inputs of which a tuple that was acked
+/// never comes again. Where each run reads all of its input, `resume: false` empties the file at the
+/// start; on a cluster also whenever the task starts again, such as by a move, which loses the lines
+/// before. Rename no file that is being written: lines would follow it. Roll instead.
+///
+/// **Parts.** With `roll` a file is written as `PATH.tmp` and gets its name, by atomic rename, at a size
+/// or age, and when the run ends in good order: `counts-000001.tsv`, `counts-000002.tsv`. None is
+/// replaced, and none is empty. A part that a crash left unfinished is taken up by the next run, or
+/// begun anew with `resume: false`.
+///
+/// What is not a regular file (`/dev/null`, `/dev/stdout`, a pipe) is written into and never renamed; a
+/// symbolic link is followed.
 ///
 /// **When tuples are acked.** After `sync.interval`, or earlier after `sync.tuples`. Under load one
 /// sync follows the other, and each covers all tuples that came meanwhile.
@@ -49,8 +59,8 @@ pub(crate) const STOCK: StockType = StockType {
 /// **Several tasks** cannot share a file: `{task}` must stand in the path then.
 ///
 /// A failed write, such as on a full disk, ends the run with an error that says how much is in the
-/// file, unless there is room for it at the second or third try; whole lines remain, under the name
-/// of an unfinished file.
+/// file, unless there is room for it at the second or third try; whole lines remain, and a part
+/// remains unfinished.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSink {
@@ -88,12 +98,19 @@ impl Default for Sync {
     }
 }
 
-/// When a new file begins.
+/// When a new part begins.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Roll {
     size: Option<ByteSize>,
     interval: Option<HumanDuration>,
+}
+
+impl Roll {
+    /// Whether the file is written in parts.
+    fn is_any(self) -> bool {
+        self.size.is_some() || self.interval.is_some()
+    }
 }
 
 struct Running {
@@ -113,6 +130,14 @@ impl FileSink {
 }
 
 impl ManualBolt for FileSink {
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        let tasks = wiring.task_count();
+        let is_stream = matches!(Target::of(&self.path), Ok(Target::Stream(_)));
+        if tasks > 1 && !is_stream && !self.path.to_string_lossy().contains(TASK) {
+            wiring.problem("path", format!("{tasks} tasks cannot write one file; put {TASK} into the path"));
+        }
+    }
+
     async fn prepare(&mut self, context: &TopologyContext) -> BoltResult {
         let path = self.path_of(context);
         let is_shared = context.task_count() > 1 && !self.path.to_string_lossy().contains(TASK);

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, Value};
+use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, Value, Wiring};
 use regex::Regex;
 use serde::{Deserialize, Deserializer, de};
 use smol_str::SmolStr;
@@ -105,6 +105,11 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 impl Bolt for Filter {
     fn output(&self) -> Streams {
         Streams::default_fields(self.0.fields.clone())
+    }
+
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        wiring.expect_field("field", &self.0.field);
+        self.0.fields.iter().for_each(|field| wiring.expect_field("fields", field));
     }
 
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use galerna_topology_api::{Bolt, BoltResult, Emitter, Result, Streams, Tuple, Value};
+use galerna_topology_api::{Bolt, BoltResult, Emitter, Result, Streams, Tuple, Value, Wiring};
 use serde::{Deserialize, Deserializer, de};
 use smol_str::{SmolStr, StrExt};
 
@@ -139,6 +139,14 @@ impl Step {
 impl Bolt for MapFields {
     fn output(&self) -> Streams {
         Streams::default_fields(self.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>())
+    }
+
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        for field in &self.fields {
+            if let Source::Field(from) = &field.source {
+                wiring.expect_field("fields", from);
+            }
+        }
     }
 
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {

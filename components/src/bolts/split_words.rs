@@ -1,6 +1,6 @@
 //! `split-words`: text into words.
 
-use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, values};
+use galerna_topology_api::{Bolt, BoltResult, Emitter, Streams, Tuple, Wiring, values};
 use serde::Deserialize;
 use smol_str::{SmolStr, StrExt};
 
@@ -35,6 +35,10 @@ const fn default_output() -> SmolStr {
 impl Bolt for SplitWords {
     fn output(&self) -> Streams {
         Streams::default_fields([self.output.clone()])
+    }
+
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        wiring.expect_field("field", &self.field);
     }
 
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {

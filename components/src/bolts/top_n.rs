@@ -1,6 +1,6 @@
 //! `top-n`: the rows that rank highest.
 
-use galerna_topology_api::{Bolt, BoltResult, Emitter, Fields, Streams, Tuple, Value};
+use galerna_topology_api::{Bolt, BoltResult, Emitter, Fields, Streams, Tuple, Value, Wiring};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -109,6 +109,11 @@ impl TopN {
 impl Bolt for TopN {
     fn output(&self) -> Streams {
         Streams::default_fields(self.properties.fields.clone())
+    }
+
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        let fields = &self.properties.fields;
+        fields.iter().for_each(|field| wiring.expect_field("fields", field));
     }
 
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {

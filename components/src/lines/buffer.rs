@@ -60,6 +60,22 @@ impl LineBuffer {
         self.offset + (self.end - self.start) as u64
     }
 
+    /// The bytes of what was cut since the last call of [`space`](Self::space).
+    pub(crate) fn cut_bytes(&self) -> &[u8] {
+        &self.bytes[..self.start]
+    }
+
+    /// What was read of the line that is not whole yet.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Leaves out zero bytes in front of the next line.
+    pub(crate) fn skip_zeros(&mut self) {
+        let zeros = self.pending().iter().take_while(|&&byte| byte == 0).count();
+        self.advance(self.start + zeros);
+    }
+
     /// Room to read into; say by [`filled`](Self::filled) how much was.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.start > 0 {

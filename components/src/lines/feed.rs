@@ -11,15 +11,16 @@ use smol_str::SmolStr;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
-use super::{Cut, LineBuffer, LineError, LineSettings, decode};
+use super::{Cut, LineBuffer, LineError, LineSettings, Refusals};
 
 /// What a reader hands to its spout.
 #[derive(Debug)]
 pub(crate) enum Chunk {
     /// Lines, and how many of them had bytes replaced.
     Lines(Vec<SmolStr>, u64),
-    /// A line that cannot be emitted; reading went on behind it.
-    Refused(LineError),
+    /// A line that cannot be emitted, and whether it is the first of its source; reading went on
+    /// behind it.
+    Refused(LineError, bool),
     /// Reading failed.
     Failed(Error),
 }
@@ -32,15 +33,6 @@ const READ: usize = 32 << 10;
 
 /// Lines that one call of `next` emits at most.
 const LINES_PER_CALL: usize = 64;
-
-/// What becomes of lines that cannot be emitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusals {
-    /// The spout ends: its one input is not what was said.
-    AreFatal,
-    /// They are listed and counted as `lines_refused`: one sender's fault is not another's.
-    AreListed,
-}
 
 /// The spout's end: queue, lines in hand, and what waits for its ack.
 pub(crate) struct LineFeed {
@@ -131,11 +123,13 @@ impl LineFeed {
                 }
                 self.lines = lines.into_iter();
             }
-            Some(Chunk::Refused(error)) if self.refusals == Refusals::AreListed => {
+            Some(Chunk::Refused(error, is_first)) if self.refusals == Refusals::AreListed => {
                 context.counter("lines_refused").add(1);
-                context.report_error(error);
+                if is_first {
+                    context.report_error(error.as_first_refusal());
+                }
             }
-            Some(Chunk::Refused(error)) => return Err(Error::fatal(error)),
+            Some(Chunk::Refused(error, _)) => return Err(error.into_fatal()),
             Some(Chunk::Failed(error)) => return Err(error),
         }
         Ok(true)
@@ -200,11 +194,15 @@ struct Cutter {
     buffer: LineBuffer,
     settings: LineSettings,
     origin: String,
+    has_refused: bool,
+    /// Whether no line of the source can be read.
+    is_refused: bool,
 }
 
 impl Cutter {
     fn new(origin: String, settings: LineSettings) -> Self {
-        Self { buffer: LineBuffer::new(0, settings.max_line, READ), settings, origin }
+        let buffer = LineBuffer::new(0, settings.max_line, READ);
+        Self { buffer, settings, origin, has_refused: false, is_refused: false }
     }
 
     /// All whole lines in the buffer, and after the end also what is left of it.
@@ -215,8 +213,8 @@ impl Cutter {
         loop {
             let cut = if is_rest { self.buffer.rest() } else { self.buffer.cut() };
             let outcome = match cut {
-                Cut::Line(line) => decode(self.buffer.bytes(line), self.settings.encoding)
-                    .map_err(|at| LineError::NotUtf8 { origin: self.origin.clone(), offset: line.offset + at as u64 }),
+                Cut::Line(_) | Cut::TooLong(_) if self.is_refused => continue,
+                Cut::Line(line) => self.settings.text(self.buffer.bytes(line), line.offset, || self.origin.clone()),
                 Cut::TooLong(offset) => {
                     Err(LineError::TooLong { origin: self.origin.clone(), offset, limit: self.settings.max_line })
                 }
@@ -233,7 +231,8 @@ impl Cutter {
                 }
                 Err(error) => {
                     chunks.push(Chunk::Lines(std::mem::take(&mut lines), std::mem::take(&mut replaced)));
-                    chunks.push(Chunk::Refused(error));
+                    self.is_refused |= matches!(error, LineError::Utf16 { .. });
+                    chunks.push(Chunk::Refused(error, !std::mem::replace(&mut self.has_refused, true)));
                 }
             }
         }
@@ -299,30 +298,43 @@ pub(crate) fn pump_blocking(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::Encoding;
 
-    #[test]
-    fn a_thread_delivers_lines_errors_and_the_rest_in_order_and_then_ends() {
+    fn chunks_of(source: &'static [u8], max_line: usize) -> Vec<String> {
         let (sender, mut feed) = LineFeed::new(RetryPolicy::default(), Refusals::AreFatal);
-        let settings = LineSettings { encoding: Encoding::Utf8, max_line: 4 };
-        pump_blocking(&b"one\ntoo long\n\xff\nlast"[..], "a pipe".to_owned(), settings, sender);
+        let settings = LineSettings { is_lossy: false, max_line, refusals: Refusals::AreFatal };
+        pump_blocking(source, "a pipe".to_owned(), settings, sender);
         let mut found = Vec::new();
         while let Ok(chunk) = feed.chunks.try_recv() {
             found.push(match chunk {
                 Chunk::Lines(lines, _) => lines.join(" "),
-                Chunk::Refused(error) => error.to_string(),
+                Chunk::Refused(error, is_first) => format!("{}{error}", if is_first { "first: " } else { "" }),
                 Chunk::Failed(error) => error.to_string(),
             });
         }
+        assert!(feed.chunks.is_closed());
+        found
+    }
+
+    #[test]
+    fn a_thread_delivers_lines_errors_and_the_rest_in_order_and_then_ends() {
+        let found = chunks_of(b"one\ntoo long\n\xff\nlast", 4);
         assert_eq!(
             found,
             [
                 "one",
-                "the line at byte 4 of a pipe is longer than 4 bytes (`max_line`)",
-                "byte 13 of a pipe is not UTF-8 text; `encoding: lossy` would replace such bytes",
+                "first: the line at byte 4 of a pipe is longer than 4 bytes (`max_line`)",
+                "byte 13 of a pipe is not UTF-8 text",
                 "last",
             ]
         );
-        assert!(feed.chunks.is_closed());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_and_utf_16_refuses_the_whole_source() {
+        assert_eq!(chunks_of(b"\xef\xbb\xbfone\n\xef\xbb\xbf2\n", 8), ["one \u{feff}2"]);
+        for source in [&b"\xff\xfea\0\n\0b\0\n\0"[..], b"\xfe\xff\0a\0\n\0b\0\n"] {
+            let refusal = "first: a pipe is UTF-16 text by its byte order mark; only UTF-8 can be read";
+            assert_eq!(chunks_of(source, 8), [refusal]);
+        }
     }
 }

@@ -16,7 +16,9 @@ use tokio::task::JoinSet;
 use super::back_off::BackOff;
 use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
-use crate::lines::{Chunk, Encoding, LineFeed, LineSettings, Refusals, default_max_line, default_output, pump};
+use crate::lines::{
+    Chunk, Encoding, LineFeed, LineSettings, OnBadLine, Refusals, default_max_line, default_output, pump,
+};
 
 pub(crate) const STOCK: StockType = StockType {
     name: "exec-lines",
@@ -33,7 +35,10 @@ pub(crate) const STOCK: StockType = StockType {
 /// goes to the worker's. The input ends with the command, and an exit status other than 0 is an
 /// error that ends the run. With `restart` it is started again instead: at once if it ran for more
 /// than ten seconds, else after 100 ms and up to 10 s; a bad status is then listed. Lines are kept
-/// in memory until they are acked.
+/// in memory until they are acked. One that is not UTF-8 or is longer than `max_line` ends the run
+/// with an error. With `on_bad_line: skip` it is left out and counted as `lines_refused`, and the
+/// first of each start is listed; with `lossy` bytes that are not UTF-8 are replaced by U+FFFD, and
+/// such lines counted as `lines_replaced`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct ExecLines {
@@ -48,6 +53,7 @@ pub struct ExecLines {
     max_line: ByteSize,
     #[serde(default)]
     encoding: Encoding,
+    on_bad_line: Option<OnBadLine>,
     #[serde(default)]
     retries: Retries,
     on_give_up: Option<OnGiveUp>,
@@ -126,14 +132,15 @@ impl Spout for ExecLines {
     }
 
     async fn open(&mut self, context: &TopologyContext) -> Result<()> {
-        let (chunks, feed) = LineFeed::open(self.policy()?, Refusals::AreFatal, context)?;
+        let settings = LineSettings::new(self.encoding, self.on_bad_line, self.max_line, Refusals::AreFatal);
+        let (chunks, feed) = LineFeed::open(self.policy()?, settings.refusals, context)?;
         let mut tasks = JoinSet::new();
         if context.task_index() == 0 {
             let runner = Runner {
                 command: self.command.clone(),
                 args: self.args.clone(),
                 restart: self.restart,
-                settings: LineSettings { encoding: self.encoding, max_line: self.max_line.0 as usize },
+                settings,
                 chunks,
                 context: context.clone(),
             };
@@ -202,6 +209,14 @@ mod tests {
         let mut test = shell("echo one; exit 3", "restart: true").await;
         test.run_until(3).await.unwrap();
         assert_eq!(test.reported()[0], "`sh` ended with exit status: 3");
+    }
+
+    #[tokio::test]
+    async fn skip_leaves_out_a_line_that_is_no_text() {
+        let mut test = shell("printf \"one\\n\\377\\ntwo\\n\"", "on_bad_line: skip").await;
+        test.exhaust().await.unwrap();
+        assert_eq!(texts(&test), ["one", "two"]);
+        assert_eq!(test.context().counter("lines_refused").value(), 1);
     }
 
     #[tokio::test]

@@ -1,8 +1,15 @@
 //! `file-lines`: the lines of files.
 
+mod content;
+mod copies;
+#[cfg(test)]
+mod copies_tests;
 mod files;
+mod fingerprint;
 mod position;
 mod reader;
+#[cfg(test)]
+mod rewritten_tests;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,7 +27,7 @@ use smol_str::SmolStr;
 
 use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
-use crate::lines::{Encoding, default_max_line, default_output};
+use crate::lines::{Encoding, OnBadLine, default_max_line, default_output};
 use files::Files;
 
 pub(crate) const STOCK: StockType = StockType {
@@ -40,17 +47,40 @@ pub(crate) const STOCK: StockType = StockType {
 ///
 /// **Until when.** Without `follow` the input ends with the files that were there at the start.
 /// With it, more is waited for: a file that is renamed is read to its end before the new one of its
-/// name, one that is cut off is read from its start, and files are picked up as they appear. Files
-/// of a folder count as complete when they are moved there and are not looked at again.
+/// name, and files are picked up as they appear. Files of a folder count as complete when they are
+/// moved there and are not looked at again.
+///
+/// **Files that are cut off.** A followed file that is cut off (logrotate's `copytruncate`) is read
+/// from its start, also if it has grown beyond its old length before the next look, or while nothing
+/// ran: its first 512 bytes and the last 512 before the place that was read are compared with what
+/// stood there. If it has grown beyond, an error is listed that names the file. Lines that were
+/// written after the last look and cut off before the next are lost, unless a pattern covers the copy,
+/// too (below). A file that is written again with the same 512 bytes at both places cannot be told
+/// from one that was added to.
 ///
 /// **From where.** From the start, each time; or, with `position`, from the first line that an
 /// earlier run had not seen acked (or given up and listed). That file is written once a second, by
-/// atomic rename; tasks beyond the first add their number to its name. A file is known again under
-/// another name, so that with a pattern for both, such as `app.log*`, nothing is missed when it was
-/// rotated while nobody looked.
+/// atomic rename; tasks beyond the first add their number to its name. A file is known again by
+/// inode, time of creation and content, under another name, too, so that with a pattern for both,
+/// such as `app.log*`, nothing is missed when it was rotated while nobody looked.
 ///
-/// **What is no text.** A line that is not UTF-8, unless `encoding` is `lossy`, or is longer than
-/// `max_line`, ends the run with an error that names the file and the byte.
+/// **Compressed files** (gzip, zstd) are recognized by their first bytes, whatever their names, and
+/// read as what they decompress to, which is also what positions count. They are complete once their
+/// compressed data is: with `follow` and a pattern, one that is being written is waited for. To go on
+/// within one, it is decompressed from its start. xz, bzip2 and lz4 are an error that names them.
+///
+/// **Copies.** With `follow` or `position` and a pattern, a new file whose content begins with what
+/// was read of another one is its copy (`app.log` copied to `app.log.1` or compressed to
+/// `app.log.2.gz`) and read on from there, not again. Less than 128 bytes are too little to tell, and
+/// such a file is read whole. What one task has read another one does not know: where files are
+/// rotated, let one task read. Without `follow` and `position`, and in folders, all files are read.
+///
+/// **What is no text.** A line that is not UTF-8 or is longer than `max_line` ends the run with an
+/// error that names the file and the byte. With `on_bad_line: skip` it is left out and counted as
+/// `lines_refused`; the first of each file is listed. With `lossy` bytes that are not UTF-8 are
+/// replaced by U+FFFD, and such lines counted as `lines_replaced` (`encoding: lossy` means the same).
+/// A UTF-8 byte order mark at the start of a file is left out, and so are zero bytes there. UTF-16,
+/// known by its mark, ends the run, or with `skip` the file is left out.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct FileLines {
@@ -66,6 +96,7 @@ pub struct FileLines {
     max_line: ByteSize,
     #[serde(default)]
     encoding: Encoding,
+    on_bad_line: Option<OnBadLine>,
     #[serde(default)]
     retries: Retries,
     on_give_up: Option<OnGiveUp>,
@@ -146,10 +177,7 @@ impl Running {
     }
 
     async fn save(&mut self, is_last: bool, context: &TopologyContext) -> Result<()> {
-        match &mut self.files.positions {
-            Some(positions) => positions.save(is_last, &self.retries, context).await,
-            None => Ok(()),
-        }
+        self.files.save(is_last, &self.retries, context).await
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::catalogue::StockType;
-use crate::lines::{Encoding, LineFeed, LineSettings, Refusals, default_max_line, default_output};
+use crate::lines::{Encoding, LineFeed, LineSettings, OnBadLine, Refusals, default_max_line, default_output};
 use network::Network;
 
 pub(crate) const STOCK: StockType = StockType {
@@ -39,9 +39,10 @@ pub(crate) const STOCK: StockType = StockType {
 /// closed by the other side is made again, after 100 ms at first and 10 s at most.
 ///
 /// The sender gets no acknowledgement: lines are kept in memory until they are acked, and those of
-/// a worker that dies are lost. A line that is not UTF-8 (unless `encoding` is `lossy`) or is longer
-/// than `max_line` is listed as an error, counted as `lines_refused` and left out: one sender's
-/// mistake does not end the run.
+/// a worker that dies are lost. A line that is not UTF-8 or is longer than `max_line` is left out and
+/// counted as `lines_refused`, and the first of each connection is listed: one sender's mistake does
+/// not end the run, unless `on_bad_line` is `fail`. With `lossy` bytes that are not UTF-8 are replaced
+/// by U+FFFD, and such lines counted as `lines_replaced`.
 #[derive(Deserialize)]
 #[serde(try_from = "Properties")]
 pub struct SocketLines {
@@ -66,6 +67,7 @@ struct Properties {
     max_line: ByteSize,
     #[serde(default)]
     encoding: Encoding,
+    on_bad_line: Option<OnBadLine>,
     #[serde(default)]
     retries: Retries,
     on_give_up: Option<OnGiveUp>,
@@ -123,11 +125,11 @@ impl Spout for SocketLines {
     }
 
     async fn open(&mut self, context: &TopologyContext) -> Result<()> {
-        let Properties { until, max_line, encoding, .. } = &self.properties;
-        let (chunks, feed) = LineFeed::open(self.policy.clone(), Refusals::AreListed, context)?;
+        let Properties { until, max_line, encoding, on_bad_line, .. } = &self.properties;
+        let settings = LineSettings::new(*encoding, *on_bad_line, *max_line, Refusals::AreListed);
+        let (chunks, feed) = LineFeed::open(self.policy.clone(), settings.refusals, context)?;
         let mut tasks = JoinSet::new();
         if context.task_index() == 0 {
-            let settings = LineSettings { encoding: *encoding, max_line: max_line.0 as usize };
             let until_closed = *until == Until::Closed;
             let network = Network { settings, until_closed, chunks, context: context.clone() };
             match &self.endpoint {

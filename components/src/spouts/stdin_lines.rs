@@ -9,7 +9,9 @@ use smol_str::SmolStr;
 
 use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
-use crate::lines::{Encoding, LineFeed, LineSettings, Refusals, default_max_line, default_output, pump_blocking};
+use crate::lines::{
+    Encoding, LineFeed, LineSettings, OnBadLine, Refusals, default_max_line, default_output, pump_blocking,
+};
 
 pub(crate) const STOCK: StockType = StockType {
     name: "stdin-lines",
@@ -23,7 +25,9 @@ pub(crate) const STOCK: StockType = StockType {
 #[doc = concat!("```yaml\n", include_str!("stdin_lines.yaml"), "```")]
 ///
 /// The first task alone reads. Lines are kept in memory until they are acked. One that is not UTF-8
-/// (unless `encoding` is `lossy`) or is longer than `max_line` ends the run with an error.
+/// or is longer than `max_line` ends the run with an error. With `on_bad_line: skip` it is left out
+/// and counted as `lines_refused`, and the first is listed; with `lossy` bytes that are not UTF-8
+/// are replaced by U+FFFD, and such lines counted as `lines_replaced`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct StdinLines {
@@ -33,6 +37,7 @@ pub struct StdinLines {
     max_line: ByteSize,
     #[serde(default)]
     encoding: Encoding,
+    on_bad_line: Option<OnBadLine>,
     #[serde(default)]
     retries: Retries,
     on_give_up: Option<OnGiveUp>,
@@ -52,10 +57,10 @@ impl Spout for StdinLines {
     }
 
     async fn open(&mut self, context: &TopologyContext) -> Result<()> {
-        let (chunks, feed) = LineFeed::open(self.policy()?, Refusals::AreFatal, context)?;
+        let settings = LineSettings::new(self.encoding, self.on_bad_line, self.max_line, Refusals::AreFatal);
+        let (chunks, feed) = LineFeed::open(self.policy()?, settings.refusals, context)?;
         self.feed = Some(feed);
         if context.task_index() == 0 {
-            let settings = LineSettings { encoding: self.encoding, max_line: self.max_line.0 as usize };
             let read = move || pump_blocking(std::io::stdin().lock(), "standard input".to_owned(), settings, chunks);
             // A thread, because nothing can interrupt a read of a terminal or a pipe: a runtime that
             // owned it could not shut down before the next line, and the end of the process can.

@@ -105,6 +105,11 @@ impl Subjects<'_> {
             }
             Subject::Config(key) => setting_place(&self.definition.config, key),
             Subject::Component(index) => part(index).map(|part| part.id.at),
+            Subject::Property(index, name) => {
+                let properties = &object(index)?.recipe.properties;
+                let property = properties.iter().find(|property| property.key.text == *name);
+                property.map(|property| property.value.at).or(part(index).map(|part| part.id.at))
+            }
             Subject::Id(index) => part(index).map(|part| part.id.at),
             Subject::Parallelism(index) => {
                 part(index)?.vertex.parallelism.map(|(_, at)| at).or(object(index).map(|object| object.at))

@@ -52,6 +52,46 @@ fn ten_mistakes_are_ten_located_problems_in_one_run() {
 }
 
 #[test]
+fn properties_that_do_not_fit_the_inputs_are_located_problems() {
+    let yaml = "\
+name: misfits
+spouts:
+  - {id: lines, className: file-lines, properties: {path: x}}
+bolts:
+  - {id: split, className: split-words, properties: {field: lines}}
+  - {id: some, className: filter, properties: {field: word, fields: [word, text], equals: a}}
+  - {id: count, className: count-by, properties: {fields: [text]}}
+  - {id: top, className: top-n, properties: {by: count, n: 3}}
+  - {id: map, className: map-fields, properties: {fields: [line, {name: n, value: 1}, {name: text, from: word}]}}
+  - {id: save, className: file-sink, parallelism: 2, properties: {path: out.txt}}
+  - {id: drop, className: file-sink, parallelism: 2, properties: {path: /dev/null}}
+streams:
+  - {from: lines, to: split, grouping: {type: SHUFFLE}}
+  - {from: split, to: some, grouping: {type: SHUFFLE}}
+  - {from: split, to: count, grouping: {type: SHUFFLE}}
+  - {from: split, to: top, grouping: {type: GLOBAL}}
+  - {from: lines, to: map, grouping: {type: SHUFFLE}}
+  - {from: lines, to: save, grouping: {type: SHUFFLE}}
+  - {from: lines, to: drop, grouping: {type: SHUFFLE}}
+";
+    let (_folder, path) = file("topology.yaml", yaml);
+    let problems = call(["validate", &path, "--output", "json"]).expect(1).json()["problems"].clone();
+    let problem = |problem: &serde_json::Value| {
+        format!("{}:{} {}", problem["line"], problem["column"], problem["message"].as_str().unwrap_or_default())
+    };
+    let problems: Vec<_> = problems.as_array().into_iter().flatten().map(problem).collect();
+    let expected = [
+        "5:61 `field` of `split`: stream `default` of `lines` has no field `lines`; did you mean `line`? (fields: [line])",
+        "6:69 `fields` of `some`: stream `default` of `split` has no field `text` (fields: [word])",
+        "7:59 `fields` of `count`: stream `default` of `split` has no field `text` (fields: [word])",
+        "8:10 `fields` of `top`: stream `default` of `split` has no field `count` (fields: [word])",
+        "9:59 `fields` of `map`: stream `default` of `lines` has no field `word` (fields: [line])",
+        "10:73 `path` of `save`: 2 tasks cannot write one file; put {task} into the path",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
 fn all_examples_are_valid_and_have_no_problems() {
     let files = ["word-count/topology.yaml", "rolling-top-words/topology.yaml"].map(example);
     let ran = call(["validate".to_owned(), files[0].clone(), files[1].clone(), "--output".into(), "json".into()]);

@@ -14,6 +14,7 @@ use crate::emitter::{ManualEmitter, auto_emitter, emitter};
 use crate::error::Result;
 use crate::fields::Streams;
 use crate::tuple::Tuple;
+use crate::wiring::Wiring;
 
 /// What a settled call means for the loop around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,9 @@ pub trait ErasedBolt: Send {
     /// The streams that the bolt declares.
     fn output(&self) -> Streams;
 
+    /// Has the bolt compare its properties with its inputs.
+    fn check(&self, wiring: &mut Wiring<'_>);
+
     /// Drops the instance and makes a new one.
     ///
     /// # Errors
@@ -111,6 +115,10 @@ macro_rules! calls_without_rows {
     () => {
         fn output(&self) -> Streams {
             self.0.output(|bolt| bolt.output())
+        }
+
+        fn check(&self, wiring: &mut Wiring<'_>) {
+            self.0.check(|bolt| bolt.check(wiring));
         }
 
         fn rebuild(&mut self) -> Result<()> {
@@ -246,6 +254,10 @@ struct Auto<B>(B);
 impl<B: Bolt> ManualBolt for Auto<B> {
     fn output(&self) -> Streams {
         self.0.output()
+    }
+
+    fn check(&self, wiring: &mut Wiring<'_>) {
+        self.0.check(wiring);
     }
 
     fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {

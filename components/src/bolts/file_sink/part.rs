@@ -1,4 +1,7 @@
-//! The file that is being written, from its opening to its name. All calls but `open` block.
+//! The file that is being written, from its opening to its end. All calls but `open` block.
+//!
+//! With `roll` it is a part that gets its name when it is finished. Without, it is written in place:
+//! there is one file, and readers may follow it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, Write};
@@ -10,7 +13,7 @@ use galerna_topology_api::TopologyContext;
 
 use super::Roll;
 use super::room::{Opened, prove_room};
-use super::target::{Target, open_stream, open_unfinished};
+use super::target::{OpenFile, Target, open_file, open_stream};
 
 /// How long somebody else may hold the file when it is opened, and how often to look.
 const LONGEST_HOLD: Duration = Duration::from_secs(10);
@@ -33,8 +36,8 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Opens what `path` leads to. A file cannot be shared by several tasks. What an earlier run left
-    /// unfinished is only gone on with if the sink is to resume.
+    /// Opens what `path` leads to. A file cannot be shared by several tasks. What is in it already is
+    /// only gone on with if the sink is to resume.
     pub(super) async fn open(
         path: PathBuf,
         roll: Roll,
@@ -44,30 +47,38 @@ impl Part {
     ) -> Result<Self, String> {
         let error = |error| format!("cannot write to {}: {error}", path.display());
         let target = Target::of(&path).map_err(error)?;
-        let (file, len) = match &target {
+        let OpenFile { file, len, torn } = match &target {
             Target::File(_) if is_shared => {
                 let tasks = context.task_count();
                 return Err(format!("{tasks} tasks cannot write one file; put {{task}} into {}", path.display()));
             }
-            Target::File(path) => open_when_free(&unfinished(path), context).await.map_err(error)?,
-            Target::Stream(path) => (open_stream(path, context).await.map_err(error)?, 0),
+            Target::File(path) => open_when_free(&written_as(path, roll), context).await.map_err(error)?,
+            Target::Stream(path) => {
+                let file = open_stream(path, context).await.map_err(error)?;
+                OpenFile { file, len: 0, torn: 0 }
+            }
         };
         let opened = context.resources().get_or_insert_with(Opened::default);
         let (since, is_finished, number) = (context.elapsed(), false, 1);
         let mut part = Self { target, roll, file, len, since, is_finished, number, opened };
-        part.take_up(resume).map_err(|error| part.failure(&error))?;
+        part.take_up(resume, torn).map_err(|error| part.failure(&error))?;
         Ok(part)
     }
 
     /// Decides about what is in the file already.
-    fn take_up(&mut self, resume: bool) -> io::Result<()> {
+    fn take_up(&mut self, resume: bool, torn: u64) -> io::Result<()> {
         let Target::File(path) = &self.target else { return Ok(()) };
+        let written = written_as(path, self.roll);
         match self.opened.unwritten(path) {
             // An instance before this one could not write so much.
             Some(unwritten) => prove_room(&mut self.file, self.len, unwritten)?,
-            None if self.len > 0 && resume => {
-                let file = unfinished(path);
-                tracing::warn!("{} was left unfinished; going on behind its {} bytes", file.display(), self.len);
+            None if resume => {
+                let (path, len) = (written.display(), self.len);
+                if torn > 0 {
+                    tracing::warn!("{path} ended in a torn line; cut off its {torn} bytes behind byte {len}");
+                } else if len > 0 {
+                    tracing::info!("{path} has {len} bytes; going on behind them");
+                }
             }
             None => {
                 self.file.set_len(0)?;
@@ -75,6 +86,8 @@ impl Part {
                 self.len = 0;
             }
         }
+        // The file may be new.
+        sync_folder_of(&written)?;
         self.opened.note(path, 0);
         Ok(())
     }
@@ -124,25 +137,31 @@ impl Part {
         if self.len > 0 && self.is_file() && (is_large || is_old) { self.finish() } else { Ok(()) }
     }
 
-    /// Gives the file its name. What is written after that is another file.
+    /// Ends the file, which was synced: a part gets its name, an empty one is removed. What is written
+    /// after that is another part; a file that is written in place goes on.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         let Target::File(path) = self.target.clone() else { return Ok(()) };
-        if self.is_finished {
+        if self.is_finished || !self.roll.is_any() {
             return Ok(());
         }
-        let is_rolling = self.roll.size.is_some() || self.roll.interval.is_some();
-        let name = if is_rolling { self.next_free(&path) } else { path.clone() };
-        let renamed = fs::rename(unfinished(&path), &name).and_then(|()| sync_folder_of(&name));
-        renamed.map_err(|error| format!("cannot give {} its name: {error}", name.display()))?;
+        let part = written_as(&path, self.roll);
+        if self.len == 0 {
+            fs::remove_file(&part).map_err(|error| format!("cannot remove {}: {error}", part.display()))?;
+        } else {
+            let name = self.next_free(&path);
+            let renamed = fs::rename(part, &name).and_then(|()| sync_folder_of(&name));
+            renamed.map_err(|error| format!("cannot give {} its name: {error}", name.display()))?;
+        }
         self.is_finished = true;
         self.len = 0;
         Ok(())
     }
 
+    /// Begins another part.
     fn begin(&mut self, now: Duration) -> Result<(), String> {
         if let Target::File(path) = &self.target {
-            let opened = open_unfinished(&unfinished(path)).map_err(|error| self.failure(&error))?;
-            (self.file, self.len) = opened;
+            let opened = open_file(&written_as(path, self.roll)).map_err(|error| self.failure(&error))?;
+            (self.file, self.len) = (opened.file, opened.len);
         }
         self.since = now;
         self.is_finished = false;
@@ -171,19 +190,19 @@ impl Part {
         match &self.target {
             Target::Stream(path) => format!("cannot write to {}: {error}", path.display()),
             Target::File(path) => {
-                let path = unfinished(path);
+                let path = written_as(path, self.roll);
                 format!("cannot write to {}: {error}; it holds {} bytes of whole lines", path.display(), self.len)
             }
         }
     }
 }
 
-/// Opens an unfinished file, once an earlier instance of the task has let go of it: it may still be
+/// Opens a file, once an earlier instance of the task has let go of it: it may still be
 /// in the middle of a sync.
-async fn open_when_free(path: &Path, context: &TopologyContext) -> io::Result<(File, u64)> {
+async fn open_when_free(path: &Path, context: &TopologyContext) -> io::Result<OpenFile> {
     let since = context.elapsed();
     loop {
-        match open_unfinished(path) {
+        match open_file(path) {
             Err(error) if error.kind() == ErrorKind::ResourceBusy && context.elapsed() < since + LONGEST_HOLD => {
                 context.sleep(HOLD_POLL).await;
             }
@@ -192,14 +211,16 @@ async fn open_when_free(path: &Path, context: &TopologyContext) -> io::Result<(F
     }
 }
 
-/// The name of a file until it is finished.
-fn unfinished(path: &Path) -> PathBuf {
+/// The name of a file while it is written.
+fn written_as(path: &Path, roll: Roll) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
+    if roll.is_any() {
+        name.push(".tmp");
+    }
     name.into()
 }
 
-/// Makes sure that a rename survives a crash.
+/// Makes sure that a new name survives a crash.
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()

@@ -1,5 +1,4 @@
-//! What a path is written as: a file that appears when it is finished, or something that is there
-//! and is written into.
+//! What a path is written as: a regular file, or something that is there and is written into.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -12,7 +11,7 @@ use galerna_topology_api::TopologyContext;
 /// Where a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// A regular file, to be replaced or made.
+    /// A regular file, to be written or made.
     File(PathBuf),
     /// Anything else.
     Stream(PathBuf),
@@ -25,10 +24,10 @@ const MOST_LINKS: usize = 40;
 const PIPE_POLL: Duration = Duration::from_millis(100);
 
 impl Target {
-    /// Follows symbolic links: a file is replaced where it is, and a link stays a link.
+    /// Follows symbolic links: a file is written where it is, and a link stays a link.
     ///
     /// What lies under `/dev` or `/proc` counts as no regular file whatever the system says:
-    /// `/dev/stdout` is one when output goes to a file, and that file is not ours to replace.
+    /// `/dev/stdout` is one when output goes to a file, and that file is not ours to cut off or to replace.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -72,8 +71,17 @@ pub(super) async fn open_stream(path: &Path, context: &TopologyContext) -> io::R
     options.open(path)
 }
 
-/// Opens an unfinished file, to go on behind its last whole line, or makes it; and its length.
-pub(super) fn open_unfinished(path: &Path) -> io::Result<(File, u64)> {
+/// A file that this task alone writes.
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    /// Bytes of whole lines in it; it is written behind them.
+    pub(super) len: u64,
+    /// Bytes of a torn line that were cut off.
+    pub(super) torn: u64,
+}
+
+/// Opens a file, to go on behind its last whole line, or makes it.
+pub(super) fn open_file(path: &Path) -> io::Result<OpenFile> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
@@ -82,10 +90,13 @@ pub(super) fn open_unfinished(path: &Path) -> io::Result<(File, u64)> {
         // Not every file system has locks; they only guard against mistakes.
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
+    let before = file.metadata()?.len();
     let len = end_of_last_line(&mut file)?;
-    file.set_len(len)?;
+    if len < before {
+        file.set_len(len)?;
+    }
     file.seek(SeekFrom::Start(len))?;
-    Ok((file, len))
+    Ok(OpenFile { file, len, torn: before - len })
 }
 
 fn end_of_last_line(file: &mut File) -> io::Result<u64> {

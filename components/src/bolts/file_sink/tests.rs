@@ -25,21 +25,100 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_file_appears_whole_when_the_run_has_finished() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.tsv");
-    fs::write(&path, "of the last run\n").unwrap();
-    let mut test = sink(&path, "format: tsv").await;
-    test.execute(values!["a", 1]).await.into_result().unwrap();
-    test.execute(values!["b\tc", 2]).await.into_result().unwrap();
+/// Writes one tuple, and makes sure that it is in the file.
+async fn write(test: &mut BoltHarness, word: &str) {
+    test.execute(values![word, 1]).await.into_result().unwrap();
     test.flush().await.into_result().unwrap();
-    assert_eq!(test.acked(), 2);
-    assert_eq!(fs::read_to_string(&path).unwrap(), "of the last run\n");
-    test.finish().await.into_result().unwrap();
-    test.cleanup().await.unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "a\t1\nb\\tc\t2\n");
-    assert_eq!(names(folder.path()), ["out.tsv"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_written_in_place_and_whole_after_a_stop_as_at_the_end_of_the_input() {
+    for is_stopped in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.tsv");
+        let mut test = sink(&path, "format: tsv").await;
+        write(&mut test, "a").await;
+        assert_eq!(test.acked(), 1);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a\t1\n");
+        test.execute(values!["b\tc", 2]).await.into_result().unwrap();
+        if !is_stopped {
+            test.finish().await.into_result().unwrap();
+        }
+        test.cleanup().await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a\t1\nb\\tc\t2\n");
+        assert_eq!(names(folder.path()), ["out.tsv"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_run_goes_on_behind_what_was_written_or_begins_anew_without_resume() {
+    for (more, expected) in [("", "a\t1\nb\t1\n"), ("resume: false", "b\t1\n")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        for word in ["a", "b"] {
+            let mut test = sink(&path, more).await;
+            write(&mut test, word).await;
+            test.cleanup().await.unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_a_torn_line_is_cut_off_and_every_acked_line_is_there() {
+    for (more, written_as) in [("", "out"), ("roll: {size: 1GiB}", "out.tmp")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut killed = sink(&path, more).await;
+        write(&mut killed, "a").await;
+        drop(killed);
+        append(&folder.path().join(written_as), "torn");
+        let mut test = sink(&path, more).await;
+        write(&mut test, "b").await;
+        test.cleanup().await.unwrap();
+        let finished = if more.is_empty() { "out" } else { "out-000001" };
+        assert_eq!(names(folder.path()), [finished]);
+        assert_eq!(fs::read_to_string(folder.path().join(finished)).unwrap(), "a\t1\nb\t1\n");
+    }
+}
+
+/// As another process would.
+fn append(path: &Path, text: &str) {
+    let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_finishes_a_part_and_leaves_no_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let mut test = sink(&folder.path().join("out.csv"), "format: csv, roll: {size: 1GiB}").await;
+        write(&mut test, "a").await;
+        assert_eq!(names(folder.path()).last().unwrap(), "out.csv.tmp");
+        test.cleanup().await.unwrap();
+    }
+    let mut idle = sink(&folder.path().join("out.csv"), "format: csv, roll: {size: 1GiB}").await;
+    idle.finish().await.into_result().unwrap();
+    idle.cleanup().await.unwrap();
+    assert_eq!(names(folder.path()), ["out-000001.csv", "out-000002.csv"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_another_task_writes_is_refused() {
+    for more in ["", "resume: false", "roll: {size: 1GiB}"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut first = sink(&path, more).await;
+        write(&mut first, "a").await;
+        let error = try_sink(&path, more, 1).await.err().unwrap();
+        assert!(error.is_fatal());
+        let reason = "it is being written by another task";
+        assert_eq!(error.to_string(), format!("cannot write to {}: {reason}", path.display()));
+        write(&mut first, "b").await;
+        first.cleanup().await.unwrap();
+        let written = names(folder.path());
+        assert_eq!(fs::read_to_string(folder.path().join(&written[0])).unwrap(), "a\t1\nb\t1\n");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +136,7 @@ async fn a_tuple_is_acked_by_itself_once_it_is_in_the_file() {
     test.execute(values!["a", 1]).await.into_result().unwrap();
     test.settled(1).await;
     assert_eq!(test.acked(), 1);
-    assert_eq!(fs::read_to_string(folder.path().join("out.tmp")).unwrap(), "a\t1\n");
+    assert_eq!(fs::read_to_string(folder.path().join("out")).unwrap(), "a\t1\n");
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,22 +149,6 @@ async fn after_so_many_tuples_the_interval_is_not_waited_for() {
     test.settled(3).await;
     assert_eq!(test.acked(), 3);
     assert!(test.context().elapsed() < Duration::from_secs(60));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_unfinished_file_is_taken_up_without_its_torn_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out");
-    let mut killed = sink(&path, "").await;
-    killed.execute(values!["a", 1]).await.into_result().unwrap();
-    killed.flush().await.into_result().unwrap();
-    drop(killed);
-    let unfinished = folder.path().join("out.tmp");
-    fs::write(&unfinished, fs::read_to_string(&unfinished).unwrap() + "torn").unwrap();
-    let mut test = sink(&path, "").await;
-    test.execute(values!["b", 2]).await.into_result().unwrap();
-    test.finish().await.into_result().unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "a\t1\nb\t2\n");
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,14 +183,14 @@ async fn a_file_rolls_by_age_without_further_tuples() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unfinished_file_is_begun_anew_if_there_is_nothing_to_resume() {
+async fn an_unfinished_part_is_begun_anew_if_there_is_nothing_to_resume() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("out.tmp"), "of a run that failed\n").unwrap();
-    let mut test = sink(&folder.path().join("out"), "resume: false").await;
-    test.execute(values!["a", 1]).await.into_result().unwrap();
+    let mut test = sink(&folder.path().join("out"), "resume: false, roll: {size: 1GiB}").await;
+    write(&mut test, "a").await;
     test.finish().await.into_result().unwrap();
-    assert_eq!(fs::read_to_string(folder.path().join("out")).unwrap(), "a\t1\n");
-    assert_eq!(names(folder.path()), ["out"]);
+    assert_eq!(fs::read_to_string(folder.path().join("out-000001")).unwrap(), "a\t1\n");
+    assert_eq!(names(folder.path()), ["out-000001"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ const LARGEST_GROUP: usize = 4 << 20;
 /// What the bolt asks of the writer.
 enum Command {
     Write(Vec<u8>, HeldTuple),
-    /// Sync at once, and finish the file if the run has finished.
+    /// Sync at once, and finish the file if nothing more is to come.
     Sync {
         finish: bool,
         done: oneshot::Sender<()>,
@@ -61,7 +61,7 @@ impl Handle {
         self.commands.send(Command::Write(line, tuple)).await.map_err(|_| self.failure())
     }
 
-    /// Waits until all lines are safe; if asked, the file gets its name.
+    /// Waits until all lines are safe; if asked, the file is finished.
     pub(super) async fn sync(&self, finish: bool) -> BoltResult {
         let (done, wait) = oneshot::channel();
         self.commands.send(Command::Sync { finish, done }).await.map_err(|_| self.failure())?;
@@ -76,9 +76,10 @@ impl Handle {
         }
     }
 
-    /// As the last call: waits until all lines are safe, unless it was told that they never will be.
+    /// As the last call: waits until all lines are safe, and finishes the file; unless it was told that
+    /// they never will be.
     pub(super) async fn close(&self) -> BoltResult {
-        if self.synced.is_failure_told.load(Ordering::Relaxed) { Ok(()) } else { self.sync(false).await }
+        if self.synced.is_failure_told.load(Ordering::Relaxed) { Ok(()) } else { self.sync(true).await }
     }
 
     fn failure(&self) -> Error {

@@ -4,14 +4,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use galerna_topology_api::{Error, Result, TopologyContext};
+use galerna_topology_api::{Error, Result, RetryBuffer, TopologyContext};
 use smol_str::SmolStr;
 
-use super::position::Positions;
+use super::copies::{Copies, Original, Verdict};
+use super::position::{Positions, Start};
 use super::reader::{Reader, Tail};
 use super::source::{Found, Identity, Kind, Source};
 use super::{FileLines, LineId};
-use crate::lines::{Cut, Line, LineError, LineSettings, decode};
+use crate::lines::{Cut, Line, LineError, LineSettings, Refusals};
 
 /// This task's files.
 pub(super) struct Files {
@@ -22,6 +23,9 @@ pub(super) struct Files {
     /// Files that were read or are going to be, so that a new look finds only new ones.
     known: BTreeSet<Identity>,
     waiting: VecDeque<Found>,
+    /// Files that will be looked at again when more is looked for: they are being written.
+    unclear: Vec<Found>,
+    copies: Copies,
     readers: Vec<Reader>,
     /// Whose turn it is.
     current: usize,
@@ -35,7 +39,7 @@ impl Files {
     pub(super) fn open(spout: &FileLines, context: &TopologyContext) -> Result<Self> {
         let (task, tasks) = (context.task_index(), context.task_count());
         let source = Source::resolve(&spout.path, spout.follow, task, tasks).map_err(Error::fatal)?;
-        let settings = LineSettings { encoding: spout.encoding, max_line: spout.max_line.0 as usize };
+        let settings = LineSettings::new(spout.encoding, spout.on_bad_line, spout.max_line, Refusals::AreFatal);
         let positions = match &spout.position {
             Some(path) => Some(Positions::load(path, context).map_err(Error::fatal)?),
             None => None,
@@ -46,12 +50,17 @@ impl Files {
             poll: spout.follow.then_some(spout.poll.0),
             known: BTreeSet::new(),
             waiting: VecDeque::new(),
+            unclear: Vec::new(),
+            copies: Copies::default(),
             readers: Vec::new(),
             current: 0,
             next_id: 0,
             scanned_at: context.elapsed(),
             positions,
         };
+        if let Some(positions) = &files.positions {
+            positions.of_other_tasks().for_each(|original| files.copies.remember(original));
+        }
         files.scan()?;
         let is_nothing = files.waiting.is_empty() && files.poll.is_none();
         if is_nothing && files.source.kind == Kind::Glob && tasks == 1 {
@@ -84,8 +93,9 @@ impl Files {
         present.extend(self.readers.iter().map(|reader| reader.identity));
         self.known.retain(|identity| present.contains(identity));
         if let Some(positions) = &mut self.positions {
-            positions.keep_only(&present);
+            positions.keep_only(&present).into_iter().for_each(|original| self.copies.remember(original));
         }
+        self.waiting.extend(self.unclear.drain(..));
         self.waiting.extend(found.into_iter().filter(|file| self.known.insert(file.identity)));
         Ok(())
     }
@@ -100,28 +110,77 @@ impl Files {
                 self.current = 0;
                 return Ok(None);
             };
-            let cut = reader.next().map_err(|error| unreadable(reader, &error))?;
-            match if cut == Cut::More { self.at_end()? } else { cut } {
-                Cut::Line(line) => return self.line(line, context).map(Some),
-                Cut::TooLong(offset) => return Err(self.too_long(offset)),
-                Cut::More => {}
+            let cut = match reader.next() {
+                Ok(Cut::More) => self.at_end(context)?,
+                Ok(cut) => cut,
+                Err(error) => {
+                    self.failed(&error, context)?;
+                    continue;
+                }
+            };
+            let outcome = match cut {
+                Cut::Line(line) => self.line(line, context),
+                Cut::TooLong(offset) => Err(self.too_long(offset)),
+                Cut::More => continue,
+            };
+            match outcome {
+                Ok(line) => return Ok(Some(line)),
+                Err(error) => self.refuse(error, context)?,
             }
         }
     }
 
-    /// Opens the next file. It is read from where an earlier run had come to.
+    /// Reading the current file has failed. Unless that ends the spout, goes on with the next one.
+    fn failed(&mut self, error: &io::Error, context: &TopologyContext) -> Result<()> {
+        let is_tailed = self.is_tailed();
+        let reader = &mut self.readers[self.current];
+        let failure = unreadable(reader, error);
+        if error.kind() == io::ErrorKind::UnexpectedEof && is_tailed {
+            if !std::mem::replace(&mut reader.has_refused, true) {
+                context.report_error(format!("{failure}; waiting for the rest"));
+            }
+            self.current += 1;
+            return Ok(());
+        }
+        if error.kind() == io::ErrorKind::Unsupported && self.settings.refusals == Refusals::AreListed {
+            context.counter("lines_refused").add(1);
+            context.report_error(format!("{failure}; all of it is left out"));
+            self.readers.remove(self.current);
+            return Ok(());
+        }
+        Err(failure)
+    }
+
+    /// A line of the current file cannot be emitted: it is left out, or ends the spout.
+    fn refuse(&mut self, error: LineError, context: &TopologyContext) -> Result<()> {
+        if self.settings.refusals == Refusals::AreFatal {
+            return Err(error.into_fatal());
+        }
+        context.counter("lines_refused").add(1);
+        if !std::mem::replace(&mut self.readers[self.current].has_refused, true) {
+            context.report_error(error.as_first_refusal());
+        }
+        if matches!(error, LineError::Utf16 { .. }) {
+            self.readers.remove(self.current);
+        }
+        Ok(())
+    }
+
+    /// Whether files are followed under their names. Those of a folder are complete.
+    fn is_tailed(&self) -> bool {
+        self.poll.is_some() && self.source.kind != Kind::Folder
+    }
+
+    /// Opens the next file, to be read from where it was processed before.
     fn open_next(&mut self, context: &TopologyContext) -> Result<bool> {
         let Some(found) = self.waiting.pop_front() else { return Ok(false) };
-        let offset = self.positions.as_ref().map_or(0, |positions| positions.resume_at(&found));
-        match Reader::open(&found, self.next_id, offset, self.settings.max_line) {
-            Ok(reader) => {
-                if let Some(positions) = &mut self.positions {
-                    positions.opened(reader.id, &found, reader.buffer.offset());
-                }
+        match self.try_open(&found, context) {
+            Ok(Some(reader)) => {
                 self.next_id += 1;
                 self.current = self.readers.len();
                 self.readers.push(reader);
             }
+            Ok(None) => self.unclear.push(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.source.kind != Kind::File => {
                 // Moved away between the look and now; that it was there is worth a word.
                 context.report_error(format!("{} is gone before it was read", found.path.display()));
@@ -131,17 +190,87 @@ impl Files {
         Ok(true)
     }
 
+    /// Opens a file where it is to be read; nothing if that will be clear later only.
+    fn try_open(&mut self, found: &Found, context: &TopologyContext) -> io::Result<Option<Reader>> {
+        let Some(start) = self.start_of(found, context)? else { return Ok(None) };
+        let reader = Reader::open(found, self.next_id, start.offset, self.settings.max_line)?;
+        if let Some(positions) = &mut self.positions {
+            positions.opened(reader.id, found, start.done.min(reader.buffer.offset()));
+        }
+        Ok(Some(reader))
+    }
+
+    fn start_of(&mut self, found: &Found, context: &TopologyContext) -> io::Result<Option<Start>> {
+        let mut start = match &self.positions {
+            Some(positions) => positions.resume_at(found)?,
+            None => Start::default(),
+        };
+        if let Some(offset) = start.rewritten_before {
+            context.report_error(rewritten(found, offset));
+        } else if start.offset == 0 && self.may_be_copies() {
+            match self.judge(found, context)? {
+                Verdict::New => {}
+                Verdict::Unclear => return Ok(None),
+                Verdict::CopyOf(Original { path, offset, done, .. }) => {
+                    let (copy, path) = (found.path.display(), path.display());
+                    tracing::info!("{copy} is a copy of {path}, which was read up to byte {offset}; going on there");
+                    (start.offset, start.done) = (offset, done);
+                }
+            }
+        }
+        Ok(Some(start))
+    }
+
+    /// Whether new files may be copies of others. In a folder, and without knowledge of what was read
+    /// before, none is left out.
+    fn may_be_copies(&self) -> bool {
+        self.source.kind == Kind::Glob && (self.poll.is_some() || !self.copies.is_empty())
+    }
+
+    fn judge(&mut self, found: &Found, context: &TopologyContext) -> io::Result<Verdict> {
+        let Self { readers, positions, .. } = self;
+        let is_followed = self.poll.is_some();
+        let open = |head: &[u8]| {
+            let mut found = Vec::new();
+            for reader in readers.iter_mut().filter(|_| is_followed) {
+                if reader.may_be_copied_as(head) {
+                    found.push(original(reader, positions.as_ref()));
+                }
+            }
+            found
+        };
+        self.copies.judge(found, open, self.poll.map(|_| context.elapsed()))
+    }
+
+    /// Closes the current file.
+    fn close_current(&mut self) {
+        let mut reader = self.readers.remove(self.current);
+        if let Some(positions) = &mut self.positions {
+            positions.note(reader.id, reader.fingerprint());
+        }
+        if self.is_tailed() {
+            self.copies.remember(original(&mut reader, self.positions.as_ref()));
+        }
+    }
+
     /// The current file is read to its end: goes on to the next one, or follows this one's name.
     /// What stands there without a line end is a line only if nothing can follow it.
-    fn at_end(&mut self) -> Result<Cut> {
-        let is_tailed = self.poll.is_some() && self.source.kind != Kind::Folder;
+    fn at_end(&mut self, context: &TopologyContext) -> Result<Cut> {
+        let is_tailed = self.is_tailed();
         let reader = &mut self.readers[self.current];
-        let tail = if is_tailed { reader.look().map_err(|error| unreadable(reader, &error))? } else { Tail::Gone };
+        let tail = match reader.rewritten() {
+            Some(found) => Tail::Rewritten(found),
+            None if reader.is_incomplete() => Tail::Same,
+            None if is_tailed && !reader.is_compressed() => {
+                reader.look().map_err(|error| unreadable(reader, &error))?
+            }
+            None => Tail::Gone,
+        };
         match tail {
             Tail::ReadOn => return Ok(Cut::More),
             Tail::Same => self.current += 1,
             // It may come again under its name, and until then may still be written to.
-            Tail::Gone if is_tailed && self.source.kind == Kind::File => self.current += 1,
+            Tail::Gone if is_tailed && self.source.kind == Kind::File && !reader.is_compressed() => self.current += 1,
             Tail::Gone => return Ok(self.last_line()),
             Tail::Replaced(found) => {
                 if self.known.insert(found.identity) {
@@ -150,29 +279,37 @@ impl Files {
                 return Ok(self.last_line());
             }
             Tail::CutOff(found) => {
-                // The line that was cut off is lost; what is left of it is not a line.
-                self.readers.remove(self.current);
-                self.waiting.push_front(found);
+                tracing::info!("{} was cut off; reading it from its start", found.path.display());
+                self.begin_anew(found);
+            }
+            Tail::Rewritten(found) => {
+                context.report_error(rewritten(&found, reader.buffer.offset()));
+                self.begin_anew(found);
             }
         }
         Ok(Cut::More)
+    }
+
+    /// Reads the current file from its start. The line that was cut off is lost; what is left of it
+    /// is not a line.
+    fn begin_anew(&mut self, found: Found) {
+        self.close_current();
+        self.waiting.push_front(found);
     }
 
     /// The rest of the current file; closes it when there is none.
     fn last_line(&mut self) -> Cut {
         let rest = self.readers[self.current].buffer.rest();
         if rest == Cut::More {
-            self.readers.remove(self.current);
+            self.close_current();
         }
         rest
     }
 
-    fn line(&mut self, line: Line, context: &TopologyContext) -> Result<(LineId, SmolStr)> {
+    fn line(&mut self, line: Line, context: &TopologyContext) -> Result<(LineId, SmolStr), LineError> {
         let reader = &self.readers[self.current];
-        let (text, is_replaced) = decode(reader.buffer.bytes(line), self.settings.encoding).map_err(|at| {
-            let origin = reader.path.display().to_string();
-            Error::fatal(LineError::NotUtf8 { origin, offset: line.offset + at as u64 })
-        })?;
+        let origin = || reader.path.display().to_string();
+        let (text, is_replaced) = self.settings.text(reader.buffer.bytes(line), line.offset, origin)?;
         if is_replaced {
             context.counter("lines_replaced").add(1);
         }
@@ -182,10 +319,43 @@ impl Files {
         Ok((LineId { file: reader.id, offset: line.offset }, text))
     }
 
-    fn too_long(&self, offset: u64) -> Error {
+    fn too_long(&self, offset: u64) -> LineError {
         let origin = self.readers[self.current].path.display().to_string();
-        Error::fatal(LineError::TooLong { origin, offset, limit: self.settings.max_line })
+        LineError::TooLong { origin, offset, limit: self.settings.max_line }
     }
+
+    /// Writes down how far each file was processed, if that is due. Dead letters of lines that this moves past are
+    /// made durable before.
+    pub(super) async fn save(
+        &mut self,
+        is_last: bool,
+        retries: &RetryBuffer<LineId>,
+        context: &TopologyContext,
+    ) -> Result<()> {
+        let Some(positions) = &mut self.positions else { return Ok(()) };
+        if !positions.is_due(is_last, context) {
+            return Ok(());
+        }
+        retries.sync_dead_letters(context)?;
+        for reader in &mut self.readers {
+            positions.note(reader.id, reader.fingerprint());
+        }
+        positions.save(is_last, context).await
+    }
+}
+
+/// A file that is being read as one that may be copied.
+fn original(reader: &mut Reader, positions: Option<&Positions>) -> Original {
+    let offset = reader.buffer.offset();
+    let done = positions.and_then(|positions| positions.done(reader.id)).unwrap_or(offset);
+    Original { path: reader.path.clone(), identity: reader.identity, content: reader.fingerprint(), offset, done }
+}
+
+/// What is told when a file is not what was read before. Between the last read and the change
+/// something may have been written that nobody has seen.
+fn rewritten(found: &Found, offset: u64) -> String {
+    let path = found.path.display();
+    format!("{path} was rewritten: what stood before byte {offset} has changed; reading it from its start")
 }
 
 fn unreadable(reader: &Reader, error: &io::Error) -> Error {

@@ -6,9 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use galerna_topology_api::{Error, Result, RetryBuffer, TopologyContext};
+use galerna_topology_api::{Error, Result, TopologyContext};
 use serde::{Deserialize, Serialize};
 
+use super::copies::Original;
+use super::fingerprint::{Fingerprint, Likeness};
+use super::reader::open_content;
 use super::source::{Found, Identity};
 
 /// How often the file is written at most.
@@ -21,6 +24,17 @@ struct Entry {
     offset: u64,
     #[serde(flatten)]
     identity: Identity,
+    /// What the file is recognized by beside its identity. Older position files lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Fingerprint>,
+}
+
+impl Entry {
+    /// The file as one that may be copied.
+    fn into_original(self) -> Option<Original> {
+        let Self { path, offset, identity, content } = self;
+        content.map(|content| Original { path, identity, content, offset, done: offset })
+    }
 }
 
 /// A file's lines that were emitted, in order.
@@ -33,6 +47,23 @@ struct Progress {
     end: u64,
     /// The starts of the emitted lines that are not processed yet.
     open: BTreeSet<u64>,
+    content: Option<Fingerprint>,
+}
+
+impl Progress {
+    fn entry(&self) -> Entry {
+        Entry { path: self.path.clone(), offset: self.done, identity: self.identity, content: self.content }
+    }
+}
+
+/// Where to begin with a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) offset: u64,
+    /// Up to where all lines were processed.
+    pub(super) done: u64,
+    /// Up to where an earlier run has processed a file that has other content now.
+    pub(super) rewritten_before: Option<u64>,
 }
 
 /// The progress of this task's files. Each task writes a file of its own and, on start, reads those
@@ -66,19 +97,50 @@ impl Positions {
         Ok(Self { own, saved, others, files: BTreeMap::new(), is_changed: false, written_at: context.elapsed() })
     }
 
-    /// Where to go on with a file; 0 if it is another than the one that was read under its name.
-    pub(super) fn resume_at(&self, found: &Found) -> u64 {
-        let entries = self.saved.iter().chain(&self.others).filter(|entry| entry.identity == found.identity);
-        entries.map(|entry| entry.offset).max().unwrap_or(0)
+    /// Where to go on with a file: at its start if it is another one than was read under its name,
+    /// or has other content.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn resume_at(&self, found: &Found) -> io::Result<Start> {
+        let entries = self.saved.iter().chain(&self.others);
+        let is_same = |entry: &&Entry| match entry.content {
+            Some(_) => entry.identity.on_any_device() == found.identity.on_any_device(),
+            None => entry.identity == found.identity,
+        };
+        let Some(entry) = entries.filter(is_same).max_by_key(|entry| entry.offset) else {
+            return Ok(Start::default());
+        };
+        let is_kept = match entry.content {
+            Some(content) => content.compare(open_content(found)?.0)? == Likeness::Same,
+            None => true,
+        };
+        Ok(match is_kept {
+            true => Start { offset: entry.offset, done: entry.offset, rewritten_before: None },
+            false if entry.identity == found.identity => {
+                Start { rewritten_before: Some(entry.offset), ..Start::default() }
+            }
+            false => Start::default(),
+        })
     }
 
-    /// Starts to follow the progress of a file that is read from `offset` on.
+    /// Starts to follow the progress of a file of which all lines before `offset` were processed.
     pub(super) fn opened(&mut self, id: u32, found: &Found, offset: u64) {
-        let (path, identity, open) = (found.path.clone(), found.identity, BTreeSet::new());
-        let progress = Progress { path, identity, done: offset, end: offset, open };
+        let identity = found.identity.on_any_device();
+        let content = self.saved.iter().find(|entry| entry.identity.on_any_device() == identity && offset > 0);
+        let content = content.and_then(|entry| entry.content);
+        let progress = Progress {
+            path: found.path.clone(),
+            identity: found.identity,
+            done: offset,
+            end: offset,
+            open: BTreeSet::new(),
+            content,
+        };
         // What was known of it under an earlier number is void: it was cut off and begins anew.
         self.files.retain(|_, file| file.identity != found.identity);
-        self.saved.retain(|entry| entry.identity != found.identity);
+        self.saved.retain(|entry| entry.identity.on_any_device() != identity);
+        self.others.retain(|entry| entry.identity.on_any_device() != identity);
         self.files.insert(id, progress);
         self.is_changed = true;
     }
@@ -100,28 +162,49 @@ impl Positions {
         file.done = done;
     }
 
-    /// Forgets files that are no longer there, once all their lines are settled.
-    pub(super) fn keep_only(&mut self, present: &BTreeSet<Identity>) {
-        let before = self.files.len() + self.saved.len();
-        self.files.retain(|_, file| !file.open.is_empty() || present.contains(&file.identity));
-        self.saved.retain(|entry| present.contains(&entry.identity));
-        self.is_changed |= self.files.len() + self.saved.len() != before;
+    /// What a file is recognized by, as far as it was read.
+    pub(super) fn note(&mut self, id: u32, content: Fingerprint) {
+        if let Some(file) = self.files.get_mut(&id) {
+            file.content = Some(content);
+        }
     }
 
-    /// Writes the file if there is something new, and a while has passed or it `is_last`.
-    /// Dead letters of lines that it moves past are made durable before.
-    pub(super) async fn save<K: Ord + Clone>(
-        &mut self,
-        is_last: bool,
-        retries: &RetryBuffer<K>,
-        context: &TopologyContext,
-    ) -> Result<()> {
-        if !self.is_changed || (!is_last && context.elapsed() < self.written_at + INTERVAL) {
+    /// Forgets files that are no longer there, once all their lines are settled, and returns them.
+    pub(super) fn keep_only(&mut self, present: &BTreeSet<Identity>) -> Vec<Original> {
+        let is_present = |file: &Progress| !file.open.is_empty() || present.contains(&file.identity);
+        let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.files).into_iter().partition(|(_, file)| is_present(file));
+        self.files = kept;
+        let present: BTreeSet<_> = present.iter().map(|identity| identity.on_any_device()).collect();
+        let is_present = |entry: &Entry| present.contains(&entry.identity.on_any_device());
+        let (kept, gone_saved) = std::mem::take(&mut self.saved).into_iter().partition::<Vec<_>, _>(is_present);
+        self.saved = kept;
+        self.is_changed |= !gone.is_empty() || !gone_saved.is_empty();
+        let gone = gone.into_values().map(|file| file.entry()).chain(gone_saved);
+        gone.filter_map(Entry::into_original).collect()
+    }
+
+    /// The files that other tasks have read in earlier runs.
+    pub(super) fn of_other_tasks(&self) -> impl Iterator<Item = Original> {
+        self.others.iter().cloned().filter_map(Entry::into_original)
+    }
+
+    /// Up to where all lines of a file were processed.
+    pub(super) fn done(&self, id: u32) -> Option<u64> {
+        self.files.get(&id).map(|file| file.done)
+    }
+
+    /// Whether there is something new, and a while has passed or it `is_last`.
+    pub(super) fn is_due(&self, is_last: bool, context: &TopologyContext) -> bool {
+        self.is_changed && (is_last || context.elapsed() >= self.written_at + INTERVAL)
+    }
+
+    /// Writes the file if that is due.
+    pub(super) async fn save(&mut self, is_last: bool, context: &TopologyContext) -> Result<()> {
+        if !self.is_due(is_last, context) {
             return Ok(());
         }
-        retries.sync_dead_letters(context)?;
-        let entry = |file: &Progress| Entry { path: file.path.clone(), offset: file.done, identity: file.identity };
-        let entries: Vec<_> = self.saved.iter().cloned().chain(self.files.values().map(entry)).collect();
+        let entries: Vec<_> = self.saved.iter().cloned().chain(self.files.values().map(Progress::entry)).collect();
         let text = serde_json::to_vec_pretty(&entries)?;
         let path = self.own.clone();
         tokio::task::spawn_blocking(move || {

@@ -27,6 +27,11 @@ impl Identity {
         let created = created.map_or(0, |since| since.as_nanos() as u64);
         Self { device: file.dev(), inode: file.ino(), created }
     }
+
+    /// The same on whichever device: devices get other numbers when file systems are mounted again.
+    pub(super) fn on_any_device(self) -> Self {
+        Self { device: 0, ..self }
+    }
 }
 
 /// A file that was found.

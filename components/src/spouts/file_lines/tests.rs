@@ -14,7 +14,7 @@ fn properties(path: &Path, more: &str) -> String {
     format!("{{path: '{}', {more}}}", path.display())
 }
 
-async fn open(path: &Path, more: &str) -> SpoutHarness {
+pub(super) async fn open(path: &Path, more: &str) -> SpoutHarness {
     spout::<FileLines>(&properties(path, more)).await
 }
 
@@ -24,7 +24,7 @@ async fn lines_of_task(path: &Path, task: u32, tasks: u32) -> Vec<String> {
     rows.into_iter().map(|row| row[0].to_string()).collect()
 }
 
-fn append(path: &Path, text: &str) {
+pub(super) fn append(path: &Path, text: &str) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
@@ -65,15 +65,16 @@ async fn a_missing_file_is_a_fatal_error_that_names_it() {
 async fn a_binary_file_is_one_error_that_names_the_byte_after_the_lines_before_it() {
     let (error, lines, path) = failure(b"fine\nbad \xff\xfe\n", "").await;
     assert!(error.is_fatal());
-    let expected = format!("byte 9 of {path} is not UTF-8 text; `encoding: lossy` would replace such bytes");
-    assert_eq!(error.to_string(), expected);
+    let remedy = "`on_bad_line: skip` would leave the line out, `lossy` would replace such bytes";
+    assert_eq!(error.to_string(), format!("byte 9 of {path} is not UTF-8 text; {remedy}"));
     assert_eq!(lines, ["fine"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_line_beyond_the_limit_is_one_error_that_names_its_byte() {
     let (error, lines, path) = failure(b"fine\n0123456789\n", "max_line: 8").await;
-    assert_eq!(error.to_string(), format!("the line at byte 5 of {path} is longer than 8 bytes (`max_line`)"));
+    let what = format!("the line at byte 5 of {path} is longer than 8 bytes (`max_line`)");
+    assert_eq!(error.to_string(), format!("{what}; `on_bad_line: skip` would leave the line out"));
     assert_eq!(lines, ["fine"]);
 }
 
@@ -82,10 +83,57 @@ async fn lossy_replaces_and_counts_what_is_not_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
     fs::write(&path, b"a\xffb\nfine\n").unwrap();
-    let mut test = open(&path, "encoding: lossy").await;
+    for lossy in ["encoding: lossy", "on_bad_line: lossy"] {
+        let mut test = open(&path, lossy).await;
+        test.exhaust().await.unwrap();
+        assert_eq!(texts(&test), ["a\u{fffd}b", "fine"]);
+        assert_eq!(test.context().counter("lines_replaced").value(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn skip_leaves_out_and_counts_bad_lines_and_lists_the_first_of_each_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), b"1\n\xff\n2\nvery very long\n\xff\n3").unwrap();
+    fs::write(folder.path().join("b"), b"\xff").unwrap();
+    fs::write(folder.path().join("c"), b"4\n").unwrap();
+    let mut test = open(folder.path(), "on_bad_line: skip, max_line: 8").await;
     test.exhaust().await.unwrap();
-    assert_eq!(texts(&test), ["a\u{fffd}b", "fine"]);
-    assert_eq!(test.context().counter("lines_replaced").value(), 1);
+    assert_eq!(texts(&test), ["1", "2", "3", "4"]);
+    assert_eq!(test.context().counter("lines_refused").value(), 4);
+    let told = "is not UTF-8 text; the line is left out, and further ones of this source are only counted";
+    let errors = [("a", 2), ("b", 0)]
+        .map(|(name, byte)| format!("byte {byte} of {} {told}", folder.path().join(name).display()));
+    assert_eq!(test.reported(), errors);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_is_no_part_of_the_first_line_even_if_a_run_resumes_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    let position = format!("position: '{}'", folder.path().join("position").display());
+    fs::write(&path, "\u{feff}id,name\n\u{feff}1,a\n").unwrap();
+    for _ in 0..2 {
+        let mut test = open(&path, &position).await;
+        test.exhaust().await.unwrap();
+        assert_eq!(texts(&test), ["id,name", "\u{feff}1,a"]);
+        test.close().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn utf_16_is_an_error_that_names_it_and_skip_leaves_the_file_out() {
+    let bytes = b"\xff\xfea\0\n\0b\0\n\0";
+    let (error, lines, path) = failure(bytes, "on_bad_line: lossy").await;
+    let what = format!("{path} is UTF-16 text by its byte order mark; only UTF-8 can be read");
+    assert_eq!((error.to_string(), lines.len()), (what, 0));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), bytes).unwrap();
+    fs::write(folder.path().join("b"), "fine").unwrap();
+    let mut test = open(folder.path(), "on_bad_line: skip").await;
+    test.exhaust().await.unwrap();
+    assert_eq!(texts(&test), ["fine"]);
+    assert_eq!(test.reported().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,15 +44,25 @@ async fn a_failed_line_comes_again() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_no_text_is_listed_and_the_others_arrive() {
+async fn lines_that_are_no_text_are_counted_the_first_is_listed_and_the_others_arrive() {
     let mut test = spout::<SocketLines>("{port: 0, max_line: 8, until: closed}").await;
     send(&test, b"one\n\xff\nvery very long\ntwo\n").await;
     test.exhaust().await.unwrap();
     assert_eq!(texts(&test), ["one", "two"]);
     let errors = test.reported();
     assert!(errors[0].starts_with("byte 4 of 127.0.0.1:"), "{errors:?}");
-    assert!(errors[1].starts_with("the line at byte 6 of 127.0.0.1:"), "{errors:?}");
+    assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!(test.context().counter("lines_refused").value(), 2);
+}
+
+#[tokio::test]
+async fn fail_ends_the_run_at_a_line_that_is_no_text() {
+    let mut test = spout::<SocketLines>("{port: 0, until: closed, on_bad_line: fail}").await;
+    send(&test, b"one\n\xff\n").await;
+    let error = test.exhaust().await.unwrap_err();
+    assert!(error.is_fatal());
+    assert!(error.to_string().starts_with("byte 4 of 127.0.0.1:"), "{error}");
+    assert_eq!(texts(&test), ["one"]);
 }
 
 #[tokio::test(start_paused = true)]

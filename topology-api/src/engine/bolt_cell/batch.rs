@@ -11,6 +11,7 @@ use crate::emitter::{batch_emitter, emitter};
 use crate::engine::{BoltHost, BoxFuture, Staging};
 use crate::error::Result;
 use crate::fields::Streams;
+use crate::wiring::Wiring;
 
 /// The cell of a bolt that takes many tuples in one call: the whole batch, up to
 /// [`TupleBatch::MAX_LEN`] rows.

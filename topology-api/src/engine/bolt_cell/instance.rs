@@ -41,6 +41,13 @@ impl<B> Instance<B> {
         self.bolt.as_ref().map(declare).unwrap_or_default()
     }
 
+    /// Has the bolt checked, unless the factory has failed.
+    pub(super) fn check(&self, check: impl FnOnce(&B)) {
+        if let Some(bolt) = &self.bolt {
+            check(bolt);
+        }
+    }
+
     /// Drops the bolt and makes a new one.
     pub(super) fn rebuild(&mut self) -> Result<()> {
         self.bolt = None;
