@@ -64,7 +64,7 @@ fn worker_json(of: &WorkerSummary) -> Value {
 
 fn component_json(of: &ComponentStats) -> Value {
     let latency = |of: &Option<Latency>| of.as_ref().map(|of| json!({"p50": of.p50, "p99": of.p99, "max": of.max}));
-    json!({
+    let mut object = json!({
         "id": of.id,
         "kind": of.kind,
         "tasks": of.tasks,
@@ -79,8 +79,9 @@ fn component_json(of: &ComponentStats) -> Value {
         "errors": of.errors,
         "replayed": of.replayed,
         "gave_up": of.gave_up,
-        "retrying": of.retrying.as_ref().map(|of| {
-            json!({"tuples": of.tuples, "for_ms": of.for_ms, "reason": of.reason})
-        }),
-    })
+    });
+    if let Some(of) = &of.retrying {
+        object["retrying"] = json!({"tuples": of.tuples, "for_ms": of.for_ms, "reason": of.reason});
+    }
+    object
 }

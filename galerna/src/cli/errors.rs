@@ -29,10 +29,10 @@ fn as_json(of: &ErrorReport) -> Value {
         "task": of.task,
         "message": of.message,
         "count": of.count,
-        "kind": of.kind,
-        "first_unix_ms": of.first_unix_ms,
         "last_unix_ms": of.last_unix_ms,
         "worker": of.worker.as_ref().map(ToString::to_string),
+        "first_unix_ms": of.first_unix_ms,
+        "kind": of.kind,
     })
 }
 

@@ -13,8 +13,7 @@ const INTRO: &str = "\
 What YAML can name without a line of Rust. `galerna types` prints the same. This page is written by a test:
 `UPDATE_DOCS=1 cargo test -p galerna stock_components_page`.
 
-Reliable spouts take `retries: {limit: 5, backoff: 100ms}`: how often a failed tuple is emitted again, and how long after the
-first failure (twice as long after each further one). Durations are written `100ms`, `5s`, `1h30m`; sizes `64KiB`, `16MiB`.
+Reliable spouts take `retries`, `on_give_up` and `dead_letter`: see [Dead letters](dead-letters.md). Durations are written `100ms`, `5s`, `1h30m`; sizes `64KiB`, `16MiB`.
 
 [Files](files.md) tells how files are recognized, compressed files and bad lines are read, and written files end.
 ";

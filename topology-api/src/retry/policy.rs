@@ -175,12 +175,32 @@ pub enum OnGiveUp {
 
 /// Where dead letters go: the property `dead_letter` of reliable spouts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "WrittenDeadLetters")]
 pub enum DeadLetters {
     /// A file: one JSON object per line is appended to it. Tasks on one machine may share a file.
     Path(PathBuf),
     /// A stream of the spout: the fields of its default stream, then `reason`, `component` and `tries`.
     Stream(SmolStr),
+}
+
+/// `{path: FILE}` or `{stream: ID}`.
+#[derive(Deserialize)]
+#[serde(rename = "DeadLetters", deny_unknown_fields)]
+struct WrittenDeadLetters {
+    path: Option<PathBuf>,
+    stream: Option<SmolStr>,
+}
+
+impl TryFrom<WrittenDeadLetters> for DeadLetters {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenDeadLetters) -> Result<Self, &'static str> {
+        match (written.path, written.stream) {
+            (Some(path), None) => Ok(Self::Path(path)),
+            (None, Some(stream)) => Ok(Self::Stream(stream)),
+            _ => Err("`dead_letter` takes exactly one of `path` and `stream`"),
+        }
+    }
 }
 
 /// Why properties make no policy.
