@@ -35,6 +35,7 @@ mod types;
 mod validate;
 mod wait;
 mod worker;
+mod worker_ends;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

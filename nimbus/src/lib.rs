@@ -26,6 +26,7 @@ mod stats;
 mod steps;
 mod transfer;
 mod view;
+mod workers;
 
 #[cfg(feature = "etcd")]
 pub use cli::main;

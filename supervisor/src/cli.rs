@@ -47,6 +47,11 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", env = "GALERNA_LEAVE_WITHIN", default_value = "30")]
     #[arg(value_parser = value_parser!(u64).range(0..=86_400))]
     leave_within: u64,
+    /// How many seconds a worker may send no heartbeat until it is killed and launched anew; 0 to never kill it for
+    /// that, else at least 2.
+    #[arg(long, value_name = "SECONDS", env = "GALERNA_WORKER_TIMEOUT", default_value = "30")]
+    #[arg(value_parser = worker_timeout)]
+    worker_timeout: u64,
     /// The memory to announce, and to divide among slots, as in 2GiB [default: what the machine and the
     /// container's limits allow].
     #[arg(long, value_name = "SIZE", env = "GALERNA_MEMORY", value_parser = size::parse)]
@@ -72,6 +77,7 @@ impl Arguments {
             data: self.data.clone(),
             slots: self.slots,
             lease: self.common.lease(),
+            worker_timeout: (self.worker_timeout > 0).then(|| Duration::from_secs(self.worker_timeout)),
             keep_workers: self.keep_workers,
             cpu: self.cpu,
             memory_mb: self.memory.map(|bytes| bytes as f64 / (1024.0 * 1024.0)),
@@ -84,6 +90,12 @@ impl Arguments {
 fn points(text: &str) -> Result<f64, &'static str> {
     let points = text.trim().parse::<f64>().ok().filter(|points| points.is_finite() && *points > 0.0);
     points.ok_or("expected points of CPU: 100 are a core")
+}
+
+/// Heartbeats are a second apart, so one second would end healthy workers.
+fn worker_timeout(text: &str) -> Result<u64, &'static str> {
+    let seconds = text.trim().parse::<u64>().ok().filter(|seconds| *seconds != 1 && *seconds <= 86_400);
+    seconds.ok_or("expected whole seconds from 2 to 86400, or 0 to never kill a silent worker")
 }
 
 fn worker_memory(text: &str) -> Result<WorkerMemory, &'static str> {
@@ -149,6 +161,17 @@ mod tests {
         assert_eq!(http, Some(HttpAddress::Nowhere));
         assert_eq!((said.worker_memory, said.memory_mb, said.cpu), (WorkerMemory::Slot, None, None));
         assert_eq!((said.cluster.as_str(), said.lease.as_secs(), said.data), ("red", 2, "there".into()));
+    }
+
+    #[test]
+    fn silent_workers_are_killed_after_the_seconds_that_were_said_or_never() {
+        assert_eq!(options(&["--worker-timeout", "6"]).worker_timeout, Some(Duration::from_secs(6)));
+        assert_eq!(options(&["--worker-timeout", "0"]).worker_timeout, None);
+        for wrong in ["1", "-1", "1.5", "86401", "soon", ""] {
+            let error = Arguments::try_parse_from(["galerna-supervisor", "--worker-timeout", wrong]);
+            let error = error.expect_err(wrong).to_string();
+            assert!(wrong == "-1" || error.contains("expected whole seconds from 2 to 86400, or 0"), "{error}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) ended: Option<&'a str>,
     /// How long a new worker may take to attach.
     pub(crate) attach_within: Duration,
+    /// How long a worker may be silent, if that is bounded.
+    pub(crate) worker_timeout: Option<Duration>,
 }
 
 /// A worker that an assignment wants in a slot.
@@ -51,7 +53,20 @@ pub(crate) enum Standing<'a> {
         /// When it was asked to end.
         asked_at: Option<Instant>,
         is_killed: bool,
+        /// How long it has sent no heartbeat though some are expected.
+        silence: Duration,
     },
+}
+
+/// Why a process is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It did not end when it was asked to.
+    Overdue,
+    /// It did not attach after its launch.
+    Unattached,
+    /// It sent no heartbeat.
+    Silent,
 }
 
 /// What to do next.
@@ -68,7 +83,7 @@ pub(crate) enum Step {
     /// Ask the process to end.
     Ask,
     /// End the process.
-    Kill,
+    Kill(Fault),
 }
 
 /// The next step for a slot.
@@ -78,10 +93,13 @@ pub(crate) fn next_step(facts: &Facts<'_>) -> Step {
         Standing::Preparing { topology } if wants(facts, topology) && !is_over(facts.wanted) => Step::Nothing,
         Standing::Preparing { .. } => Step::Abandon,
         Standing::Running { is_killed: true, .. } => Step::Nothing,
-        Standing::Running { asked_at: Some(asked), .. } => at_or(facts.now, asked + GRACE, Step::Kill),
+        Standing::Running { asked_at: Some(asked), .. } => at_or(facts.now, asked + GRACE, Step::Kill(Fault::Overdue)),
         Standing::Running { topology, .. } if !wants(facts, topology) && facts.is_certain => Step::Ask,
         Standing::Running { unattached_since: Some(since), .. } => {
-            at_or(facts.now, since + facts.attach_within, Step::Kill)
+            at_or(facts.now, since + facts.attach_within, Step::Kill(Fault::Unattached))
+        }
+        Standing::Running { silence, .. } if facts.worker_timeout.is_some_and(|timeout| silence >= timeout) => {
+            Step::Kill(Fault::Silent)
         }
         Standing::Running { .. } => Step::Nothing,
     }
@@ -124,13 +142,15 @@ mod tests {
     use super::*;
 
     const ATTACH: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     fn wish(topology: &str, order: Order) -> Option<Wish<'_>> {
         Some(Wish { topology, order, can_launch: true })
     }
 
     fn running<'a>(topology: &'a str, unattached: Option<Instant>, asked: Option<Instant>) -> Standing<'a> {
-        Standing::Running { topology, unattached_since: unattached, asked_at: asked, is_killed: false }
+        let silence = Duration::ZERO;
+        Standing::Running { topology, unattached_since: unattached, asked_at: asked, is_killed: false, silence }
     }
 
     #[test]
@@ -140,7 +160,9 @@ mod tests {
         let soon = now + Duration::from_secs(1);
         let none = None;
         let unknown = Some(Wish { topology: "a", order: Order::Run, can_launch: false });
-        let killed = Standing::Running { topology: "a", unattached_since: none, asked_at: none, is_killed: true };
+        let silence = Duration::ZERO;
+        let killed =
+            Standing::Running { topology: "a", unattached_since: none, asked_at: none, is_killed: true, silence };
         let table = [
             // wanted, standing, retry_at, ended, step
             (None, Standing::Empty, none, None, Step::Nothing),
@@ -160,23 +182,46 @@ mod tests {
             (wish("a", Order::Exit), running("a", none, none), none, None, Step::Nothing),
             (unknown, running("a", none, none), none, None, Step::Nothing),
             (wish("a", Order::Run), running("a", Some(past(29)), none), none, None, Step::WaitUntil(soon)),
-            (wish("a", Order::Run), running("a", Some(past(30)), none), none, None, Step::Kill),
+            (wish("a", Order::Run), running("a", Some(past(30)), none), none, None, Step::Kill(Fault::Unattached)),
             (None, running("a", none, none), none, None, Step::Ask),
             (wish("b", Order::Run), running("a", none, none), none, None, Step::Ask),
             (None, running("a", none, Some(past(4))), none, None, Step::WaitUntil(soon)),
-            (None, running("a", none, Some(past(5))), none, None, Step::Kill),
+            (None, running("a", none, Some(past(5))), none, None, Step::Kill(Fault::Overdue)),
             // Once asked to end it is not kept, even if it is wanted again: a new launch follows.
-            (wish("a", Order::Run), running("a", none, Some(past(5))), none, None, Step::Kill),
+            (wish("a", Order::Run), running("a", none, Some(past(5))), none, None, Step::Kill(Fault::Overdue)),
             (None, killed, none, None, Step::Nothing),
         ];
         for (at, (wanted, standing, retry_at, ended, step)) in table.into_iter().enumerate() {
-            let facts = Facts { now, wanted, is_certain: true, standing, retry_at, ended, attach_within: ATTACH };
+            let (attach_within, worker_timeout) = (ATTACH, Some(TIMEOUT));
+            let facts =
+                Facts { now, wanted, is_certain: true, standing, retry_at, ended, attach_within, worker_timeout };
             assert_eq!(next_step(&facts), step, "row {at}: {facts:?}");
             if step == Step::Ask {
                 let facts = Facts { is_certain: false, ..facts };
                 assert_eq!(next_step(&facts), Step::Nothing, "row {at}: what was known is no reason to end it");
             }
         }
+    }
+
+    #[test]
+    fn a_silent_worker_is_killed_after_the_timeout_unless_that_is_off_or_it_is_to_end_anyway() {
+        let now = Instant::now() + Duration::from_secs(1_000);
+        let step = |wanted, silent: u64, asked_at, is_certain, worker_timeout| {
+            let silence = Duration::from_secs(silent);
+            let standing =
+                Standing::Running { topology: "a", unattached_since: None, asked_at, is_killed: false, silence };
+            let (retry_at, ended, attach_within) = (None, None, ATTACH);
+            next_step(&Facts { now, wanted, is_certain, standing, retry_at, ended, attach_within, worker_timeout })
+        };
+        let (run, asked) = (wish("a", Order::Run), now - Duration::from_secs(4));
+        let kill = Step::Kill(Fault::Silent);
+        assert_eq!(step(run, 19, None, true, Some(TIMEOUT)), Step::Nothing);
+        assert_eq!(step(run, 20, None, true, Some(TIMEOUT)), kill);
+        assert_eq!(step(run, 20, None, false, Some(TIMEOUT)), kill, "the store is not needed to see that it is frozen");
+        assert_eq!(step(run, 2_000, None, true, None), Step::Nothing);
+        assert_eq!(step(None, 20, None, true, Some(TIMEOUT)), Step::Ask, "it may still end in good order");
+        let soon = Step::WaitUntil(now + Duration::from_secs(1));
+        assert_eq!(step(run, 20, Some(asked), true, Some(TIMEOUT)), soon);
     }
 
     #[test]

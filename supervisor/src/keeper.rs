@@ -3,6 +3,7 @@
 mod adopt;
 mod exits;
 mod launch;
+mod listen;
 mod slot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galerna_coordination::Beat;
-use galerna_protocol::{LaunchFailure, TopologySpec, WorkerHello, WorkerId, WorkerPlan};
+use galerna_protocol::{EndCause, LaunchFailure, TopologySpec, WorkerHello, WorkerId, WorkerPlan};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,15 +20,17 @@ use tonic::Status;
 
 use crate::decide::{Facts, Step, Wish, next_step};
 use crate::launcher::Exit;
+use crate::liveness::LOOK_INTERVAL;
 use crate::memory::Guarded;
 use crate::records::Records;
 use crate::shared::Shared;
 use crate::view::{View, Wanted};
+use listen::end_for;
 use slot::{Slot, Standing};
 
 /// How long killed processes may take to be gone when the daemon stops.
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// Slots are looked at this often, whatever happens: that it comes round is how others see that the keeper lives.
+/// Longest time between two looks at the slots, without workers. Others see by the looks that the keeper lives.
 const LOOK: Duration = Beat::PATIENCE.checked_div(4).expect("it is not zero");
 
 /// What the keeper is asked.
@@ -66,6 +69,8 @@ pub(crate) struct Keeper {
     records: Records,
     slots: BTreeMap<u32, Slot>,
     wanted: BTreeMap<u32, Wanted>,
+    /// When it was last looked which workers are heard.
+    looked_at: Instant,
     preparations: JoinSet<Prepared>,
     /// Slot and incarnation of what has ended.
     exits: JoinSet<(u32, u64, Exit)>,
@@ -76,6 +81,7 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         let mut registered = self.shared.registered.subscribe();
         loop {
+            self.look_at_pulses();
             let wake = self.settle();
             self.tell_failures();
             self.shared.health.keeping.note();
@@ -121,7 +127,7 @@ impl Keeper {
     /// Takes steps until there is none left; when to look again at the latest.
     fn settle(&mut self) -> Instant {
         let now = Instant::now();
-        let mut wake = now + LOOK;
+        let mut wake = now + if self.has_workers() { LOOK_INTERVAL } else { LOOK };
         for number in self.slots.keys().copied().collect::<Vec<_>>() {
             // Each step changes what stands there; a few lead from anything to rest.
             for _ in 0..4 {
@@ -157,6 +163,7 @@ impl Keeper {
             retry_at: slot.restarts.retry_at,
             ended: slot.ended.as_deref(),
             attach_within: self.shared.options.attach_within,
+            worker_timeout: self.shared.options.worker_timeout,
         })
     }
 
@@ -169,13 +176,7 @@ impl Keeper {
                 slot.standing = Standing::Empty;
             }
             (Step::Ask, Standing::Running(worker)) => worker.ask(now),
-            (Step::Kill, Standing::Running(worker)) => {
-                if worker.asked_at.is_none() {
-                    let within = self.shared.options.attach_within.as_secs_f64();
-                    worker.why = Some(format!("it did not attach within {within} s and was killed"));
-                }
-                worker.kill();
-            }
+            (Step::Kill(fault), Standing::Running(worker)) => end_for(worker, fault, &self.shared.options),
             _ => {}
         }
     }
@@ -226,6 +227,8 @@ impl Keeper {
         if worker.record.topology != hello.topology_id || worker.record.incarnation != hello.incarnation {
             return Err(refusal());
         }
+        // It is alive, whatever the store says of its topology.
+        worker.pulse.attached();
         let view = self.views.borrow();
         let spec = view.topologies.get(&hello.topology_id).and_then(|seen| seen.spec.clone());
         let spec = spec.ok_or_else(|| Status::unavailable(format!("{} is not in the store", hello.topology_id)))?;
@@ -284,9 +287,7 @@ impl Keeper {
     fn end(&mut self, number: u32, incarnation: u64, why: String) {
         let Some(worker) = self.slots.get_mut(&number).and_then(Slot::worker) else { return };
         if worker.record.incarnation == incarnation && !worker.is_killed {
-            worker.why = Some(why);
-            worker.is_short_of_memory = true;
-            worker.kill();
+            worker.kill_for(EndCause::OutOfMemory, why);
         }
     }
 

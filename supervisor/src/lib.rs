@@ -15,6 +15,7 @@ mod health;
 mod keeper;
 mod launcher;
 mod leaving;
+mod liveness;
 mod logs;
 mod machine;
 mod memory;

@@ -25,6 +25,9 @@ pub struct Options {
     pub lease: Duration,
     /// How long a worker may take from its launch to its first words.
     pub attach_within: Duration,
+    /// How long a worker may send no heartbeat before it is killed and launched anew; `None`: for ever. At least 2 s,
+    /// since heartbeats are a second apart. Only time counts during which the supervisor itself looked.
+    pub worker_timeout: Option<Duration>,
     /// Points of CPU (100 are a core) to announce; what the machine and the container's limits allow by
     /// default.
     pub cpu: Option<f64>,
@@ -66,6 +69,7 @@ impl Default for Options {
             slots: 4,
             lease: Duration::from_secs(10),
             attach_within: Duration::from_secs(30),
+            worker_timeout: Some(Duration::from_secs(30)),
             cpu: None,
             memory_mb: None,
             worker_memory: WorkerMemory::default(),

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use galerna_protocol::{ErrorReport, WorkerReport, WorkerState};
+use galerna_protocol::{WorkerEnd, WorkerReport, WorkerState};
 
 /// So many ended incarnations of one slot are kept apart; older ones are summed up in one.
 const KEPT_APART: usize = 16;
+/// So many unexpected ends of one slot are kept; of earlier ones only the number.
+const KEPT_ENDS: usize = 5;
 
 /// One launch of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +26,25 @@ pub(crate) struct Key {
 struct Stored {
     report: WorkerReport,
     is_dirty: bool,
+    /// How many heartbeats this start of the daemon has received.
+    heartbeats: u64,
+    /// Whether heartbeats have been missing for so long that people should know.
+    is_silent: bool,
+}
+
+impl Stored {
+    fn new(report: WorkerReport, is_dirty: bool) -> Self {
+        Self { report, is_dirty, heartbeats: 0, is_silent: false }
+    }
+
+    /// The report for others, who also learn whether the worker is silent.
+    fn shown(&self) -> WorkerReport {
+        let mut report = self.report.clone();
+        if self.is_silent && matches!(report.state(), WorkerState::Starting | WorkerState::Running) {
+            report.set_state(WorkerState::NotResponding);
+        }
+        report
+    }
 }
 
 /// All reports.
@@ -54,7 +75,7 @@ impl Reports {
             let Some(report) = crate::files::read_json::<WorkerReport>(&path) else { continue };
             let Some(id) = &report.id else { continue };
             let key = Key { topology: report.topology_id.clone(), slot: id.slot, incarnation: report.incarnation };
-            entries.insert(key, Stored { report, is_dirty: false });
+            entries.insert(key, Stored::new(report, false));
         }
         Self { folder, entries, stale: Vec::new() }
     }
@@ -62,13 +83,14 @@ impl Reports {
     /// A worker was launched or adopted.
     pub(crate) fn begin(&mut self, key: Key, report: WorkerReport) {
         let (topology, slot) = (key.topology.clone(), key.slot);
-        self.entries.insert(key, Stored { report, is_dirty: true });
+        self.entries.insert(key, Stored::new(report, true));
         self.fold_old(&topology, slot);
     }
 
     /// Has this report replace the one before. Whether something has changed that others wait for.
     pub(crate) fn take(&mut self, key: &Key, mut report: WorkerReport) -> bool {
         let Some(stored) = self.entries.get_mut(key) else { return false };
+        stored.heartbeats += 1;
         let before = &stored.report;
         report.topology_id = key.topology.clone();
         report.id.clone_from(&before.id);
@@ -81,6 +103,8 @@ impl Reports {
             report.started_unix_ms = before.started_unix_ms;
         }
         report.exit.clone_from(&before.exit);
+        report.end.clone_from(&before.end);
+        report.unexpected_ends = before.unexpected_ends;
         report.may_lack_counts = before.may_lack_counts;
         if before.state() == WorkerState::Gone || report.state() == WorkerState::Gone {
             // Whether it is gone is for its supervisor to say. Its last words may come after its end.
@@ -106,14 +130,43 @@ impl Reports {
         }
     }
 
-    /// A worker is gone, with an error of its own if people should know of it for longer.
-    pub(crate) fn note_exit(&mut self, key: &Key, exit: String, may_lack_counts: bool, error: Option<ErrorReport>) {
+    /// A worker without anything to report yet is alive.
+    pub(crate) fn note_heartbeat(&mut self, key: &Key) {
+        if let Some(stored) = self.entries.get_mut(key) {
+            stored.heartbeats += 1;
+        }
+    }
+
+    /// How many heartbeats of a worker were received.
+    pub(crate) fn heartbeats(&self, key: &Key) -> u64 {
+        self.entries.get(key).map_or(0, |stored| stored.heartbeats)
+    }
+
+    /// Notes whether a worker is shown as not responding. Whether that has changed.
+    pub(crate) fn set_silent(&mut self, key: &Key, is_silent: bool) -> bool {
+        let stored = self.entries.get_mut(key);
+        stored.is_some_and(|stored| std::mem::replace(&mut stored.is_silent, is_silent) != is_silent)
+    }
+
+    /// A worker is gone; nobody had ordered that if there is an `end`.
+    pub(crate) fn note_exit(&mut self, key: &Key, exit: String, may_lack_counts: bool, end: Option<WorkerEnd>) {
         if let Some(stored) = self.entries.get_mut(key) {
             stored.report.set_state(WorkerState::Gone);
             fold::clear_gauges(&mut stored.report);
             stored.report.exit = exit;
             stored.report.may_lack_counts = may_lack_counts;
-            stored.report.errors.extend(error);
+            stored.report.unexpected_ends = u64::from(end.is_some());
+            stored.report.end = end;
+            stored.is_dirty = true;
+        }
+        self.drop_old_ends(&key.topology, key.slot);
+    }
+
+    fn drop_old_ends(&mut self, topology: &str, slot: u32) {
+        let key = |incarnation| Key { topology: topology.to_owned(), slot, incarnation };
+        let launches = self.entries.range_mut(key(0)..=key(u64::MAX)).rev();
+        for (_, stored) in launches.filter(|(_, stored)| stored.report.end.is_some()).skip(KEPT_ENDS) {
+            stored.report.end = None;
             stored.is_dirty = true;
         }
     }
@@ -137,7 +190,7 @@ impl Reports {
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<WorkerReport> {
-        self.entries.values().map(|stored| stored.report.clone()).collect()
+        self.entries.values().map(Stored::shown).collect()
     }
 
     /// Forgets topologies that are gone, except for workers that still live.
@@ -263,6 +316,45 @@ mod tests {
         let again = Reports::load(folder.path().to_owned());
         assert_eq!(again.all(), reports.all());
         assert!(files_in(folder.path()).len() <= KEPT_APART + 1);
+    }
+
+    #[test]
+    fn the_last_five_ends_of_a_slot_are_kept_and_all_are_counted_over_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reports = Reports::load(folder.path().to_owned());
+        for incarnation in 1..=40 {
+            reports.begin(key(incarnation), report(0));
+            let end = WorkerEnd { incarnation, ..WorkerEnd::default() };
+            // Each third one was told to end.
+            let end = Some(end).filter(|_| incarnation % 3 != 0);
+            reports.note_exit(&key(incarnation), String::new(), false, end);
+            // What it said last arrives after its end.
+            reports.take(&key(incarnation), report(1));
+            reports.take_writes().carry_out();
+        }
+        let reports = Reports::load(folder.path().to_owned()).all();
+        let kept: Vec<u64> = reports.iter().filter_map(|report| Some(report.end.as_ref()?.incarnation)).collect();
+        assert_eq!(kept, [34, 35, 37, 38, 40]);
+        assert_eq!(reports.iter().map(|report| report.unexpected_ends).sum::<u64>(), 27);
+    }
+
+    #[test]
+    fn a_silent_worker_is_shown_as_not_responding_unless_it_has_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reports = Reports::load(folder.path().to_owned());
+        reports.begin(key(1), report(0));
+        let state = |reports: &Reports| reports.all()[0].state();
+        assert!(reports.set_silent(&key(1), true) && !reports.set_silent(&key(1), true));
+        assert_eq!(state(&reports), WorkerState::NotResponding);
+        assert!(reports.living("t-1", 7).is_some());
+        assert!(reports.set_silent(&key(1), false));
+        assert_eq!(state(&reports), WorkerState::Running);
+        reports.set_silent(&key(1), true);
+        let drained = WorkerReport { state: WorkerState::Drained.into(), ..report(0) };
+        reports.take(&key(1), drained);
+        assert_eq!(state(&reports), WorkerState::Drained, "whoever waits for that has to see it");
+        reports.note_exit(&key(1), String::new(), false, None);
+        assert_eq!(state(&reports), WorkerState::Gone);
     }
 
     #[test]

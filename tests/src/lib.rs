@@ -5,6 +5,7 @@
 //! `tests/it/`, Kubernetes in `tests/kube/`.
 
 pub mod bound;
+mod burn;
 pub mod fault;
 mod hog;
 mod journal;

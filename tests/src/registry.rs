@@ -2,14 +2,16 @@
 
 use galerna::prelude::*;
 
+use crate::burn::Burn;
 use crate::hog::Hog;
 use crate::sequence::{NoteDown, NumberedLog, PassOn};
 
-/// All stock types, those of the sequence check, and one that takes too much memory.
+/// All stock types, those of the sequence check, one that takes too much memory, and one that computes for long.
 pub fn registry() -> Registry {
     Registry::stock()
         .spout::<NumberedLog>("numbered-log")
         .bolt::<PassOn>("pass-on")
         .bolt::<NoteDown>("note-down")
         .bolt::<Hog>("hog")
+        .bolt::<Burn>("burn")
 }

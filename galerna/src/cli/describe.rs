@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::io::Io;
 use super::list::summary_json;
 use super::nimbus::{Client, Nimbus, block_on};
+use super::worker_ends::{end_json, state_name};
 
 pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let reply = block_on(async { describe(&Nimbus::of(&args.cluster), &args.name).await })?;
@@ -40,6 +41,7 @@ fn as_json(reply: &DescribeReply) -> Value {
     object["components"] = reply.components.iter().map(component_json).collect();
     object["counts_are"] = json!(counts_are(reply));
     object["unscheduled"] = json!(reply.unscheduled);
+    object["worker_ends"] = reply.worker_ends.iter().map(end_json).collect();
     if !reply.failure.is_empty() {
         object["failure"] = json!(reply.failure);
     }
@@ -59,6 +61,8 @@ fn worker_json(of: &WorkerSummary) -> Value {
         "incarnation": of.incarnation,
         "tasks": of.tasks,
         "uptime_s": of.uptime_secs,
+        "state": state_name(of.state()),
+        "restarts": of.restarts,
     })
 }
 

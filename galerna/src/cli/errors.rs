@@ -10,15 +10,23 @@ use super::failure::Failure;
 use super::io::Io;
 use super::nimbus::{Client, Nimbus, block_on};
 use super::numbers::count;
+use super::worker_ends;
 
 pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let request = NameRequest { name: args.name.clone() };
     let errors = async |mut client: Client| client.errors(request.clone()).await;
     let reply = block_on(async { Ok(Nimbus::of(&args.cluster).call(errors).await?.into_inner()) })?;
     match args.cluster.output {
-        Output::Json => io.print(&format!("{}\n", reply.errors.iter().map(as_json).collect::<Value>()))?,
-        Output::Text if reply.errors.is_empty() => io.say("no errors"),
-        Output::Text => io.print(&reply.errors.iter().map(render).collect::<String>())?,
+        Output::Json => {
+            let ends = reply.worker_ends.iter().map(worker_ends::error_json);
+            io.print(&format!("{}\n", reply.errors.iter().map(as_json).chain(ends).collect::<Value>()))?;
+        }
+        Output::Text if reply.errors.is_empty() && reply.worker_ends.is_empty() => io.say("no errors"),
+        Output::Text => {
+            let errors = reply.errors.iter().map(render).collect::<String>();
+            let gap = if errors.is_empty() || reply.worker_ends.is_empty() { "" } else { "\n" };
+            io.print(&format!("{errors}{gap}{}", worker_ends::section(&reply.worker_ends)))?;
+        }
     }
     Ok(Exit::Done)
 }

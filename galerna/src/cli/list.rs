@@ -1,5 +1,7 @@
 //! `list` and `supervisors`: what there is on a cluster.
 
+mod note;
+
 use galerna_protocol::{ListRequest, SupervisorSummary, SupervisorsRequest, TopologySummary};
 use serde_json::{Value, json};
 
@@ -41,7 +43,7 @@ fn print<T>(
 
 /// What scripts read of a topology.
 pub(super) fn summary_json(of: &TopologySummary) -> Value {
-    json!({
+    let mut object = json!({
         "name": of.name,
         "id": of.id,
         "status": of.status,
@@ -50,17 +52,25 @@ pub(super) fn summary_json(of: &TopologySummary) -> Value {
         "workers": of.workers,
         "uptime_s": of.uptime_secs,
         "owner": of.owner,
-    })
+        "workers_down": of.workers_down,
+        "workers_not_responding": of.workers_not_responding,
+        "note": note::of(of),
+    });
+    if !of.failure.is_empty() {
+        object["failure"] = json!(of.failure);
+    }
+    object
 }
 
 fn topology_table(topologies: &[TopologySummary]) -> Table {
     let numbers = ["workers", "executors", "tasks", "up"].map(|title| (title, Align::Right));
     let texts = ["name", "status"].map(|title| (title, Align::Left));
-    let mut table = Table::new(texts.into_iter().chain(numbers).chain([("id", Align::Left)]));
+    let ends = ["id", "note"].map(|title| (title, Align::Left));
+    let mut table = Table::new(texts.into_iter().chain(numbers).chain(ends));
     for of in topologies {
         let numbers = [of.workers, of.executors, of.tasks].map(|number| count(number.into()));
-        let texts = [of.name.clone(), of.status.clone()];
-        table.row(texts.into_iter().chain(numbers).chain([seconds(of.uptime_secs), of.id.clone()]));
+        let texts = [of.name.clone(), note::status(of).to_owned()];
+        table.row(texts.into_iter().chain(numbers).chain([seconds(of.uptime_secs), of.id.clone(), note::of(of)]));
     }
     table
 }

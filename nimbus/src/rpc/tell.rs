@@ -1,6 +1,6 @@
 //! Tells how topologies and supervisors stand.
 
-use galerna_coordination::keys::Desired;
+use galerna_coordination::keys::{self, Desired};
 use galerna_protocol::{
     ComponentStats, DescribeReply, ErrorsReply, ExecutorSummary, ListReply, SupervisorSummary, SupervisorsReply,
     TopologySummary, WorkerSummary,
@@ -15,6 +15,7 @@ use crate::reports::Reports;
 use crate::spec::shown;
 use crate::stats;
 use crate::view::{Topology, View};
+use crate::workers;
 
 fn seconds_since(then_unix_ms: i64, now_unix_ms: i64) -> u64 {
     match then_unix_ms {
@@ -26,18 +27,19 @@ fn seconds_since(then_unix_ms: i64, now_unix_ms: i64) -> u64 {
 impl Core {
     pub(super) fn list(&self) -> ListReply {
         let view = self.view.borrow();
+        let reports = lock(&self.reports);
         let mut topologies: Vec<TopologySummary> =
-            view.whole_topologies().map(|topology| self.summary(&view, &topology)).collect();
+            view.whole_topologies().map(|topology| self.summary(&view, &reports, &topology)).collect();
         topologies.sort_by(|a, b| a.name.cmp(&b.name));
         ListReply { topologies }
     }
 
-    fn summary(&self, view: &View, topology: &Topology) -> TopologySummary {
+    fn summary(&self, view: &View, reports: &Reports, topology: &Topology) -> TopologySummary {
         let desired: &Desired = &topology.desired.value;
         let assignment = view.assignments.get(&topology.id).map(|assignment| &assignment.value);
         let until = view.history.get(&topology.id).map_or_else(|| self.now_ms(), |ended| ended.value.ended_unix_ms);
         let components = &topology.spec.components;
-        TopologySummary {
+        let mut summary = TopologySummary {
             name: topology.spec.name.clone(),
             id: topology.id.clone(),
             status: status_name(desired, assignment.is_some_and(|one| !one.handovers.is_empty())).to_owned(),
@@ -46,7 +48,16 @@ impl Core {
             workers: assignment.map_or(0, |assignment| assignment.workers.len() as u32),
             uptime_secs: seconds_since(desired.submitted_unix_ms, until),
             owner: topology.spec.owner.clone(),
+            failure: desired.failure.clone(),
+            ..TopologySummary::default()
+        };
+        // The workers of a topology that ends are on their way out.
+        let is_ending = matches!(desired.status, keys::Status::Killed | keys::Status::Finished);
+        if let Some(assignment) = assignment.filter(|_| !is_ending) {
+            let current = reports.current(&topology.id, Instant::now(), self.freshness());
+            workers::count_missing(&mut summary, assignment, &current);
         }
+        summary
     }
 
     pub(super) fn describe(&self, name: &str) -> Result<DescribeReply, Status> {
@@ -67,17 +78,18 @@ impl Core {
                 counts::are_exact(&view, &reports, &topology.id, Instant::now(), self.freshness()),
             ),
         };
-        let (workers, executors) = self.workers(&view, &reports, &topology);
+        let (assigned, executors) = self.workers(&view, &reports, &topology);
         Ok(DescribeReply {
-            summary: Some(self.summary(&view, &topology)),
+            summary: Some(self.summary(&view, &reports, &topology)),
             generation: generation.or(ended.map(|ended| ended.value.generation)).unwrap_or_default(),
-            workers,
+            workers: assigned,
             components,
             are_counts_exact: are_exact,
             unscheduled: self.unscheduled(&reports, &topology),
             spec: Some(shown(&topology.spec)),
             failure: topology.desired.value.failure.clone(),
             executors,
+            worker_ends: workers::ends(reports.of(&topology.id)),
         })
     }
 
@@ -89,7 +101,7 @@ impl Core {
     ) -> (Vec<WorkerSummary>, Vec<ExecutorSummary>) {
         let now = self.now_ms();
         let current = reports.current(&topology.id, Instant::now(), self.freshness());
-        let (mut workers, mut executors) = (Vec::new(), Vec::new());
+        let (mut summaries, mut executors) = (Vec::new(), Vec::new());
         let assigned = view.assignments.get(&topology.id).into_iter().flat_map(|assignment| &assignment.value.workers);
         for worker in assigned {
             let Some(id) = &worker.id else { continue };
@@ -104,7 +116,7 @@ impl Core {
                     uptime_secs: seconds_since(began(range.first).unwrap_or(0), now),
                 });
             }
-            workers.push(WorkerSummary {
+            summaries.push(WorkerSummary {
                 id: Some(id.clone()),
                 pid: report.pid,
                 incarnation: report.incarnation,
@@ -113,10 +125,11 @@ impl Core {
                 address: report.address,
                 state: report.state,
                 generation: report.generation,
+                restarts: workers::restarts(reports.of(&topology.id), id),
             });
         }
         executors.sort_by_key(|executor| executor.tasks);
-        (workers, executors)
+        (summaries, executors)
     }
 
     /// Why something is not scheduled, or does not stay up.
@@ -135,7 +148,11 @@ impl Core {
 
     pub(super) fn errors(&self, name: &str) -> Result<ErrorsReply, Status> {
         let topology = self.named(name)?;
-        Ok(ErrorsReply { errors: stats::errors(lock(&self.reports).of(&topology.id)) })
+        let reports = lock(&self.reports);
+        Ok(ErrorsReply {
+            errors: stats::errors(reports.of(&topology.id)),
+            worker_ends: workers::ends(reports.of(&topology.id)),
+        })
     }
 
     pub(super) fn supervisors(&self) -> SupervisorsReply {

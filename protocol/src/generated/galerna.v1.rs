@@ -201,6 +201,36 @@ impl Order {
         }
     }
 }
+/// The end of a worker's process that nobody had ordered.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkerEnd {
+    #[prost(message, optional, tag = "1")]
+    pub worker: ::core::option::Option<WorkerId>,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    #[prost(uint32, tag = "3")]
+    pub pid: u32,
+    #[prost(int64, tag = "4")]
+    pub unix_ms: i64,
+    /// How the process ended. Both are absent if nobody saw it: it was adopted, or its supervisor was away.
+    #[prost(int32, optional, tag = "5")]
+    pub exit_code: ::core::option::Option<i32>,
+    #[prost(int32, optional, tag = "6")]
+    pub signal: ::core::option::Option<i32>,
+    #[prost(enumeration = "EndCause", tag = "7")]
+    pub cause: i32,
+    /// For people: what happened.
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
+    /// What it printed last.
+    #[prost(string, tag = "9")]
+    pub last_lines: ::prost::alloc::string::String,
+    /// How long its supervisor saw it run.
+    #[prost(uint64, tag = "10")]
+    pub up_ms: u64,
+}
 /// One launch of a worker: how it stands and everything it has counted.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -251,6 +281,12 @@ pub struct WorkerReport {
     /// Its executors run these tasks now.
     #[prost(message, repeated, tag = "18")]
     pub executors: ::prost::alloc::vec::Vec<TaskRange>,
+    /// How its process ended, if nobody had ordered that. Only the newest ends of a slot are kept.
+    #[prost(message, optional, tag = "40")]
+    pub end: ::core::option::Option<WorkerEnd>,
+    /// How many of the launches that this report sums up ended though nobody had ordered it.
+    #[prost(uint64, tag = "41")]
+    pub unexpected_ends: u64,
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -442,6 +478,8 @@ pub enum WorkerState {
     Drained = 4,
     /// Its process is gone.
     Gone = 5,
+    /// Its process is there, and its supervisor has heard no heartbeat for some seconds.
+    NotResponding = 6,
 }
 impl WorkerState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -456,6 +494,7 @@ impl WorkerState {
             Self::Finished => "WORKER_STATE_FINISHED",
             Self::Drained => "WORKER_STATE_DRAINED",
             Self::Gone => "WORKER_STATE_GONE",
+            Self::NotResponding => "WORKER_STATE_NOT_RESPONDING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -467,6 +506,44 @@ impl WorkerState {
             "WORKER_STATE_FINISHED" => Some(Self::Finished),
             "WORKER_STATE_DRAINED" => Some(Self::Drained),
             "WORKER_STATE_GONE" => Some(Self::Gone),
+            "WORKER_STATE_NOT_RESPONDING" => Some(Self::NotResponding),
+            _ => None,
+        }
+    }
+}
+/// Why a worker's process ended though nobody had ordered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EndCause {
+    /// It ended by itself, or somebody killed it.
+    Unspecified = 0,
+    /// Its supervisor or the kernel killed it for memory.
+    OutOfMemory = 1,
+    /// Its supervisor killed it because it sent no heartbeat.
+    NotResponding = 2,
+    /// Its supervisor killed it because it did not attach after its launch.
+    NotAttached = 3,
+}
+impl EndCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "END_CAUSE_UNSPECIFIED",
+            Self::OutOfMemory => "END_CAUSE_OUT_OF_MEMORY",
+            Self::NotResponding => "END_CAUSE_NOT_RESPONDING",
+            Self::NotAttached => "END_CAUSE_NOT_ATTACHED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "END_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "END_CAUSE_OUT_OF_MEMORY" => Some(Self::OutOfMemory),
+            "END_CAUSE_NOT_RESPONDING" => Some(Self::NotResponding),
+            "END_CAUSE_NOT_ATTACHED" => Some(Self::NotAttached),
             _ => None,
         }
     }
@@ -631,6 +708,19 @@ pub struct TopologySummary {
     pub uptime_secs: u64,
     #[prost(string, tag = "8")]
     pub owner: ::prost::alloc::string::String,
+    /// Why its end was not a good one, if so.
+    #[prost(string, tag = "40")]
+    pub failure: ::prost::alloc::string::String,
+    /// How many of its workers do not run, unless it is ending: their process is gone, sends no heartbeat, or has
+    /// not attached yet; or no fresh report tells.
+    #[prost(uint32, tag = "41")]
+    pub workers_down: u32,
+    #[prost(uint32, tag = "42")]
+    pub workers_not_responding: u32,
+    #[prost(uint32, tag = "43")]
+    pub workers_starting: u32,
+    #[prost(uint32, tag = "44")]
+    pub workers_unknown: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DescribeReply {
@@ -654,6 +744,9 @@ pub struct DescribeReply {
     pub failure: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "9")]
     pub executors: ::prost::alloc::vec::Vec<ExecutorSummary>,
+    /// The last ends of each worker that nobody had ordered, the newest first.
+    #[prost(message, repeated, tag = "40")]
+    pub worker_ends: ::prost::alloc::vec::Vec<WorkerEnd>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkerSummary {
@@ -674,6 +767,9 @@ pub struct WorkerSummary {
     /// The newest assignment that it follows.
     #[prost(uint64, tag = "8")]
     pub generation: u64,
+    /// How often its process ended though nobody had ordered it.
+    #[prost(uint64, tag = "40")]
+    pub restarts: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExecutorSummary {
@@ -734,6 +830,9 @@ pub struct Latency {
 pub struct ErrorsReply {
     #[prost(message, repeated, tag = "1")]
     pub errors: ::prost::alloc::vec::Vec<ErrorReport>,
+    /// The last ends of each worker that nobody had ordered, the newest first.
+    #[prost(message, repeated, tag = "40")]
+    pub worker_ends: ::prost::alloc::vec::Vec<WorkerEnd>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SupervisorsRequest {}
@@ -2327,7 +2426,7 @@ pub mod nimbus_server {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkerMessage {
-    #[prost(oneof = "worker_message::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "worker_message::Message", tags = "1, 2, 3, 40")]
     pub message: ::core::option::Option<worker_message::Message>,
 }
 /// Nested message and enum types in `WorkerMessage`.
@@ -2342,8 +2441,13 @@ pub mod worker_message {
         /// The worker has learnt that it was replaced, and exits.
         #[prost(string, tag = "3")]
         Fenced(::prost::alloc::string::String),
+        /// Each second from the attachment until the first report: each report is a heartbeat, too.
+        #[prost(message, tag = "40")]
+        Heartbeat(super::WorkerHeartbeat),
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkerHeartbeat {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkerHello {
     #[prost(string, tag = "1")]

@@ -8,7 +8,7 @@ const FILES: [&str; 5] = ["topology", "report", "nimbus", "supervisor", "link"];
 const SERDE: &str = "#[derive(serde::Serialize, serde::Deserialize)]\n#[serde(default)]";
 
 /// Messages that also stand in the store or on disk, as JSON.
-const STORED: [&str; 16] = [
+const STORED: [&str; 17] = [
     "WorkerId",
     "TopologySpec",
     "Artifact",
@@ -21,6 +21,7 @@ const STORED: [&str; 16] = [
     "Handover",
     "Platform",
     "WorkerReport",
+    "WorkerEnd",
     "TaskReport",
     "StreamReport",
     "ErrorReport",

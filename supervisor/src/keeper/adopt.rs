@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use galerna_protocol::WorkerPlan;
+use galerna_protocol::{EndCause, WorkerPlan};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::exits::End;
 use super::{Command, Keeper};
 use crate::launcher::{Exit, Process};
+use crate::liveness::Pulse;
 use crate::logs;
 use crate::records::{Record, Records};
 use crate::shared::Shared;
@@ -31,6 +33,7 @@ impl Keeper {
             records,
             slots: Default::default(),
             wanted: Default::default(),
+            looked_at: Instant::now(),
             preparations: JoinSet::new(),
             exits: JoinSet::new(),
         };
@@ -57,9 +60,9 @@ impl Keeper {
         }
         let Some(process) = self.process_of(&record) else {
             let for_memory = self.shared.earlier_end.clone();
-            let is_short_of_memory = for_memory.is_some();
+            let cause = if for_memory.is_some() { EndCause::OutOfMemory } else { EndCause::Unspecified };
             let why = for_memory.unwrap_or_else(|| "ended while its supervisor was away".to_owned());
-            self.close(record, Exit::default(), End { why, is_short_of_memory, ..End::default() });
+            self.close(record, Exit::default(), End { why, cause, ..End::default() });
             return;
         };
         let pid = process.identity.pid;
@@ -74,7 +77,9 @@ impl Keeper {
         }
         let wanted = self.wanted.get(&number).filter(|it| it.topology == record.topology);
         let plan = wanted.map_or_else(WorkerPlan::default, |wanted| wanted.plan.clone());
-        self.keep(record, process, watch::Sender::new(plan));
+        // One that had not attached yet has the time of a launch for it.
+        let pulse = if record.has_attached { Pulse::expected() } else { Pulse::default() };
+        self.keep(record, process, watch::Sender::new(plan), pulse);
     }
 
     fn process_of(&self, record: &Record) -> Option<Process> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use galerna_protocol::{ErrorReport, Order, WorkerState};
+use galerna_protocol::{EndCause, Order, WorkerEnd, WorkerState};
 use tokio::time::Instant;
 
 use super::Keeper;
@@ -27,8 +27,10 @@ pub(super) struct End {
     pub(super) up: Duration,
     /// Whether it was asked to end.
     pub(super) was_asked: bool,
-    /// Whether it was ended because memory was short.
-    pub(super) is_short_of_memory: bool,
+    /// Why it was ended, if it did not end by itself.
+    pub(super) cause: EndCause,
+    /// Whether it was killed by this daemon.
+    pub(super) was_killed: bool,
 }
 
 impl Keeper {
@@ -44,18 +46,15 @@ impl Keeper {
         let up = now.saturating_duration_since(worker.since);
         let was_killed = exit.signal == Some(KILLED) || !exit.is_known();
         let by_kernel = if was_killed && !worker.is_killed { self.shared.of_kill(now) } else { None };
-        let end = End {
-            up,
-            was_asked: worker.asked_at.is_some(),
-            is_short_of_memory: worker.is_short_of_memory || by_kernel.is_some(),
-            why: worker.why.or(by_kernel).unwrap_or_else(|| exit.to_string()),
-        };
+        let by_kernel = by_kernel.map(|why| (EndCause::OutOfMemory, why));
+        let (cause, why) = worker.why.or(by_kernel).unwrap_or_else(|| (EndCause::Unspecified, exit.to_string()));
+        let end = End { up, was_asked: worker.asked_at.is_some(), was_killed: worker.is_killed, cause, why };
         self.close(worker.record, exit, end);
     }
 
     /// The same for one that runs no more, whether that was seen or not.
     pub(super) fn close(&mut self, mut record: Record, exit: Exit, end: End) {
-        let End { why, up, was_asked, is_short_of_memory } = end;
+        let End { why, up, was_asked, was_killed, cause } = end;
         let number = record.slot;
         let order = self.wanted.get(&number).filter(|it| it.topology == record.topology).map(|it| it.order);
         let key = record.key();
@@ -68,15 +67,25 @@ impl Keeper {
         let may_lack_counts = exit.code != Some(0) && (exit.is_known() || !had_ended);
         let log = logs::path_of(&self.shared.folders.logs(), &record.topology, number);
         let words = logs::last_words(&log, record.log_start);
-        let error = is_short_of_memory.then(|| ErrorReport {
-            message: why.clone(),
-            count: 1,
-            last_unix_ms: self.shared.options.clock.now_ms(),
-            ..ErrorReport::default()
+        let unix_ms = self.shared.options.clock.now_ms();
+        // One that was replaced, and has learnt so, has done what it should.
+        let is_unexpected = !is_final && !was_asked && order.is_some() && exit.code != Some(FENCED);
+        let end = is_unexpected.then(|| WorkerEnd {
+            worker: Some(self.worker_id(number)),
+            incarnation: record.incarnation,
+            pid: record.identity.as_ref().map_or(0, |identity| identity.pid),
+            unix_ms,
+            exit_code: exit.code,
+            // Of one that was adopted nobody sees how it ends, but this daemon knows what it has done.
+            signal: exit.signal.or((was_killed && !exit.is_known()).then_some(KILLED)),
+            cause: cause.into(),
+            reason: why.clone(),
+            last_lines: words.clone(),
+            up_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
         });
         let message =
             if words.is_empty() || exit.code == Some(0) { why } else { format!("{why}; its last lines:\n{words}") };
-        self.shared.reports().note_exit(&key, message.clone(), may_lack_counts, error);
+        self.shared.reports().note_exit(&key, message.clone(), may_lack_counts, end);
         self.shared.news.notify_one();
         let slot = self.slots.entry(number).or_default();
         slot.topology.clone_from(&record.topology);
@@ -100,6 +109,6 @@ impl Keeper {
             slot.fenced_at = self.wanted.get(&number).map(|wanted| wanted.modified);
             return;
         }
-        slot.restarts.note_failure(up, Instant::now(), message, self.shared.options.clock.now_ms(), is_short_of_memory);
+        slot.restarts.note_failure(up, Instant::now(), message, unix_ms, cause == EndCause::OutOfMemory);
     }
 }

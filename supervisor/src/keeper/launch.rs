@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::slot::{Standing, Worker};
 use super::{Keeper, Prepared};
 use crate::launcher::Process;
+use crate::liveness::Pulse;
 use crate::logs;
 use crate::records::Record;
 use crate::view::Wanted;
@@ -89,12 +90,18 @@ impl Keeper {
         self.shared.reports().begin(record.key(), self.first_report(&record, pid));
         self.shared.health.note_launch(&record.topology);
         self.shared.news.notify_one();
-        self.keep(record, process, watch::Sender::new(wanted.plan.clone()));
+        self.keep(record, process, watch::Sender::new(wanted.plan.clone()), Pulse::default());
         Ok(())
     }
 
     /// Has the process stand in its slot, and watches it.
-    pub(super) fn keep(&mut self, record: Record, process: Process, plan: watch::Sender<galerna_protocol::WorkerPlan>) {
+    pub(super) fn keep(
+        &mut self,
+        record: Record,
+        process: Process,
+        plan: watch::Sender<galerna_protocol::WorkerPlan>,
+        pulse: Pulse,
+    ) {
         let now = Instant::now();
         let (number, incarnation) = (record.slot, record.incarnation);
         let Process { control, exit, .. } = process;
@@ -110,7 +117,7 @@ impl Keeper {
             asked_at: None,
             is_killed: false,
             why: None,
-            is_short_of_memory: false,
+            pulse,
             share: None,
             plan,
         }));

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use galerna_coordination::Revision;
-use galerna_protocol::WorkerPlan;
+use galerna_protocol::{EndCause, WorkerPlan};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::decide;
 use crate::launcher::Control;
+use crate::liveness::Pulse;
 use crate::memory::Share;
 use crate::records::Record;
 use crate::restarts::{Restarts, STEADY};
@@ -50,9 +51,8 @@ pub(super) struct Worker {
     pub(super) asked_at: Option<Instant>,
     pub(super) is_killed: bool,
     /// Why it was killed, if that is its own fault.
-    pub(super) why: Option<String>,
-    /// It was killed because memory was short.
-    pub(super) is_short_of_memory: bool,
+    pub(super) why: Option<(EndCause, String)>,
+    pub(super) pulse: Pulse,
     /// The most memory that it may have, if that is bounded.
     pub(super) share: Option<Share>,
     pub(super) plan: watch::Sender<WorkerPlan>,
@@ -70,6 +70,12 @@ impl Worker {
             self.asked_at = Some(now);
             self.control.ask();
         }
+    }
+
+    /// Ends it for a fault of its own.
+    pub(super) fn kill_for(&mut self, cause: EndCause, why: String) {
+        self.why = Some((cause, why));
+        self.kill();
     }
 
     pub(super) fn kill(&mut self) {
@@ -90,6 +96,7 @@ impl Slot {
                 unattached_since: worker.unattached_since,
                 asked_at: worker.asked_at,
                 is_killed: worker.is_killed,
+                silence: worker.pulse.silence(),
             },
         }
     }

@@ -106,7 +106,8 @@ pub(super) const COMPLETE: Metric = Metric::histogram(
 
 pub(super) const STATE: Metric = Metric::gauge(
     "galerna_worker_state",
-    "Always 1; `state` is `starting`, `running`, `finished`, `drained`, or `absent` where a worker is wanted and none is.",
+    "Always 1; `state` is `starting`, `running`, `finished`, `drained`, `not_responding` where the worker sends no \
+     heartbeat, or `absent` where a worker is wanted and none is.",
     &["topology", "topology_id", "slot", "state"],
 );
 pub(super) const STARTED: Metric =
@@ -117,6 +118,11 @@ pub(super) const LAUNCHES: Metric = Metric::counter(
     "galerna_worker_launches_total",
     "How often a worker of the topology was launched since the daemon started.",
     TOPOLOGY,
+);
+pub(super) const WORKER_RESTARTS: Metric = Metric::counter(
+    "galerna_worker_restarts_total",
+    "How often the worker's process ended though nobody had ordered it.",
+    WORKER,
 );
 pub(super) const FAILED_LAUNCHES: Metric = Metric::gauge(
     "galerna_worker_failed_launches",
@@ -155,6 +161,7 @@ pub(super) const ALL: &[Metric] = &[
     STARTED,
     MEMORY,
     LAUNCHES,
+    WORKER_RESTARTS,
     FAILED_LAUNCHES,
     FENCED,
     REGISTERED,

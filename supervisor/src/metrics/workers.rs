@@ -39,9 +39,23 @@ pub(super) fn add(
             families.add(&of::MEMORY, &labels, bytes);
         }
     }
+    for (slot, restarts) in restarts(&topology.reports) {
+        families.add(&of::WORKER_RESTARTS, &[name, id, &slot.to_string()], restarts);
+    }
     for failure in failures.iter().filter(|failure| failure.topology_id == id) {
         families.add(&of::FAILED_LAUNCHES, &[name, id, &failure.slot.to_string()], u64::from(failure.attempts));
     }
+}
+
+/// By slot: how often a worker's process has ended though nobody had ordered it.
+fn restarts(reports: &[&WorkerReport]) -> BTreeMap<u32, u64> {
+    let mut restarts = BTreeMap::new();
+    for report in reports {
+        if let Some(id) = &report.id {
+            *restarts.entry(id.slot).or_default() += report.unexpected_ends;
+        }
+    }
+    restarts
 }
 
 fn state(report: Option<&WorkerReport>) -> &'static str {
@@ -51,5 +65,6 @@ fn state(report: Option<&WorkerReport>) -> &'static str {
         Some(WorkerState::Running) => "running",
         Some(WorkerState::Finished) => "finished",
         Some(WorkerState::Drained) => "drained",
+        Some(WorkerState::NotResponding) => "not_responding",
     }
 }

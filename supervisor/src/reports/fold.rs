@@ -43,6 +43,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
     if into.failure.is_empty() {
         into.failure = from.failure;
     }
+    into.unexpected_ends += from.unexpected_ends;
     into.may_lack_counts |= from.may_lack_counts;
     into.fenced_batches += from.fenced_batches;
 }

@@ -84,6 +84,7 @@ fn listen(shared: &Shared, key: &Key, message: WorkerMessage) {
                 shared.news.notify_one();
             }
         }
+        Some(Told::Heartbeat(_)) => shared.reports().note_heartbeat(key),
         Some(Told::Fenced(why)) => {
             let Key { topology, slot, incarnation } = key;
             tracing::info!("incarnation {incarnation} of {topology} in slot {slot} was replaced: {why:.500}");

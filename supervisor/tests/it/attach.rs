@@ -41,7 +41,7 @@ async fn an_assigned_worker_runs_hears_each_new_plan_and_is_ended_when_it_is_no_
     cluster.delete(cluster.keys.assignment("t-1")).await;
     let gone = cluster.incarnation(0, WorkerState::Gone).await;
     assert!(!gone.may_lack_counts && gone.exit.contains("code 0"), "{gone:?}");
-    assert_eq!(gone.tasks[0].acked, 5);
+    assert_eq!((gone.tasks[0].acked, gone.end, gone.unexpected_ends), (5, None, 0), "it was told to end");
     assert!(!is_alive(launched.pid));
     // What it has counted goes with the topology.
     let file = cluster.data("s").join(format!("reports/t-1/7-{}.json", launched.incarnation));

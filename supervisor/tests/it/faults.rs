@@ -23,6 +23,9 @@ async fn a_crashed_worker_is_launched_at_once_with_a_higher_incarnation() {
     assert!(is_alive(second.pid));
     let gone = cluster.incarnation(0, WorkerState::Gone).await;
     assert!(gone.may_lack_counts && gone.exit.contains("signal 9"), "{gone:?}");
+    let end = gone.end.clone().expect("nobody had ordered it");
+    assert_eq!((end.signal, end.exit_code, end.pid, end.incarnation), (Some(9), None, first.pid, first.incarnation));
+    assert!(end.unix_ms >= first.started_unix_ms && end.last_lines == "up", "{end:?}");
     supervisor.stop().await;
     assert!(!is_alive(second.pid));
 }
@@ -80,6 +83,7 @@ async fn a_killed_supervisor_adopts_its_workers_and_notices_those_that_are_gone(
     let gone = cluster.incarnation(first.incarnation, WorkerState::Gone).await;
     assert_eq!(gone.incarnation, second.incarnation);
     assert!(gone.may_lack_counts && gone.exit.contains("while its supervisor was away"), "{gone:?}");
+    assert_eq!(gone.unexpected_ends, 1);
     supervisor.stop().await;
     assert!(!is_alive(third.pid));
 }

@@ -8,5 +8,6 @@ mod leaving;
 mod memory;
 mod names;
 mod service;
+mod silence;
 mod start;
 mod support;

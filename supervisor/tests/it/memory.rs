@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use galerna_protocol::{SupervisorReport, WorkerReport, WorkerState};
+use galerna_protocol::{EndCause, SupervisorReport, WorkerReport, WorkerState};
 use galerna_supervisor::{Options, Supervisor, WorkerMemory};
 use rustix::process::Signal;
 
@@ -73,8 +73,8 @@ async fn a_worker_over_its_share_is_ended_launched_anew_and_reported_from_the_fi
     assert!(failure.message.contains(over), "{}", failure.message);
     assert!(failure.message.ends_with("reading all of it"), "{}", failure.message);
     let ended = cluster.incarnation(0, WorkerState::Gone).await;
-    let error = ended.errors.first().expect("it stays on record");
-    assert!(error.message.contains(over) && error.last_unix_ms > 0, "{error:?}");
+    let end = ended.end.expect("it stays on record");
+    assert!(end.reason.contains(over) && end.unix_ms > 0 && end.cause() == EndCause::OutOfMemory, "{end:?}");
     cluster.incarnation(ended.incarnation, WorkerState::Starting).await;
     supervisor.stop().await;
 }
@@ -134,7 +134,9 @@ async fn a_worker_killed_by_the_kernel_is_told_from_one_that_anybody_killed() {
 
     container.kills(1);
     signal(second.pid, Signal::KILL);
-    let exit = gone(&cluster, second.incarnation).await.exit;
+    let gone = gone(&cluster, second.incarnation).await;
+    assert_eq!(gone.end.expect("nobody had ordered it").cause(), EndCause::OutOfMemory);
+    let exit = gone.exit;
     assert!(exit.starts_with("was killed by the kernel for memory (100 MiB of 1000 MiB were in use"), "{exit}");
     let failure = cluster.nimbus.wait_for(|report| report.failures.first().cloned()).await;
     assert!(failure.message.starts_with("was killed by the kernel"), "{}", failure.message);

@@ -12,8 +12,8 @@ use galerna_protocol::supervisor_client::SupervisorClient;
 use galerna_protocol::supervisor_message::Message;
 use galerna_protocol::worker_message::Message as Telling;
 use galerna_protocol::{
-    Artifact, AssignedWorker, Assignment, Channel, SupervisorMessage, TopologySpec, WorkerHello, WorkerId,
-    WorkerMessage, WorkerReport, WorkerState, connect,
+    Artifact, AssignedWorker, Assignment, Channel, SupervisorMessage, TopologySpec, WorkerHeartbeat, WorkerHello,
+    WorkerId, WorkerMessage, WorkerReport, WorkerState, connect,
 };
 use galerna_supervisor::{Options, StartError, Supervisor};
 use tempfile::TempDir;
@@ -149,9 +149,18 @@ pub(crate) async fn client(supervisor: &Supervisor) -> SupervisorClient<Channel>
 
 impl Worker {
     pub(crate) async fn attach(supervisor: &Supervisor, incarnation: u64) -> Result<Self, tonic::Status> {
+        Self::attach_as(supervisor, ("t-1", 7), incarnation).await
+    }
+
+    /// Attaches as the worker of a topology in a slot.
+    pub(crate) async fn attach_as(
+        supervisor: &Supervisor,
+        (topology, slot): (&str, u32),
+        incarnation: u64,
+    ) -> Result<Self, tonic::Status> {
         let (say, said) = mpsc::channel(8);
         let address = "127.0.0.1:4711".to_owned();
-        let hello = WorkerHello { topology_id: "t-1".to_owned(), slot: 7, incarnation, pid: 1, address };
+        let hello = WorkerHello { topology_id: topology.to_owned(), slot, incarnation, pid: 1, address };
         let hello = WorkerMessage { message: Some(Telling::Hello(hello)) };
         say.send(hello).await.expect("there is room");
         let told = client(supervisor).await.attach(ReceiverStream::new(said)).await?.into_inner();
@@ -160,6 +169,11 @@ impl Worker {
 
     pub(crate) async fn report(&self, report: WorkerReport) {
         let message = WorkerMessage { message: Some(Telling::Report(report)) };
+        self.say.send(message).await.expect("it is taken");
+    }
+
+    pub(crate) async fn beat(&self) {
+        let message = WorkerMessage { message: Some(Telling::Heartbeat(WorkerHeartbeat {})) };
         self.say.send(message).await.expect("it is taken");
     }
 

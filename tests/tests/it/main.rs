@@ -9,6 +9,7 @@ mod etcd;
 mod fleet;
 mod harness;
 mod life_cycle;
+mod liveness;
 mod local;
 mod metrics;
 mod network;

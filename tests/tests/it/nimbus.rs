@@ -1,17 +1,8 @@
 //! What befalls Nimbus.
 
 use anyhow::{Result, ensure};
-use galerna_coordination::Store;
-use galerna_coordination::keys::{Keys, Leader};
 
-use crate::harness::{Cluster, Fault, Sequence, Setup, bound, lease, report, secs, within};
-
-/// Who leads, by its number among the cluster's.
-async fn leader(cluster: &Cluster) -> Result<Option<usize>> {
-    let Some(entry) = cluster.store()?.get(&Keys::new("default").leader()).await? else { return Ok(None) };
-    let leader: Leader = serde_json::from_slice(&entry.value)?;
-    cluster.nimbus_at(&leader.address).map(Some)
-}
+use crate::harness::{Fault, Sequence, Setup, bound, lease, report, secs, within};
 
 #[tokio::test]
 async fn leading_nimbus_killed_another_leads_and_topologies_notice_nothing() -> Result<()> {
@@ -19,12 +10,12 @@ async fn leading_nimbus_killed_another_leads_and_topologies_notice_nothing() -> 
     let mut sequence = Sequence::workers(2).submit(&cluster).await?;
     sequence.flows().await?;
     let before = sequence.state().await?;
-    let first = within(bound(secs(1)), "somebody leads", async || Ok(leader(&cluster).await?.ok_or("nobody"))).await?;
+    let first = within(bound(secs(1)), "somebody leads", async || Ok(cluster.leader().await?.ok_or("nobody"))).await?;
 
     let fault = Fault::begins();
     cluster.nimbuses[first].kill()?;
     within(bound(lease() + secs(2)), "another leads", async || {
-        Ok(leader(&cluster).await?.filter(|leader| *leader != first).ok_or("nobody does"))
+        Ok(cluster.leader().await?.filter(|leader| *leader != first).ok_or("nobody does"))
     })
     .await?;
     report(&format!("another nimbus leads {} ms after the leader was killed", fault.elapsed().as_millis()));

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use galerna_protocol::supervisor_client::SupervisorClient;
 use galerna_protocol::{
-    LONGEST_MESSAGE, SupervisorMessage, TopologySpec, WorkerHello, WorkerMessage, WorkerReport, connect,
-    supervisor_message, worker_message,
+    LONGEST_MESSAGE, SupervisorMessage, TopologySpec, WorkerHeartbeat, WorkerHello, WorkerMessage, WorkerReport,
+    connect, supervisor_message, worker_message,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
@@ -17,6 +17,8 @@ use super::steward::{Event, Events};
 
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Time between two heartbeats until the first report. Reports follow each other as closely.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a worker needs to be tied to its supervisor.
 pub(super) struct Tie {
@@ -61,13 +63,20 @@ impl Tie {
         let message = |message| WorkerMessage { message: Some(message) };
         let _ = messages.send(message(worker_message::Message::Hello(self.hello.clone()))).await;
         let mut plans = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // To build the topology may take user code minutes; there is nothing to report until then.
+            let is_starting = self.reports.borrow().id.is_none();
             tokio::select! {
                 biased;
                 told = plans.message() => match told? {
                     Some(told) => self.take(told),
                     None => return Err(Status::unavailable("the supervisor has closed the connection")),
                 },
+                _ = heartbeat.tick(), if is_starting => {
+                    let _ = messages.send(message(worker_message::Message::Heartbeat(WorkerHeartbeat {}))).await;
+                }
                 changed = self.reports.changed() => {
                     let report = self.reports.borrow_and_update().clone();
                     // Before the first plan there is nothing to report.

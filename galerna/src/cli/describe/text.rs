@@ -3,15 +3,17 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use galerna_protocol::{
-    ComponentStats, DescribeReply, ExecutorSummary, Latency, TaskRange, WorkerId, WorkerState, WorkerSummary,
-};
+use galerna_protocol::{ComponentStats, DescribeReply, ExecutorSummary, Latency, TaskRange, WorkerId};
 use galerna_worker::{ComponentSummary, RetryingSummary};
 
 use super::counts_are;
 use crate::cli::components::{counts, latencies, retrying};
 use crate::cli::numbers::{count, plural, seconds};
 use crate::cli::table::{Align, Table};
+use crate::cli::worker_ends::{line, state_name};
+
+/// So many ends of workers are shown.
+const SHOWN_ENDS: usize = 5;
 
 pub(super) fn render(reply: &DescribeReply) -> String {
     let summary = reply.summary.clone().unwrap_or_default();
@@ -41,6 +43,12 @@ pub(super) fn render(reply: &DescribeReply) -> String {
     if !reply.workers.is_empty() {
         let _ = write!(text, "\n{}", workers(reply).render());
     }
+    if !reply.worker_ends.is_empty() {
+        text.push_str("\nworkers that ended last (`errors` shows their last lines):\n");
+        for end in reply.worker_ends.iter().take(SHOWN_ENDS) {
+            let _ = writeln!(text, "  {}", indented(&line(end)));
+        }
+    }
     if !reply.components.is_empty() {
         let components: Vec<_> = reply.components.iter().map(component).collect();
         let _ = write!(text, "\n{}\n{}", counts(&components).render(), latencies(&components).render());
@@ -61,27 +69,17 @@ fn indented(message: &str) -> String {
 }
 
 fn workers(reply: &DescribeReply) -> Table {
-    let numbers = ["pid", "incarnation", "tasks", "up"].map(|title| (title, Align::Right));
+    let numbers = ["pid", "incarnation", "tasks", "up", "restarts"].map(|title| (title, Align::Right));
     let texts = ["state", "runs"].map(|title| (title, Align::Left));
     let mut table = Table::new([("worker", Align::Left)].into_iter().chain(numbers).chain(texts));
     for of in &reply.workers {
         let id = of.id.clone().unwrap_or_default();
-        let numbers = [of.pid.to_string(), of.incarnation.to_string(), count(of.tasks.into()), seconds(of.uptime_secs)];
-        let texts = [state(of).to_owned(), runs(&id, &reply.executors)];
+        let launch = [of.pid.to_string(), of.incarnation.to_string()];
+        let numbers = launch.into_iter().chain([count(of.tasks.into()), seconds(of.uptime_secs), count(of.restarts)]);
+        let texts = [state_name(of.state()).to_owned(), runs(&id, &reply.executors)];
         table.row([id.to_string()].into_iter().chain(numbers).chain(texts));
     }
     table
-}
-
-fn state(of: &WorkerSummary) -> &'static str {
-    match of.state() {
-        WorkerState::Unspecified => "-",
-        WorkerState::Starting => "starting",
-        WorkerState::Running => "running",
-        WorkerState::Finished => "finished",
-        WorkerState::Drained => "drained",
-        WorkerState::Gone => "gone",
-    }
 }
 
 /// The tasks of a worker by component, one part for each executor: `lines 1, count 4-5 6`.

@@ -20,6 +20,7 @@ pub(super) struct State {
     pub(super) topologies: Vec<TopologySummary>,
     pub(super) described: Option<DescribeReply>,
     pub(super) errors: Vec<ErrorReport>,
+    pub(super) worker_ends: Vec<WorkerEnd>,
     pub(super) supervisors: Vec<SupervisorSummary>,
     pub(super) log: Vec<LogChunk>,
     pub(super) notes: Vec<String>,
@@ -221,7 +222,7 @@ impl nimbus_server::Nimbus for Service {
 
     async fn errors(&self, request: Request<NameRequest>) -> Result<Response<ErrorsReply>, Status> {
         let (_, state) = self.asked(request)?;
-        Ok(Response::new(ErrorsReply { errors: state.errors.clone() }))
+        Ok(Response::new(ErrorsReply { errors: state.errors.clone(), worker_ends: state.worker_ends.clone() }))
     }
 
     async fn supervisors(&self, request: Request<SupervisorsRequest>) -> Result<Response<SupervisorsReply>, Status> {

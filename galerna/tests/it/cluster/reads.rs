@@ -39,6 +39,7 @@ pub(super) fn described() -> DescribeReply {
         address: "127.0.0.1:6629".into(),
         state: state.into(),
         generation: 7,
+        restarts: 0,
     };
     let executor = |component: &str, first, last, worker: &WorkerId| ExecutorSummary {
         component: component.into(),
@@ -72,6 +73,21 @@ pub(super) fn described() -> DescribeReply {
             executor("count", 4, 4, &b),
             executor("count", 5, 5, &a),
         ],
+        worker_ends: Vec::new(),
+    }
+}
+
+fn end() -> WorkerEnd {
+    WorkerEnd {
+        worker: Some(WorkerId::new("node-2", 6630)),
+        incarnation: 2,
+        pid: 4700,
+        unix_ms: 1_700_000_000_123,
+        signal: Some(9),
+        reason: "was ended by signal 9".into(),
+        last_lines: "INFO it runs\nWARN no more".into(),
+        up_ms: 12_345,
+        ..WorkerEnd::default()
     }
 }
 
@@ -132,7 +148,7 @@ fn tables_are_good_to_read() {
     }
     insta::assert_snapshot!(pages, @r#"
 === list
-name           status    workers  executors  tasks          up  id
+name           status    workers  executors  tasks          up  id       note
 words          ACTIVE          2          3      5  3 min 05 s  words-1
 a-longer-name  INACTIVE        2          3      5  3 min 05 s  words-1
 
@@ -144,9 +160,9 @@ not scheduled, or not staying up:
   count: no free slot
     of 8
 
-worker        pid  incarnation  tasks    up  state     runs
-node-1:6629  4711            3      2  12 s  running   lines 1, count 5
-node-2:6630  4711            3      2  12 s  starting  count 2-3 4
+worker        pid  incarnation  tasks    up  restarts  state     runs
+node-1:6629  4711            3      2  12 s         0  running   lines 1, count 5
+node-2:6630  4711            3      2  12 s         0  starting  count 2-3 4
 
 component  kind   tasks  executors    emitted   executed      acked  failed  restarts  replayed  errors
 lines      spout      1          2  1,234,567          0  1,234,000       3         0         3       0
@@ -189,10 +205,10 @@ fn json_has_the_promised_keys_in_their_order() {
     }
     insta::assert_snapshot!(pages, @r#"
 === list
-[{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":""},{"name":"a-longer-name","id":"words-1","status":"INACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":""}]
+[{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""},{"name":"a-longer-name","id":"words-1","status":"INACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""}]
 
 === describe words
-{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12}],"uptime_s":185,"owner":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"]}
+{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"running","restarts":0},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"starting","restarts":0}],"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"],"worker_ends":[]}
 
 === supervisors
 [{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000,"leaving":false,"cpu":350.0,"memory_mb":7936.0},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000,"leaving":true,"cpu":0.0,"memory_mb":0.0}]
@@ -207,6 +223,76 @@ fn json_has_the_promised_keys_in_their_order() {
 {"worker":"node-1:6629","line":"half"}
 {"worker":"node-1:6630","line":"no end"}
 "#);
+}
+
+#[test]
+fn ends_of_workers_are_told_with_time_signal_and_last_lines() {
+    let for_memory = WorkerEnd {
+        cause: EndCause::OutOfMemory.into(),
+        reason: "it had 530 MiB".into(),
+        last_lines: String::new(),
+        up_ms: 0,
+        ..end()
+    };
+    let mut described = described();
+    described.workers[0].set_state(WorkerState::NotResponding);
+    described.workers[1].restarts = 2;
+    described.worker_ends = vec![end(), for_memory.clone()];
+    let nimbus = FakeNimbus::start(State {
+        described: Some(described),
+        worker_ends: vec![end(), for_memory],
+        ..State::default()
+    });
+    let mut pages = String::new();
+    for args in [&["errors", "words"][..], &["errors", "words", "--output=json"]] {
+        pages.push_str(&format!("=== {}\n{}\n", args.join(" "), nimbus.call(args).expect(0).stdout));
+    }
+    let text = nimbus.call(&["describe", "words"]).expect(0).stdout;
+    let shown = text.split("\n\n").skip(2).take(2).collect::<Vec<_>>().join("\n\n");
+    pages.push_str(&format!("=== describe words\n{shown}\n"));
+    insta::assert_snapshot!(pages, @r#"
+=== errors words
+workers that ended, the last 5 times each:
+2023-11-14T22:13:20.123Z worker node-2:6630 (incarnation 2, process 4700, up 12 s): was ended by signal 9; its last lines:
+    INFO it runs
+    WARN no more
+2023-11-14T22:13:20.123Z worker node-2:6630 (incarnation 2, process 4700): it had 530 MiB (out of memory)
+
+=== errors words --output=json
+[{"component":"","task":0,"message":"was ended by signal 9","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","end":{"worker":"node-2:6630","incarnation":2,"pid":4700,"unix_ms":1700000000123,"cause":"ended","reason":"was ended by signal 9","signal":9,"exit_code":null,"up_s":12,"last_lines":["INFO it runs","WARN no more"]}},{"component":"","task":0,"message":"it had 530 MiB","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","end":{"worker":"node-2:6630","incarnation":2,"pid":4700,"unix_ms":1700000000123,"cause":"out of memory","reason":"it had 530 MiB","signal":9,"exit_code":null,"up_s":0,"last_lines":[]}}]
+
+=== describe words
+worker        pid  incarnation  tasks    up  restarts  state           runs
+node-1:6629  4711            3      2  12 s         0  not responding  lines 1, count 5
+node-2:6630  4711            3      2  12 s         2  starting        count 2-3 4
+
+workers that ended last (`errors` shows their last lines):
+  2023-11-14T22:13:20.123Z worker node-2:6630 (incarnation 2, process 4700, up 12 s): was ended by signal 9
+  2023-11-14T22:13:20.123Z worker node-2:6630 (incarnation 2, process 4700): it had 530 MiB (out of memory)
+"#);
+    let json = nimbus.call(&["describe", "words", "--output=json"]).expect(0).json();
+    assert_eq!((&json["workers"][0]["state"], &json["workers"][1]["restarts"]), (&json!("not responding"), &json!(2)));
+    assert_eq!(
+        (&json["worker_ends"][0]["signal"], &json["worker_ends"][1]["cause"]),
+        (&json!(9), &json!("out of memory"))
+    );
+}
+
+#[test]
+fn list_tells_failed_topologies_and_workers_that_are_down() {
+    let failed = TopologySummary { status: "FINISHED".into(), failure: "2 tuples were given up".into(), ..words() };
+    let nimbus = FakeNimbus::start(State {
+        topologies: vec![TopologySummary { workers_down: 1, ..words() }, TopologySummary { workers: 0, ..failed }],
+        ..State::default()
+    });
+    insta::assert_snapshot!(nimbus.call(&["list"]).expect(0).stdout, @r#"
+name   status  workers  executors  tasks          up  id       note
+words  ACTIVE        2          3      5  3 min 05 s  words-1  1 of 2 workers down
+words  FAILED        0          3      5  3 min 05 s  words-1  2 tuples were given up
+"#);
+    let json = nimbus.call(&["list", "--output=json"]).expect(0).json();
+    assert_eq!((&json[0]["workers_down"], &json[0]["note"]), (&json!(1), &json!("1 of 2 workers down")));
+    assert_eq!((&json[1]["status"], &json[1]["failure"]), (&json!("FINISHED"), &json!("2 tuples were given up")));
 }
 
 #[test]

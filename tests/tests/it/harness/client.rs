@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use galerna_coordination::{EtcdOptions, EtcdStore};
+use galerna_coordination::keys::{Keys, Leader};
+use galerna_coordination::{EtcdOptions, EtcdStore, Store};
 use galerna_protocol::nimbus_client::NimbusClient;
 use galerna_protocol::{
     ChangeReply, Channel, DescribeReply, ListRequest, NameRequest, RebalanceRequest, SupervisorSummary,
@@ -104,6 +105,13 @@ impl Cluster {
     pub(crate) async fn known_supervisors(&self) -> Result<Vec<SupervisorSummary>, Status> {
         let mut nimbus = self.nimbus().await?;
         Ok(bounded(nimbus.supervisors(SupervisorsRequest {})).await?.supervisors)
+    }
+
+    /// Which Nimbus leads, by its number among the cluster's.
+    pub(crate) async fn leader(&self) -> Result<Option<usize>> {
+        let Some(entry) = self.store()?.get(&Keys::new("default").leader()).await? else { return Ok(None) };
+        let leader: Leader = serde_json::from_slice(&entry.value)?;
+        self.nimbus_at(&leader.address).map(Some)
     }
 
     /// The store, as the daemons see it.

@@ -39,12 +39,14 @@ pub(crate) struct Setup {
     slots: u16,
     /// How many seconds a supervisor may take until its tasks run elsewhere, once told to stop.
     leave_within: u64,
+    /// How many seconds a worker may send no heartbeat.
+    worker_timeout: u64,
     has_namespaces: bool,
 }
 
 impl Setup {
     pub(crate) fn supervisors(supervisors: usize) -> Self {
-        Self { nimbuses: 1, supervisors, slots: 4, leave_within: 0, has_namespaces: false }
+        Self { nimbuses: 1, supervisors, slots: 4, leave_within: 0, worker_timeout: 30, has_namespaces: false }
     }
 
     pub(crate) fn nimbuses(self, nimbuses: usize) -> Self {
@@ -60,6 +62,11 @@ impl Setup {
     /// at once.
     pub(crate) fn leave_within(self, leave_within: u64) -> Self {
         Self { leave_within, ..self }
+    }
+
+    /// Workers that send no heartbeat for so many seconds are killed.
+    pub(crate) fn worker_timeout(self, worker_timeout: u64) -> Self {
+        Self { worker_timeout, ..self }
     }
 
     /// Each supervisor in a network namespace of its own.
@@ -213,6 +220,7 @@ impl Plan<'_> {
             ("--id", id.to_owned()),
             ("--lease", LEASE.to_string()),
             ("--leave-within", self.setup.leave_within.to_string()),
+            ("--worker-timeout", self.setup.worker_timeout.to_string()),
         ];
         let namespace = self.network.map(|network| network.namespace(index).to_owned());
         self.recipe(&name, PathBuf::from(env!("CARGO_BIN_EXE_test-supervisor")), &arguments, namespace)
