@@ -44,6 +44,10 @@ impl TaskPort for Port {
         self.run.mark_failed("gave_up", format!("`{}` {message}", self.component));
     }
 
+    fn report_source(&self, position: &str, lag: Option<u64>) {
+        self.stats.source.set(position, lag);
+    }
+
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>> {
         Box::pin(self.output.submit(commands))
     }

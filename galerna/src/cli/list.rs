@@ -12,7 +12,7 @@ use super::numbers::{cores, count, memory, seconds};
 use super::table::{Align, Table};
 
 pub(super) fn topologies(cluster: &Cluster, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let list = async |mut client: Client| client.list(ListRequest {}).await;
+    let list = async |mut client: Client| client.list(ListRequest::default()).await;
     let reply = block_on(async { Ok(Nimbus::of(cluster).call(list).await?.into_inner()) })?;
     print(cluster, &reply.topologies, "topologies", summary_json, topology_table, io)
 }

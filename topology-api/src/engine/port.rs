@@ -21,6 +21,9 @@ pub trait TaskPort: Send + Sync {
     /// Lists a tuple that a reliable spout will not try again; a bounded run then fails.
     fn give_up(&self, values: &[Value], reason: &str);
 
+    /// Notes how far a spout has read its source. Without effect where nobody shows it.
+    fn report_source(&self, _position: &str, _lag: Option<u64>) {}
+
     /// Hands output of spawned work to the task, waiting while its queue is full.
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>>;
 

@@ -210,7 +210,7 @@ impl nimbus_server::Nimbus for Service {
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListReply>, Status> {
         let (_, state) = self.asked(request)?;
-        Ok(Response::new(ListReply { topologies: state.topologies.clone() }))
+        Ok(Response::new(ListReply { topologies: state.topologies.clone(), ..ListReply::default() }))
     }
 
     async fn describe(&self, request: Request<NameRequest>) -> Result<Response<DescribeReply>, Status> {
@@ -221,7 +221,7 @@ impl nimbus_server::Nimbus for Service {
 
     async fn errors(&self, request: Request<NameRequest>) -> Result<Response<ErrorsReply>, Status> {
         let (_, state) = self.asked(request)?;
-        Ok(Response::new(ErrorsReply { errors: state.errors.clone() }))
+        Ok(Response::new(ErrorsReply { errors: state.errors.clone(), ..ErrorsReply::default() }))
     }
 
     async fn supervisors(&self, request: Request<SupervisorsRequest>) -> Result<Response<SupervisorsReply>, Status> {

@@ -72,6 +72,7 @@ pub(super) fn described() -> DescribeReply {
             executor("count", 4, 4, &b),
             executor("count", 5, 5, &a),
         ],
+        ..DescribeReply::default()
     }
 }
 
@@ -97,6 +98,7 @@ fn nimbus() -> FakeNimbus {
     let chunk = |slot, content: &str| LogChunk {
         worker: Some(WorkerId::new("node-1", slot)),
         content: content.to_owned().into_bytes(),
+        ..LogChunk::default()
     };
     FakeNimbus::start(State {
         topologies: vec![
