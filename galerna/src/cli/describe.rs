@@ -2,26 +2,42 @@
 
 mod text;
 
-use galerna_protocol::{ComponentStats, DescribeReply, Latency, NameRequest, WorkerId, WorkerSummary};
+use galerna_protocol::{ComponentStats, DescribeReply, NameRequest, WorkerId, WorkerSummary};
 use serde_json::{Value, json};
 
-use super::args::{Cluster, Named, Output};
+use super::args::{Cluster, Describe, Output};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
 use super::list::summary_json;
 use super::nimbus::{Client, Nimbus, block_on};
+use super::rates::{latency_json, source_json, window_json};
+use super::watch::{Page, watch};
 
-pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let reply = block_on(async { describe(&Nimbus::of(&args.cluster), &args.name).await })?;
+pub(super) fn run(args: &Describe, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let nimbus = Nimbus::of(&args.cluster);
+    if args.watch {
+        let page = async || {
+            let reply = describe(&nimbus, &args.name).await?;
+            let is_last = reply.ended_unix_ms > 0;
+            Ok(Page { text: rendered(&args.cluster, &reply), is_last })
+        };
+        return block_on(async { watch(args.every, io, page).await });
+    }
+    let reply = block_on(async { describe(&nimbus, &args.name).await })?;
     print(&args.cluster, &reply, io)?;
     Ok(Exit::Done)
 }
 
 pub(super) fn print(cluster: &Cluster, reply: &DescribeReply, io: &mut Io<'_>) -> Result<(), Failure> {
+    reply.notes.iter().for_each(|note| io.say(&format!("note: {note}")));
+    io.print(&rendered(cluster, reply))
+}
+
+fn rendered(cluster: &Cluster, reply: &DescribeReply) -> String {
     match cluster.output {
-        Output::Text => io.print(&text::render(reply)),
-        Output::Json => io.print(&format!("{}\n", as_json(reply))),
+        Output::Text => text::render(reply),
+        Output::Json => format!("{}\n", as_json(reply)),
     }
 }
 
@@ -43,6 +59,13 @@ fn as_json(reply: &DescribeReply) -> Value {
     if !reply.failure.is_empty() {
         object["failure"] = json!(reply.failure);
     }
+    match reply.ended_unix_ms {
+        0 => {
+            object["sources"] = reply.sources.iter().map(source_json).collect();
+            object["rates_lack"] = json!(reply.gaps);
+        }
+        ended => object["ended_unix_ms"] = json!(ended),
+    }
     object
 }
 
@@ -63,7 +86,6 @@ fn worker_json(of: &WorkerSummary) -> Value {
 }
 
 fn component_json(of: &ComponentStats) -> Value {
-    let latency = |of: &Option<Latency>| of.as_ref().map(|of| json!({"p50": of.p50, "p99": of.p99, "max": of.max}));
     json!({
         "id": of.id,
         "kind": of.kind,
@@ -74,10 +96,15 @@ fn component_json(of: &ComponentStats) -> Value {
         "acked": of.acked,
         "failed": of.failed,
         "restarts": of.restarts,
-        "execute_latency_us": latency(&of.execute_latency),
-        "complete_latency_us": latency(&of.complete_latency),
+        "execute_latency_us": latency_json(of.execute_latency.as_ref()),
+        "complete_latency_us": latency_json(of.complete_latency.as_ref()),
         "errors": of.errors,
         "replayed": of.replayed,
         "gave_up": of.gave_up,
+        "pending": of.pending,
+        "queued": of.queued,
+        "queue_capacity": of.queue_capacity,
+        "last_10s": window_json(of.last_10_s.as_ref()),
+        "last_10min": window_json(of.last_10_min.as_ref()),
     })
 }
