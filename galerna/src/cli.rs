@@ -27,13 +27,16 @@ mod new;
 mod nimbus;
 mod numbers;
 mod open_folders;
+mod rates;
 mod reader;
 mod schema;
 mod submit;
 mod table;
+mod top;
 mod types;
 mod validate;
 mod wait;
+mod watch;
 mod worker;
 mod worker_ends;
 
@@ -104,7 +107,8 @@ fn perform(
         Command::New(args) => new::run(args, io),
         Command::Submit(args) => submit::run(args, registry, io),
         Command::Apply(args) => apply::run(args, registry, io),
-        Command::List(args) => list::topologies(&args.cluster, io),
+        Command::List(args) => list::run(args, io),
+        Command::Top(args) => top::run(args, io),
         Command::Describe(args) => describe::run(args, io),
         Command::Wait(args) => wait::run(args, io),
         Command::Kill(args) => change::kill(args, io),

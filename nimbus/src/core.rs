@@ -18,6 +18,7 @@ use crate::counts;
 use crate::health::Health;
 use crate::metrics::Measured;
 use crate::options::Options;
+use crate::rates::Rates;
 use crate::reports::Reports;
 use crate::view::View;
 
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     /// Taken when this nimbus stops.
     pub(crate) election: Mutex<Option<Election>>,
     pub(crate) reports: Mutex<Reports>,
+    /// Locked after `reports`, where both are.
+    pub(crate) rates: Mutex<Rates>,
     /// By topology: what it wants and does not get, and why.
     pub(crate) shortfalls: Mutex<BTreeMap<String, String>>,
     /// By artifact that is needed and not here: what that means for topologies; `None` before that was looked at.
@@ -90,7 +93,10 @@ impl Core {
             let assignment = view.assignments.get(topology);
             assignment.is_some_and(|one| counts::supervisors_of(&one.value).any(|id| id == supervisor))
         };
-        reports.take(report, Instant::now(), is_assigned);
+        let now = Instant::now();
+        let spec_of = |topology: &str| Some(&*view.topologies.get(topology)?.spec.as_ref()?.value);
+        lock(&self.rates).take(&report, now, spec_of);
+        reports.take(report, now, is_assigned);
     }
 
     /// How long what was reported counts as fresh.

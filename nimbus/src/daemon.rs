@@ -100,6 +100,7 @@ impl Nimbus {
             standing: election.standing(),
             election: Mutex::new(Some(election)),
             reports: Mutex::default(),
+            rates: Mutex::default(),
             shortfalls: Mutex::new(BTreeMap::new()),
             lacks: Mutex::default(),
             needs: Mutex::default(),

@@ -1,10 +1,18 @@
 //! What is remembered of a topology that has ended.
 
-use galerna_protocol::{ComponentStats, Latency};
+use std::collections::BTreeSet;
+
+use galerna_protocol::{ComponentStats, ErrorReport, Latency, TopologySummary, WorkerId, WorkerReport};
 use serde::{Deserialize, Serialize};
 
 /// How many of them are kept.
 pub(crate) const LONGEST_HISTORY: usize = 100;
+/// So many errors of each are kept.
+const MOST_ERRORS: usize = 20;
+/// The bytes of an error's message that are kept.
+const LONGEST_MESSAGE: usize = 500;
+/// So many of its workers are kept.
+const MOST_WORKERS: usize = 500;
 
 /// What ended, how, and its final counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +29,47 @@ pub(crate) struct Ended {
     pub(crate) failure: String,
     pub(crate) are_counts_exact: bool,
     pub(crate) components: Vec<EndedComponent>,
+    pub(crate) owner: String,
+    /// The workers that ran it, for as long as their supervisors keep logs.
+    pub(crate) workers: Vec<WorkerId>,
+    /// The latest errors, with long messages cut off.
+    pub(crate) errors: Vec<ErrorReport>,
+}
+
+impl Ended {
+    /// As `list` and `describe` show it.
+    pub(crate) fn summary(&self, id: &str) -> TopologySummary {
+        let time = u64::try_from(self.ended_unix_ms.saturating_sub(self.submitted_unix_ms)).unwrap_or(0);
+        TopologySummary {
+            name: self.name.clone(),
+            id: id.to_owned(),
+            status: self.status.clone(),
+            tasks: self.components.iter().map(|component| component.tasks).sum(),
+            executors: self.components.iter().map(|component| component.executors).sum(),
+            uptime_secs: if self.submitted_unix_ms > 0 { time / 1000 } else { 0 },
+            owner: self.owner.clone(),
+            ..TopologySummary::default()
+        }
+    }
+}
+
+/// The workers that have reported, each once.
+pub(crate) fn kept_workers<'a>(reports: impl Iterator<Item = &'a WorkerReport>) -> Vec<WorkerId> {
+    let workers: BTreeSet<&WorkerId> = reports.filter_map(|report| report.id.as_ref()).collect();
+    workers.into_iter().take(MOST_WORKERS).cloned().collect()
+}
+
+/// As many of these errors, and as much of their messages, as the store keeps.
+pub(crate) fn kept_errors(mut errors: Vec<ErrorReport>) -> Vec<ErrorReport> {
+    errors.truncate(MOST_ERRORS);
+    for error in &mut errors {
+        if error.message.len() > LONGEST_MESSAGE {
+            let end = (0..=LONGEST_MESSAGE).rev().find(|end| error.message.is_char_boundary(*end));
+            error.message.truncate(end.unwrap_or(0));
+            error.message.push('…');
+        }
+    }
+    errors
 }
 
 /// The final counts of a component.
@@ -96,8 +145,29 @@ impl From<&EndedComponent> for ComponentStats {
             errors: ended.errors,
             execute_latency: latency(ended.execute_latency),
             complete_latency: latency(ended.complete_latency),
-            // Nothing of an ended topology is retried.
-            retrying: None,
+            // Nothing of an ended topology is retried, and it has no rates.
+            ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_keeps_the_latest_errors_and_the_beginning_of_long_messages() {
+        let error = |message: &str| ErrorReport { message: message.into(), ..Default::default() };
+        let errors = kept_errors((0..30).map(|number| error(&format!("{number} {}", "ü".repeat(300)))).collect());
+        assert_eq!(errors.len(), MOST_ERRORS);
+        assert!(errors.iter().all(|error| error.message.len() <= LONGEST_MESSAGE + 3), "{errors:?}");
+        assert!(errors[19].message.starts_with("19 ü") && errors[19].message.ends_with("ü…"), "{errors:?}");
+        assert_eq!(kept_errors(vec![error("short")]), [error("short")]);
+    }
+
+    #[test]
+    fn record_of_an_earlier_version_can_be_read() {
+        let ended: Ended = serde_json::from_str(r#"{"name":"words","status":"KILLED"}"#).expect("it is read");
+        assert_eq!((ended.workers.len(), ended.errors.len(), ended.summary("words-1").uptime_secs), (0, 0, 0));
     }
 }

@@ -17,6 +17,7 @@ mod keeper;
 mod leader;
 mod metrics;
 mod options;
+mod rates;
 mod reconcile;
 mod reports;
 mod rpc;

@@ -77,6 +77,7 @@ async fn round(core: &Core, term: &mut Option<Term>) -> Result<(), StoreError> {
         _ => {
             // What was reported in an earlier term may be out of date.
             lock(&core.reports).clear();
+            lock(&core.rates).clear();
             let revision = leadership.revision();
             tracing::info!(revision, "this nimbus leads");
             term.insert(Term { revision, began: Instant::now(), last: None, patience: Patience::default() })
@@ -111,6 +112,7 @@ async fn take_steps(
         |topology| view.topologies.contains_key(topology),
         now,
     );
+    lock(&core.rates).sweep(|topology| view.topologies.contains_key(topology));
     term.patience.note(view, core.now_ms());
     let steps = {
         let reports = lock(&core.reports);

@@ -123,6 +123,11 @@ impl Reports {
         self.told_from(supervisor, disk).is_some_and(|received| received.ended.contains(topology))
     }
 
+    /// How long ago this supervisor reported; nothing if it has not.
+    pub(crate) fn silence(&self, supervisor: &str, now: Instant) -> Option<Duration> {
+        self.received.get(supervisor).map(|received| now.saturating_duration_since(received.at))
+    }
+
     fn told_from(&self, supervisor: &str, disk: &str) -> Option<&Received> {
         self.received.get(supervisor).filter(|received| received.report.disk == disk)
     }

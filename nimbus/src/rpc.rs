@@ -4,7 +4,9 @@
 mod artifacts;
 mod change;
 mod compare;
+mod find;
 mod logs;
+mod now;
 mod submit;
 mod tell;
 mod timed;
@@ -133,7 +135,7 @@ impl Nimbus for Rpc {
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListReply>, Status> {
         lead!(self.core, request, list, ANSWER_WAIT);
-        Ok(Response::new(self.core.list()))
+        Ok(Response::new(self.core.list(*request.get_ref())))
     }
 
     async fn describe(&self, request: Request<NameRequest>) -> Result<Response<DescribeReply>, Status> {

@@ -117,6 +117,8 @@ impl Reports {
         }
         let is_news = (before.state, before.generation, before.settled_generation, &before.failure, &before.executors)
             != (report.state, report.generation, report.settled_generation, &report.failure, &report.executors);
+        // That time goes on is no reason to write the disk.
+        stored.report.uptime_ms = report.uptime_ms;
         stored.is_dirty |= stored.report != report;
         stored.report = report;
         is_news
@@ -371,6 +373,20 @@ mod tests {
         assert_eq!(gauges(&reports), (0, 0, 0));
         assert_eq!(reports.all()[0].exit, "exited with code 0");
         assert!(reports.living("t-1", 7).is_none());
+    }
+
+    #[test]
+    fn report_in_which_only_time_went_on_is_kept_but_not_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reports = Reports::load(folder.path().to_owned());
+        reports.begin(key(1), report(0));
+        reports.take(&key(1), WorkerReport { uptime_ms: 1_000, ..report(5) });
+        assert_eq!(reports.take_writes().files.len(), 1);
+        reports.take(&key(1), WorkerReport { uptime_ms: 2_000, ..report(5) });
+        assert!(reports.take_writes().files.is_empty());
+        assert_eq!(reports.all()[0].uptime_ms, 2_000);
+        reports.take(&key(1), WorkerReport { uptime_ms: 3_000, ..report(6) });
+        assert_eq!(reports.take_writes().files.len(), 1);
     }
 
     #[test]

@@ -240,6 +240,16 @@ impl TopologyContext {
         self.inner.port.report_error(&error.into());
     }
 
+    /// Says how far this spout has read its source; `galerna describe` shows it.
+    ///
+    /// `position` is for people, in words of the source: `book.txt: line 1,204`, `partition 3: offset 99`. It is cut off
+    /// after 200 characters. `lag` is how much the source holds that this spout has not read yet, in the unit in which the
+    /// position counts; `None` if the spout does not know. Each call replaces the last one. A call takes a lock and copies
+    /// the text: call it once per batch or poll, not for each tuple.
+    pub fn report_source(&self, position: &str, lag: Option<u64>) {
+        self.inner.port.report_source(position, lag);
+    }
+
     /// Counts tuples that this spout emits again; [`RetryBuffer`](crate::RetryBuffer) does it.
     pub fn count_replayed(&self, tuples: u64) {
         self.inner.port.count_replayed(tuples);

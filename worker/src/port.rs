@@ -69,6 +69,10 @@ impl TaskPort for Port {
         self.stats.set_retrying(retrying);
     }
 
+    fn report_source(&self, position: &str, lag: Option<u64>) {
+        self.stats.source.set(position, lag);
+    }
+
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>> {
         Box::pin(self.output.submit(commands))
     }

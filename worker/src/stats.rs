@@ -5,13 +5,16 @@ mod report;
 mod streams;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::{Histogram, Metrics, Retrying};
 
 pub(crate) use activity::{Activity, Waiting};
 pub(crate) use report::report;
 pub(crate) use streams::{Counts, InStreams, StreamCounts, StreamStats};
+
+/// The position of a source has at most so many characters; the rest is cut off.
+const LONGEST_POSITION: usize = 200;
 
 /// Counts, gauges and latencies of one task, read from anywhere.
 #[derive(Debug, Default)]
@@ -42,6 +45,31 @@ pub(crate) struct TaskStats {
     /// What the component counts itself.
     pub(crate) metrics: Metrics,
     pub(crate) activity: Activity,
+    pub(crate) source: Source,
+}
+
+/// How far a spout has read its source, as it says itself.
+#[derive(Debug, Default)]
+pub(crate) struct Source(Mutex<Option<(String, Option<u64>)>>);
+
+impl Source {
+    fn lock(&self) -> MutexGuard<'_, Option<(String, Option<u64>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces what was said before.
+    pub(crate) fn set(&self, position: &str, lag: Option<u64>) {
+        let mut source = self.lock();
+        let (text, known_lag) = source.get_or_insert_default();
+        text.clear();
+        text.extend(position.chars().take(LONGEST_POSITION));
+        *known_lag = lag;
+    }
+
+    /// The position and what is not read yet.
+    pub(crate) fn get(&self) -> Option<(String, Option<u64>)> {
+        self.lock().clone()
+    }
 }
 
 impl TaskStats {

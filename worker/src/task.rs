@@ -137,7 +137,7 @@ impl Core {
 
     /// A run of calls is over, however it ended.
     fn end_calls(&self) {
-        self.stats.activity.end();
+        self.stats.activity.end(self.run.clock);
         // A call that waited for room may have been given up.
         self.stats.waiting.end(self.run.clock);
     }

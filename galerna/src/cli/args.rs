@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use galerna_topology_api::human::HumanDuration;
 
 pub(super) use cluster::{
-    Apply, Cluster, Kill, Listing, Logs, Named, Rebalance, Submission, Submit, Wait, topology_name,
+    Apply, Cluster, Describe, Kill, List, Listing, Logs, Named, Rebalance, Submission, Submit, Top, Wait, topology_name,
 };
 #[cfg(feature = "dev")]
 pub(super) use dev::Dev;
@@ -67,9 +67,15 @@ pub(super) enum Command {
     /// one that is there drains and is replaced. It stays inactive if it was.
     Apply(Apply),
     /// List the topologies of a cluster
-    List(Listing),
-    /// Show how a topology is doing: its workers, what its components did, what is not scheduled
-    Describe(Named),
+    List(List),
+    /// Show what all topologies of a cluster do now: rates, latency, pending tuples, workers
+    ///
+    /// On a terminal the table is shown again and again until Ctrl-C.
+    Top(Top),
+    /// Show how a topology is doing: its workers, what its components do and did, what is not scheduled
+    ///
+    /// Of a topology that has ended it shows what is remembered: its final counts, and why it ended.
+    Describe(Describe),
     /// Wait until a topology has finished: its input has ended, and all of it is processed
     ///
     /// Prints what `describe` prints then. Ends with code 1 if the topology failed or was killed, if it takes
@@ -119,10 +125,11 @@ impl Command {
             Self::Types(args) => args.output,
             Self::Submit(args) => args.cluster.output,
             Self::Apply(args) => args.cluster.output,
-            Self::List(args) | Self::Supervisors(args) => args.cluster.output,
-            Self::Describe(args) | Self::Activate(args) | Self::Deactivate(args) | Self::Errors(args) => {
-                args.cluster.output
-            }
+            Self::List(args) => args.cluster.output,
+            Self::Top(args) => args.cluster.output,
+            Self::Describe(args) => args.cluster.output,
+            Self::Supervisors(args) => args.cluster.output,
+            Self::Activate(args) | Self::Deactivate(args) | Self::Errors(args) => args.cluster.output,
             Self::Wait(args) => args.cluster.output,
             Self::Kill(args) => args.cluster.output,
             Self::Rebalance(args) => args.cluster.output,

@@ -2,27 +2,43 @@
 
 mod text;
 
-use galerna_protocol::{ComponentStats, DescribeReply, Latency, NameRequest, WorkerId, WorkerSummary};
+use galerna_protocol::{ComponentStats, DescribeReply, NameRequest, WorkerId, WorkerSummary};
 use serde_json::{Value, json};
 
-use super::args::{Cluster, Named, Output};
+use super::args::{Cluster, Describe, Output};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
 use super::list::summary_json;
 use super::nimbus::{Client, Nimbus, block_on};
+use super::rates::{latency_json, source_json, window_json};
+use super::watch::{Page, watch};
 use super::worker_ends::{end_json, state_name};
 
-pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let reply = block_on(async { describe(&Nimbus::of(&args.cluster), &args.name).await })?;
+pub(super) fn run(args: &Describe, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let nimbus = Nimbus::of(&args.cluster);
+    if args.watch {
+        let page = async || {
+            let reply = describe(&nimbus, &args.name).await?;
+            let is_last = reply.ended_unix_ms > 0;
+            Ok(Page { text: rendered(&args.cluster, &reply), is_last })
+        };
+        return block_on(async { watch(args.every, io, page).await });
+    }
+    let reply = block_on(async { describe(&nimbus, &args.name).await })?;
     print(&args.cluster, &reply, io)?;
     Ok(Exit::Done)
 }
 
 pub(super) fn print(cluster: &Cluster, reply: &DescribeReply, io: &mut Io<'_>) -> Result<(), Failure> {
+    reply.notes.iter().for_each(|note| io.say(&format!("note: {note}")));
+    io.print(&rendered(cluster, reply))
+}
+
+fn rendered(cluster: &Cluster, reply: &DescribeReply) -> String {
     match cluster.output {
-        Output::Text => io.print(&text::render(reply)),
-        Output::Json => io.print(&format!("{}\n", as_json(reply))),
+        Output::Text => text::render(reply),
+        Output::Json => format!("{}\n", as_json(reply)),
     }
 }
 
@@ -44,6 +60,13 @@ fn as_json(reply: &DescribeReply) -> Value {
     object["worker_ends"] = reply.worker_ends.iter().map(end_json).collect();
     if !reply.failure.is_empty() {
         object["failure"] = json!(reply.failure);
+    }
+    match reply.ended_unix_ms {
+        0 => {
+            object["sources"] = reply.sources.iter().map(source_json).collect();
+            object["rates_lack"] = json!(reply.gaps);
+        }
+        ended => object["ended_unix_ms"] = json!(ended),
     }
     object
 }
@@ -67,7 +90,6 @@ fn worker_json(of: &WorkerSummary) -> Value {
 }
 
 fn component_json(of: &ComponentStats) -> Value {
-    let latency = |of: &Option<Latency>| of.as_ref().map(|of| json!({"p50": of.p50, "p99": of.p99, "max": of.max}));
     let mut object = json!({
         "id": of.id,
         "kind": of.kind,
@@ -78,11 +100,16 @@ fn component_json(of: &ComponentStats) -> Value {
         "acked": of.acked,
         "failed": of.failed,
         "restarts": of.restarts,
-        "execute_latency_us": latency(&of.execute_latency),
-        "complete_latency_us": latency(&of.complete_latency),
+        "execute_latency_us": latency_json(of.execute_latency.as_ref()),
+        "complete_latency_us": latency_json(of.complete_latency.as_ref()),
         "errors": of.errors,
         "replayed": of.replayed,
         "gave_up": of.gave_up,
+        "pending": of.pending,
+        "queued": of.queued,
+        "queue_capacity": of.queue_capacity,
+        "last_10s": window_json(of.last_10_s.as_ref()),
+        "last_10min": window_json(of.last_10_min.as_ref()),
     });
     if let Some(of) = &of.retrying {
         object["retrying"] = json!({"tuples": of.tuples, "for_ms": of.for_ms, "reason": of.reason});

@@ -16,6 +16,7 @@ pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let request = NameRequest { name: args.name.clone() };
     let errors = async |mut client: Client| client.errors(request.clone()).await;
     let reply = block_on(async { Ok(Nimbus::of(&args.cluster).call(errors).await?.into_inner()) })?;
+    reply.notes.iter().for_each(|note| io.say(&format!("note: {note}")));
     match args.cluster.output {
         Output::Json => {
             let ends = reply.worker_ends.iter().map(worker_ends::error_json);

@@ -73,6 +73,7 @@ Examples:
         "\
 Examples:
   galerna submit topology.yaml
+  galerna submit topology.yaml --wait
   galerna submit topology.yaml --name nightly -n 4 -c topology.max.spout.pending=1000
   galerna submit topology.yaml --nimbus node-1:6627,node-2:6627 --output json
 
@@ -97,21 +98,37 @@ is submitted or replaced.",
         "\
 Examples:
   galerna list
+  galerna list --ended
   galerna list --output json | jq -r '.[] | select(.status == \"ACTIVE\").name'
 
 With --output json: [{\"name\",\"id\",\"status\",\"tasks\",\"executors\",\"workers\",\"uptime_s\",\"owner\"}]. A
-status is ACTIVE, INACTIVE, REBALANCING, KILLED or FINISHED.",
+status is ACTIVE, INACTIVE, REBALANCING, KILLED or FINISHED. With --ended also ended_unix_ms and failure.",
+    ),
+    (
+        "top",
+        "\
+Examples:
+  galerna top
+  galerna top --every 500ms
+  galerna top --once --output json
+
+With --output json: the objects of `list` with pending and last_10s, as in `describe`.",
     ),
     (
         "describe",
         "\
 Examples:
   galerna describe my-topology
+  galerna describe my-topology-17
+  galerna describe my-topology --watch
   galerna describe my-topology --output json
 
-With --output json: the object of `list` with generation, workers (supervisor, slot, pid, incarnation,
-tasks, uptime_s), components (id, kind, tasks, executors, emitted, executed, acked, failed, restarts,
-execute_latency_us, complete_latency_us, errors, …), counts_are (exact or at least), unscheduled.",
+With --output json: the object of `list` with generation, workers (supervisor, slot, pid,
+incarnation, tasks, uptime_s), components (id, kind, tasks, executors, emitted, executed, acked,
+failed, restarts, execute_latency_us, complete_latency_us, errors, pending, queued, queue_capacity,
+last_10s, last_10min, …), counts_are (exact or at least), unscheduled, sources, rates_lack. A window
+has seconds, emitted_per_s, executed_per_s, acked_per_s, failed_per_s, both latencies, and the
+shares busy, waiting and blocked.",
     ),
     (
         "wait",

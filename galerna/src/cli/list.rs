@@ -2,10 +2,11 @@
 
 mod note;
 
-use galerna_protocol::{ListRequest, SupervisorSummary, SupervisorsRequest, TopologySummary};
+use galerna_protocol::{EndedSummary, ListRequest, SupervisorSummary, SupervisorsRequest, TopologySummary};
+use galerna_topology_api::Timestamp;
 use serde_json::{Value, json};
 
-use super::args::{Cluster, Output};
+use super::args::{Cluster, List, Output};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
@@ -13,10 +14,14 @@ use super::nimbus::{Client, Nimbus, block_on};
 use super::numbers::{cores, count, memory, seconds};
 use super::table::{Align, Table};
 
-pub(super) fn topologies(cluster: &Cluster, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let list = async |mut client: Client| client.list(ListRequest {}).await;
-    let reply = block_on(async { Ok(Nimbus::of(cluster).call(list).await?.into_inner()) })?;
-    print(cluster, &reply.topologies, "topologies", summary_json, topology_table, io)
+pub(super) fn run(args: &List, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let request = ListRequest { is_ended: args.ended, ..ListRequest::default() };
+    let list = async |mut client: Client| client.list(request).await;
+    let reply = block_on(async { Ok(Nimbus::of(&args.cluster).call(list).await?.into_inner()) })?;
+    if args.ended {
+        return print(&args.cluster, &reply.ended, "topologies have ended", ended_json, ended_table, io);
+    }
+    print(&args.cluster, &reply.topologies, "topologies", summary_json, topology_table, io)
 }
 
 pub(super) fn supervisors(cluster: &Cluster, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -73,6 +78,30 @@ fn topology_table(topologies: &[TopologySummary]) -> Table {
         table.row(texts.into_iter().chain(numbers).chain([seconds(of.uptime_secs), of.id.clone(), note::of(of)]));
     }
     table
+}
+
+fn ended_json(of: &EndedSummary) -> Value {
+    let mut object = summary_json(&of.summary.clone().unwrap_or_default());
+    object["ended_unix_ms"] = json!(of.ended_unix_ms);
+    object["failure"] = json!(of.failure);
+    object
+}
+
+fn ended_table(topologies: &[EndedSummary]) -> Table {
+    let texts = ["name", "status", "ended"].map(|title| (title, Align::Left));
+    let last = ["id", "failure"].map(|title| (title, Align::Left));
+    let mut table = Table::new(texts.into_iter().chain([("after", Align::Right)]).chain(last));
+    for of in topologies {
+        let TopologySummary { name, status, id, uptime_secs, .. } = of.summary.clone().unwrap_or_default();
+        let failure = of.failure.lines().next().unwrap_or_default().to_owned();
+        table.row([name, status, moment(of.ended_unix_ms), seconds(uptime_secs), id, failure]);
+    }
+    table
+}
+
+/// A moment, to the second.
+pub(super) fn moment(unix_ms: i64) -> String {
+    Timestamp::from_millis(unix_ms.div_euclid(1000).saturating_mul(1000)).to_string()
 }
 
 fn supervisor_json(of: &SupervisorSummary) -> Value {

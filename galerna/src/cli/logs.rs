@@ -45,6 +45,7 @@ async fn print_all(mut chunks: Streaming<LogChunk>, lines: &mut Lines, io: &mut 
         tokio::select! {
             biased;
             chunk = chunks.message() => match chunk? {
+                Some(chunk) if !chunk.note.is_empty() => io.say(&format!("note: {}", chunk.note)),
                 Some(chunk) => io.print(&lines.of(&chunk))?,
                 None => break,
             },

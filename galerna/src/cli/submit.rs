@@ -1,6 +1,7 @@
 //! `submit`: sends a topology, and this very program, to a cluster.
 
 pub(super) mod artifact;
+mod name;
 pub(super) mod spec;
 
 use std::path::{Path, PathBuf};
@@ -24,9 +25,18 @@ pub(super) fn run(args: &Submit, registry: &Registry, io: &mut Io<'_>) -> Result
     let request = SubmitRequest { spec: Some(spec), is_inactive: args.submission.inactive };
     let nimbus = Nimbus::of(&args.cluster);
     let reply = block_on(async {
-        program.upload(&nimbus, io).await?;
-        let submit = async |mut client: super::nimbus::Client| client.submit(request.clone()).await;
-        Ok(nimbus.call(submit).await?.into_inner())
+        loop {
+            if args.wait {
+                name::wait_until_free(&nimbus, &request, io).await?;
+            }
+            program.upload(&nimbus, io).await?;
+            let submit = async |mut client: super::nimbus::Client| client.submit(request.clone()).await;
+            match nimbus.call(submit).await {
+                // Another had the name meanwhile, and was killed meanwhile.
+                Err(status) if args.wait && name::is_draining(&nimbus, &request, &status).await => {}
+                answer => return Ok(answer?.into_inner()),
+            }
+        }
     })?;
     notes.extend(reply.notes);
     match args.cluster.output {

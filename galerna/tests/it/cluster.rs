@@ -2,7 +2,9 @@
 
 mod apply;
 mod changes;
+mod ended;
 mod nimbus;
+mod now;
 mod reads;
 mod submit;
 mod wait;

@@ -16,6 +16,7 @@ fn help_of_every_command_is_as_written() {
         "submit",
         "apply",
         "list",
+        "top",
         "describe",
         "wait",
         "kill",

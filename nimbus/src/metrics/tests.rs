@@ -111,7 +111,7 @@ async fn running_nimbus_becomes_ready_times_what_it_does_and_exports_only_what_i
     assert!(observed.liveness().iter().all(|check| check.passes()));
     let channel = galerna_protocol::connect(nimbus.address()).await.expect("connected");
     let mut client = NimbusClient::new(channel);
-    client.list(ListRequest {}).await.expect("answered");
+    client.list(ListRequest::default()).await.expect("answered");
     client.describe(NameRequest { name: "nobody".to_owned() }).await.expect_err("there is none");
     let read = Exposition::read(&observed.metrics()).expect("it keeps to the rules");
     let known: BTreeMap<String, String> =

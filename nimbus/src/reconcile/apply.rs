@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::facts::{planned, written};
 use crate::core::{Core, lock};
 use crate::counts;
-use crate::history::{Ended, EndedComponent};
+use crate::history::{self, Ended, EndedComponent};
 use crate::scheduler;
 use crate::stats;
 use crate::steps::Step;
@@ -111,6 +111,9 @@ fn ended(core: &Core, view: &View, topology: &Topology, status: &str) -> Ended {
         failure: topology.desired.value.failure.clone(),
         are_counts_exact: counts::are_exact(view, &reports, &topology.id, Instant::now(), core.freshness()),
         components: components.iter().map(EndedComponent::from).collect(),
+        owner: topology.spec.owner.clone(),
+        workers: history::kept_workers(reports.of(&topology.id)),
+        errors: history::kept_errors(stats::errors(reports.of(&topology.id))),
     }
 }
 

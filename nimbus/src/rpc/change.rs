@@ -37,24 +37,6 @@ pub(crate) fn status_name(desired: &Desired, is_moving: bool) -> &'static str {
 }
 
 impl Core {
-    /// The living topology of this name.
-    pub(super) fn named(&self, name: &str) -> Result<Topology, Status> {
-        let view = self.view.borrow();
-        if let Some(topology) = view.names.get(name).and_then(|id| view.topology(&id.value)) {
-            return Ok(topology);
-        }
-        let names: Vec<&str> = view.names.keys().map(String::as_str).collect();
-        let hint = match (nearest(name, names.iter().copied()), names.as_slice()) {
-            (_, []) => "; there is none".to_owned(),
-            (Some(near), _) => format!("; did you mean `{near}`?"),
-            (None, [last]) => format!("; there is {last}"),
-            (None, names) if names.len() <= 10 => format!("; there are {}", names.join(", ")),
-            (None, names) => format!("; there are {} and {} more", names[..10].join(", "), names.len() - 10),
-        };
-        let name: String = name.chars().take(100).collect();
-        Err(Status::not_found(format!("no topology named `{name}`{hint}")))
-    }
-
     pub(super) async fn kill(&self, leadership: &Leadership, request: &KillRequest) -> Result<ChangeReply, Status> {
         let now = self.now_ms();
         let reply = self.change(leadership, &request.name, |topology| {

@@ -53,9 +53,34 @@ impl Core {
 
     fn check_is_free(&self, name: &str) -> Result<(), Status> {
         match self.view.borrow().names.contains_key(name) {
-            true => Err(taken(name)),
+            true => Err(self.taken(name)),
             false => Ok(()),
         }
+    }
+
+    /// Why a name cannot be had, and what helps.
+    fn taken(&self, name: &str) -> Status {
+        let view = self.view.borrow();
+        let Some(topology) = view.names.get(name).and_then(|id| view.topology(&id.value)) else {
+            return Status::already_exists(format!("a topology named `{name}` is just being removed; try again"));
+        };
+        let (id, desired) = (&topology.id, &topology.desired.value);
+        Status::already_exists(match desired.status {
+            Wanted::Killed => {
+                let left =
+                    desired.kill_deadline_unix_ms.saturating_sub(self.now_ms()).max(0).saturating_add(999) / 1000;
+                format!(
+                    "a topology named `{name}` is still draining: {id} was killed, and may take up to {left} s more; \
+                     `submit --wait` waits for its end"
+                )
+            }
+            Wanted::Finished => {
+                format!("a topology named `{name}` is already there: {id} has FINISHED; `kill {name}` frees the name")
+            }
+            Wanted::Active | Wanted::Inactive => {
+                format!("a topology named `{name}` is already there: {id}; kill it first, or take another name")
+            }
+        })
     }
 
     /// Notes about the platform.
@@ -102,14 +127,10 @@ impl Core {
             Some(_) => Ok(id),
             None => {
                 let is_taken = self.store.get(&keys.name(&spec.name)).await.map_err(internal)?.is_some();
-                Err(if is_taken { taken(&spec.name) } else { lost() })
+                Err(if is_taken { self.taken(&spec.name) } else { lost() })
             }
         }
     }
-}
-
-fn taken(name: &str) -> Status {
-    Status::already_exists(format!("a topology named `{name}` is already there; kill it first, or take another name"))
 }
 
 /// What is answered when a transaction does not hold though nothing that it is about has changed.

@@ -2,13 +2,14 @@
 
 use galerna_coordination::keys::{self, Desired};
 use galerna_protocol::{
-    ComponentStats, DescribeReply, ErrorsReply, ExecutorSummary, ListReply, SupervisorSummary, SupervisorsReply,
-    TopologySummary, WorkerSummary,
+    ComponentStats, DescribeReply, EndedSummary, ErrorsReply, ExecutorSummary, ListReply, ListRequest,
+    SupervisorSummary, SupervisorsReply, TopologySummary, WorkerSummary,
 };
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::change::status_name;
+use super::find::{Found, Past};
 use crate::core::{Core, lock};
 use crate::counts;
 use crate::reports::Reports;
@@ -24,14 +25,44 @@ fn seconds_since(then_unix_ms: i64, now_unix_ms: i64) -> u64 {
     }
 }
 
+/// What is remembered of a topology that has ended.
+fn describe_past(Past { id, record, notes }: Past) -> DescribeReply {
+    DescribeReply {
+        summary: Some(record.summary(&id)),
+        generation: record.generation,
+        components: record.components.iter().map(ComponentStats::from).collect(),
+        are_counts_exact: record.are_counts_exact,
+        failure: record.failure.clone(),
+        ended_unix_ms: record.ended_unix_ms,
+        notes,
+        ..DescribeReply::default()
+    }
+}
+
 impl Core {
-    pub(super) fn list(&self) -> ListReply {
+    pub(super) fn list(&self, request: ListRequest) -> ListReply {
         let view = self.view.borrow();
+        if request.is_ended {
+            let ended = view.history.iter().map(|(id, record)| EndedSummary {
+                summary: Some(record.value.summary(id)),
+                ended_unix_ms: record.value.ended_unix_ms,
+                failure: record.value.failure.clone(),
+            });
+            let mut ended: Vec<EndedSummary> = ended.collect();
+            ended.sort_by_key(|one| std::cmp::Reverse(one.ended_unix_ms));
+            return ListReply { topologies: Vec::new(), ended };
+        }
         let reports = lock(&self.reports);
-        let mut topologies: Vec<TopologySummary> =
-            view.whole_topologies().map(|topology| self.summary(&view, &reports, &topology)).collect();
+        let summary = |topology: Topology| {
+            let mut summary = self.summary(&view, &reports, &topology);
+            if request.with_rates && !topology.has_finished() {
+                self.summarize_now(&topology, &mut summary);
+            }
+            summary
+        };
+        let mut topologies: Vec<TopologySummary> = view.whole_topologies().map(summary).collect();
         topologies.sort_by(|a, b| a.name.cmp(&b.name));
-        ListReply { topologies }
+        ListReply { topologies, ended: Vec::new() }
     }
 
     fn summary(&self, view: &View, reports: &Reports, topology: &Topology) -> TopologySummary {
@@ -61,7 +92,10 @@ impl Core {
     }
 
     pub(super) fn describe(&self, name: &str) -> Result<DescribeReply, Status> {
-        let topology = self.named(name)?;
+        let topology = match self.find(name)? {
+            Found::Living(topology) => topology,
+            Found::Ended(past) => return Ok(describe_past(past)),
+        };
         let view = self.view.borrow();
         let reports = lock(&self.reports);
         let assignment = view.assignments.get(&topology.id);
@@ -79,7 +113,7 @@ impl Core {
             ),
         };
         let (assigned, executors) = self.workers(&view, &reports, &topology);
-        Ok(DescribeReply {
+        let mut reply = DescribeReply {
             summary: Some(self.summary(&view, &reports, &topology)),
             generation: generation.or(ended.map(|ended| ended.value.generation)).unwrap_or_default(),
             workers: assigned,
@@ -90,7 +124,13 @@ impl Core {
             failure: topology.desired.value.failure.clone(),
             executors,
             worker_ends: workers::ends(reports.of(&topology.id)),
-        })
+            ended_unix_ms: ended.map_or(0, |ended| ended.value.ended_unix_ms),
+            ..DescribeReply::default()
+        };
+        if ended.is_none() {
+            self.describe_now(&view, &reports, &topology, &mut reply);
+        }
+        Ok(reply)
     }
 
     fn workers(
@@ -147,12 +187,22 @@ impl Core {
     }
 
     pub(super) fn errors(&self, name: &str) -> Result<ErrorsReply, Status> {
-        let topology = self.named(name)?;
+        let topology = match self.find(name)? {
+            Found::Living(topology) => topology,
+            Found::Ended(past) => {
+                let (errors, notes) = (past.record.errors.clone(), past.notes);
+                return Ok(ErrorsReply { errors, notes, ..ErrorsReply::default() });
+            }
+        };
         let reports = lock(&self.reports);
-        Ok(ErrorsReply {
-            errors: stats::errors(reports.of(&topology.id)),
-            worker_ends: workers::ends(reports.of(&topology.id)),
-        })
+        let mut errors = stats::errors(reports.of(&topology.id));
+        if errors.is_empty()
+            && let Some(record) = self.view.borrow().history.get(&topology.id)
+        {
+            // It has finished, and whoever reported its errors may be gone.
+            errors.clone_from(&record.value.errors);
+        }
+        Ok(ErrorsReply { errors, worker_ends: workers::ends(reports.of(&topology.id)), notes: Vec::new() })
     }
 
     pub(super) fn supervisors(&self) -> SupervisorsReply {

@@ -60,7 +60,7 @@ async fn nimbus_that_is_back_under_its_name_at_another_address_leads_when_its_ol
     let took = began.elapsed();
     assert!(took < LEASE * 2 + std::time::Duration::from_secs(2), "{took:?}");
     assert_eq!(leader().await?.context("it leads")?.address, again.address());
-    client(&again).await?.list(ListRequest {}).await?;
+    client(&again).await?.list(ListRequest::default()).await?;
     // The end of its former membership has not taken the new one with it.
     tokio::time::sleep(LEASE * 2).await;
     let member = cluster.store.get(&cluster.keys.member("n1")).await?.context("it is a member")?;

@@ -148,7 +148,7 @@ async fn new_owner_is_known_to_the_next_leader_and_changes_nothing_that_runs() -
     eventually("the other leads", async || Ok(follower.is_leading().then_some(()))).await?;
     let found = compare(&client, TopologySpec { owner: "nobody".into(), ..submitted(1) }).await?;
     assert_eq!((found.comparison(), found.owner.as_str()), (Comparison::Unchanged, "me"));
-    assert_eq!(client.list(ListRequest {}).await?.into_inner().topologies[0].owner, "me");
+    assert_eq!(client.list(ListRequest::default()).await?.into_inner().topologies[0].owner, "me");
     assert_eq!(cluster.assignment(&id).await?, Some(assignment));
     Ok(())
 }
@@ -174,6 +174,6 @@ async fn check_finds_what_submit_would_refuse_and_starts_nothing() -> Result<()>
     }
     // That the name is taken is no matter.
     client.check(check(submitted(2))).await?;
-    assert_eq!(client.list(ListRequest {}).await?.into_inner().topologies.len(), 1);
+    assert_eq!(client.list(ListRequest::default()).await?.into_inner().topologies.len(), 1);
     Ok(())
 }

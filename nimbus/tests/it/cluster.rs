@@ -17,7 +17,7 @@ use galerna_protocol::{
 };
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tonic::Status;
 
 use crate::elf;
@@ -98,9 +98,18 @@ impl Cluster {
         let report = SupervisorReport { supervisor: id.into(), ..Default::default() };
         let report = Arc::new(Mutex::new(report));
         let mut task = JoinSet::new();
-        task.spawn(keep_reporting(nimbus.address().to_owned(), Arc::clone(&report)));
+        let silence = task.spawn(keep_reporting(nimbus.address().to_owned(), Arc::clone(&report)));
         let key = self.keys.supervisor(id);
-        Ok(Supervisor { id: id.into(), key, registration, report, lease, store: self.store.clone(), _task: task })
+        Ok(Supervisor {
+            id: id.into(),
+            key,
+            registration,
+            report,
+            lease,
+            store: self.store.clone(),
+            silence,
+            _task: task,
+        })
     }
 }
 
@@ -128,6 +137,7 @@ pub(crate) struct Supervisor {
     report: Arc<Mutex<SupervisorReport>>,
     lease: Lease,
     store: MemoryStore,
+    silence: AbortHandle,
     _task: JoinSet<()>,
 }
 
@@ -166,6 +176,11 @@ impl Supervisor {
 
     pub(crate) fn fails(&self, failure: LaunchFailure) {
         self.change(|report| report.failures.push(failure));
+    }
+
+    /// Reports no more, though it stays registered.
+    pub(crate) fn falls_silent(&self) {
+        self.silence.abort();
     }
 
     /// Dies: its registration ends with its lease.

@@ -20,7 +20,7 @@ async fn unreachable_store_is_told_within_bounds_and_all_is_well_when_it_returns
     cluster.store.set_running(false);
     let kill = KillRequest { name: "words".into(), wait_secs: None, ..KillRequest::default() };
     eventually("all calls fail", async || {
-        let refusal = client.clone().list(ListRequest {}).await.err();
+        let refusal = client.clone().list(ListRequest::default()).await.err();
         let Some(refusal) = refusal else { return Ok(None) };
         assert_eq!(refusal.code(), Code::Unavailable, "{refusal:?}");
         assert!(refusal.message().starts_with("the store cannot be reached: "), "{}", refusal.message());
@@ -30,7 +30,7 @@ async fn unreachable_store_is_told_within_bounds_and_all_is_well_when_it_returns
     let refusal = tokio::time::timeout(Duration::from_secs(10), client.kill(kill)).await?.expect_err("no store");
     assert_eq!(refusal.code(), Code::Unavailable);
     cluster.store.set_running(true);
-    eventually("it answers again", async || Ok(client.clone().list(ListRequest {}).await.ok())).await?;
+    eventually("it answers again", async || Ok(client.clone().list(ListRequest::default()).await.ok())).await?;
     assert_eq!(cluster.assignment(&id).await?, Some(before));
     Ok(())
 }
@@ -48,12 +48,12 @@ async fn nimbus_comes_up_without_a_store_and_serves_when_it_is_there() -> Result
         let request = tonic_health::pb::HealthCheckRequest { service: "galerna.v1.Nimbus".into() };
         Ok(health.clone().check(request).await?.into_inner().status())
     };
-    let refusal = client.clone().list(ListRequest {}).await.expect_err("no store");
+    let refusal = client.clone().list(ListRequest::default()).await.expect_err("no store");
     assert!(refusal.message().starts_with("the store cannot be reached: "), "{}", refusal.message());
     let status: Result<_> = check().await;
     assert_ne!(status?, tonic_health::pb::health_check_response::ServingStatus::Serving);
     store.set_reachable(true);
-    eventually("it answers", async || Ok(client.clone().list(ListRequest {}).await.ok())).await?;
+    eventually("it answers", async || Ok(client.clone().list(ListRequest::default()).await.ok())).await?;
     eventually("it serves", async || {
         let status: Result<_> = check().await;
         Ok((status? == tonic_health::pb::health_check_response::ServingStatus::Serving).then_some(()))
@@ -77,6 +77,6 @@ async fn garbage_on_the_port_harms_nobody() -> Result<()> {
             let _ = tokio::time::timeout(Duration::from_millis(20), stream.read_to_end(&mut bytes)).await;
         }
     }
-    client.list(ListRequest {}).await?;
+    client.list(ListRequest::default()).await?;
     Ok(())
 }

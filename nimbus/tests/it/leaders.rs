@@ -47,7 +47,7 @@ async fn new_leader_moves_nothing_of_a_supervisor_that_comes_back_within_a_lease
     let second = cluster.nimbus("n2", &cluster.store).await?;
     eventually("the other leads", async || Ok(second.is_leading().then_some(()))).await?;
     let mut to_second = client(&second).await?;
-    to_second.list(ListRequest {}).await?;
+    to_second.list(ListRequest::default()).await?;
     let back = cluster.supervisor("b", 2, &second).await?;
     tokio::time::sleep(LEASE * 2).await;
     assert_eq!(cluster.assignment(&id).await?, Some(before));

@@ -14,7 +14,7 @@ use crate::cluster::{
 
 async fn is_gone(client: &Client, name: &str) -> Result<()> {
     eventually("it is gone", async || {
-        let listed = client.clone().list(ListRequest {}).await?.into_inner().topologies;
+        let listed = client.clone().list(ListRequest::default()).await?.into_inner().topologies;
         Ok(listed.iter().all(|one| one.name != name).then_some(()))
     })
     .await
@@ -92,7 +92,7 @@ async fn finished_topology_keeps_its_final_counts_until_it_is_killed() -> Result
     assert!(described.are_counts_exact);
     assert_eq!(described.failure, "gave up 1 tuple");
     client.kill(KillRequest { name: "words".into(), wait_secs: None, ..KillRequest::default() }).await?;
-    let listed = client.list(ListRequest {}).await?.into_inner().topologies;
+    let listed = client.list(ListRequest::default()).await?.into_inner().topologies;
     assert!(listed.is_empty(), "{listed:?}");
     Ok(())
 }

@@ -61,7 +61,7 @@ impl Supervisor for Giving {
 
     async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
         let content = format!("last {} of {}\n", request.get_ref().last_lines, request.get_ref().slot).into_bytes();
-        Ok(Response::new(Box::pin(stream::iter([Ok(LogChunk { worker: None, content })]))))
+        Ok(Response::new(Box::pin(stream::iter([Ok(LogChunk { content, ..LogChunk::default() })]))))
     }
 
     async fn download_artifact(

@@ -13,7 +13,7 @@ async fn submitted_topology_is_listed_assigned_and_described_without_secrets() -
     let (nimbus, mut client) = cluster.start().await?;
     let _supervisor = cluster.supervisor("a", 4, &nimbus).await?;
     let reply = submit(&mut client, "words", 2).await?;
-    let listed = client.list(ListRequest {}).await?.into_inner().topologies;
+    let listed = client.list(ListRequest::default()).await?.into_inner().topologies;
     let shown: Vec<_> =
         listed.iter().map(|one| (one.name.as_str(), one.status.as_str(), one.tasks, one.executors)).collect();
     assert_eq!(shown, [("words", "ACTIVE", 6, 4)]);
@@ -43,7 +43,7 @@ async fn of_two_submissions_of_one_name_at_once_one_wins_and_the_other_is_told()
     assert_eq!(refusals.len(), 1, "{refusals:?}");
     assert_eq!(refusals[0].code(), Code::AlreadyExists);
     assert!(refusals[0].message().contains("a topology named `words` is already there"), "{}", refusals[0].message());
-    assert_eq!(first.list(ListRequest {}).await?.into_inner().topologies.len(), 1);
+    assert_eq!(first.list(ListRequest::default()).await?.into_inner().topologies.len(), 1);
     Ok(())
 }
 

@@ -287,6 +287,9 @@ pub struct WorkerReport {
     /// How many of the launches that this report sums up ended though nobody had ordered it.
     #[prost(uint64, tag = "41")]
     pub unexpected_ends: u64,
+    /// Time from the start of the worker to these counts, on its own clock; 0 if the worker does not tell.
+    #[prost(uint64, tag = "60")]
+    pub uptime_ms: u64,
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -327,6 +330,15 @@ pub struct TaskReport {
     /// How long it has waited for room at those it sends to.
     #[prost(uint64, tag = "15")]
     pub blocked_ns: u64,
+    /// How long calls of its component have run, without waits for room.
+    #[prost(uint64, tag = "60")]
+    pub busy_ns: u64,
+    /// Now: how far a spout has read its source, in words of the spout; empty if it does not tell.
+    #[prost(string, tag = "61")]
+    pub source_position: ::prost::alloc::string::String,
+    /// Now: how much of its source a spout has not read yet, where the spout knows.
+    #[prost(uint64, optional, tag = "62")]
+    pub source_lag: ::core::option::Option<u64>,
     /// Now: the tuples that a reliable spout emits again.
     #[prost(message, optional, tag = "30")]
     pub retrying: ::core::option::Option<Retrying>,
@@ -633,6 +645,8 @@ pub struct CompareReply {
     #[prost(uint64, tag = "8")]
     pub drain_ms: u64,
 }
+/// The name or the id of a topology. A name of a living topology comes first, then the id of a living one. What only looks
+/// also takes what has ended: by its id, or the latest of a name.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NameRequest {
     #[prost(string, tag = "1")]
@@ -683,13 +697,34 @@ pub struct ChangeReply {
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListRequest {}
+pub struct ListRequest {
+    /// The topologies that have ended, instead of those that have a name.
+    #[prost(bool, tag = "60")]
+    pub is_ended: bool,
+    /// With the rates of each topology.
+    #[prost(bool, tag = "61")]
+    pub with_rates: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListReply {
     #[prost(message, repeated, tag = "1")]
     pub topologies: ::prost::alloc::vec::Vec<TopologySummary>,
+    /// If asked for: what is remembered of topologies that have ended, the latest first.
+    #[prost(message, repeated, tag = "60")]
+    pub ended: ::prost::alloc::vec::Vec<EndedSummary>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EndedSummary {
+    /// Its uptime is the time from its submission to its end.
+    #[prost(message, optional, tag = "1")]
+    pub summary: ::core::option::Option<TopologySummary>,
+    #[prost(int64, tag = "2")]
+    pub ended_unix_ms: i64,
+    /// Why its end was not a good one, if so.
+    #[prost(string, tag = "3")]
+    pub failure: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TopologySummary {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -721,6 +756,38 @@ pub struct TopologySummary {
     pub workers_starting: u32,
     #[prost(uint32, tag = "44")]
     pub workers_unknown: u32,
+    /// If asked for: what its spouts emitted, acked and failed, what its bolts executed, the complete latency.
+    #[prost(message, optional, tag = "60")]
+    pub last_10_s: ::core::option::Option<Window>,
+    /// If asked for: open trees of its spouts.
+    #[prost(uint64, tag = "61")]
+    pub pending: u64,
+}
+/// What happened in the last seconds, by reports that the leading Nimbus has received since it leads.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Window {
+    /// How long the window is: shorter than its name says if Nimbus has not watched for longer.
+    #[prost(double, tag = "1")]
+    pub seconds: f64,
+    /// Tuples a second; of a spout, `acked` and `failed` are trees.
+    #[prost(double, tag = "2")]
+    pub emitted: f64,
+    #[prost(double, tag = "3")]
+    pub executed: f64,
+    #[prost(double, tag = "4")]
+    pub acked: f64,
+    #[prost(double, tag = "5")]
+    pub failed: f64,
+    #[prost(message, optional, tag = "6")]
+    pub execute_latency: ::core::option::Option<Latency>,
+    #[prost(message, optional, tag = "7")]
+    pub complete_latency: ::core::option::Option<Latency>,
+    /// Which share of their time its tasks ran calls of their component, 0 to 1 (Storm's capacity); absent if workers do not tell.
+    #[prost(double, optional, tag = "8")]
+    pub busy: ::core::option::Option<f64>,
+    /// Which share of their time its tasks waited for room at those that they send to.
+    #[prost(double, tag = "9")]
+    pub blocked: f64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DescribeReply {
@@ -747,6 +814,31 @@ pub struct DescribeReply {
     /// The last ends of each worker that nobody had ordered, the newest first.
     #[prost(message, repeated, tag = "40")]
     pub worker_ends: ::prost::alloc::vec::Vec<WorkerEnd>,
+    /// When it ended and was removed or finished; 0 while it runs.
+    #[prost(int64, tag = "60")]
+    pub ended_unix_ms: i64,
+    /// What the caller should know of which topology this is.
+    #[prost(string, repeated, tag = "61")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where its spouts are in their sources, as far as they tell.
+    #[prost(message, repeated, tag = "62")]
+    pub sources: ::prost::alloc::vec::Vec<SourceSummary>,
+    /// What the rates lack, such as the figures of a supervisor that does not report.
+    #[prost(string, repeated, tag = "63")]
+    pub gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SourceSummary {
+    #[prost(string, tag = "1")]
+    pub component: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub task: u32,
+    /// In words of the spout.
+    #[prost(string, tag = "3")]
+    pub position: ::prost::alloc::string::String,
+    /// How much is not read yet, where the spout knows.
+    #[prost(uint64, optional, tag = "4")]
+    pub lag: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkerSummary {
@@ -815,6 +907,18 @@ pub struct ComponentStats {
     /// Of all its tasks together.
     #[prost(message, optional, tag = "30")]
     pub retrying: ::core::option::Option<Retrying>,
+    #[prost(message, optional, tag = "60")]
+    pub last_10_s: ::core::option::Option<Window>,
+    #[prost(message, optional, tag = "61")]
+    pub last_10_min: ::core::option::Option<Window>,
+    /// Now: open trees of a spout, tuples that a bolt keeps.
+    #[prost(uint64, tag = "62")]
+    pub pending: u64,
+    /// Now: tuples that have arrived and are not executed yet, and how many may be under way.
+    #[prost(uint64, tag = "63")]
+    pub queued: u64,
+    #[prost(uint64, tag = "64")]
+    pub queue_capacity: u64,
 }
 /// Microseconds; absent where nothing was measured.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -833,6 +937,9 @@ pub struct ErrorsReply {
     /// The last ends of each worker that nobody had ordered, the newest first.
     #[prost(message, repeated, tag = "40")]
     pub worker_ends: ::prost::alloc::vec::Vec<WorkerEnd>,
+    /// What the caller should know of which topology this is.
+    #[prost(string, repeated, tag = "60")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SupervisorsRequest {}
@@ -880,6 +987,9 @@ pub struct LogChunk {
     /// Whole lines, except for one that is longer than a chunk.
     #[prost(bytes = "vec", tag = "2")]
     pub content: ::prost::alloc::vec::Vec<u8>,
+    /// What the caller should know of which topology this is; alone in the first chunk.
+    #[prost(string, tag = "60")]
+    pub note: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportReply {}

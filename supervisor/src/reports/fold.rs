@@ -22,6 +22,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
                 own.restarts += task.restarts;
                 own.errors += task.errors;
                 own.blocked_ns += task.blocked_ns;
+                own.busy_ns += task.busy_ns;
                 task.streams.into_iter().for_each(|stream| add_stream(&mut own.streams, stream));
             }
         }
@@ -52,6 +53,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
 pub(super) fn clear_gauges(report: &mut WorkerReport) {
     for task in &mut report.tasks {
         (task.pending, task.queued, task.queue_capacity, task.retrying) = (0, 0, 0, None);
+        (task.source_position, task.source_lag) = Default::default();
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
             ..StreamReport::default()
         };
         let report = |task: u32, streams: Vec<StreamReport>| WorkerReport {
-            tasks: vec![TaskReport { task, streams, blocked_ns: 7, ..TaskReport::default() }],
+            tasks: vec![TaskReport { task, streams, blocked_ns: 7, busy_ns: 3, ..TaskReport::default() }],
             ..WorkerReport::default()
         };
         let own = StreamReport { stream: "default".to_owned(), emitted: 5, ..StreamReport::default() };
@@ -124,7 +126,7 @@ mod tests {
         add(&mut sum, report(4, vec![stream("lines", "late", 3), stream("words", "late", 4), own]));
         add(&mut sum, report(5, vec![stream("lines", "late", 100)]));
         let task = &sum.tasks[0];
-        assert_eq!((task.task, task.blocked_ns), (4, 14));
+        assert_eq!((task.task, task.blocked_ns, task.busy_ns), (4, 14, 6));
         let counts: Vec<_> =
             task.streams.iter().map(|s| (s.from.as_str(), s.emitted, s.executed, s.acked, s.failed)).collect();
         assert_eq!(counts, [("", 10, 0, 0, 0), ("lines", 0, 10, 9, 1), ("lines", 0, 23, 21, 2), ("words", 0, 4, 3, 1)]);

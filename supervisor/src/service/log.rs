@@ -50,14 +50,14 @@ async fn send(
             Ok(Reading::End) => {
                 let content = reader.take_rest();
                 if !content.is_empty() {
-                    let _ = out.send(Ok(LogChunk { worker: Some(worker), content })).await;
+                    let _ = out.send(Ok(LogChunk { worker: Some(worker), content, ..LogChunk::default() })).await;
                 }
                 return;
             }
             Err(error) => Err(Status::internal(format!("the log cannot be read: {error}"))),
         };
         let is_over = chunk.is_err();
-        let chunk = chunk.map(|content| LogChunk { worker: Some(worker.clone()), content });
+        let chunk = chunk.map(|content| LogChunk { worker: Some(worker.clone()), content, ..LogChunk::default() });
         if out.send(chunk).await.is_err() || is_over {
             return;
         }

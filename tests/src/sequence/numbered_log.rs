@@ -109,6 +109,7 @@ impl Spout for NumberedLog {
         }
         run.emitted.append(&lines)?;
         let is_idle = rows.is_empty();
+        context.report_source(&format!("number {}", run.next), run.end.map(|end| end.saturating_sub(run.next)));
         for (number, values) in rows {
             out.emit(number, values);
         }

@@ -14,6 +14,7 @@ mod local;
 mod metrics;
 mod network;
 mod nimbus;
+mod now;
 mod rebalance;
 mod strangers;
 mod submission;

@@ -53,6 +53,9 @@ pub trait TaskPort: Send + Sync {
     /// Publishes which tuples a reliable spout is retrying.
     fn note_retrying(&self, retrying: Option<Retrying>);
 
+    /// Notes how far a spout has read its source. Without effect where nobody shows it.
+    fn report_source(&self, _position: &str, _lag: Option<u64>) {}
+
     /// Hands output of spawned work to the task, waiting while its queue is full.
     fn submit(&self, commands: Vec<OutputCommand>) -> BoxFuture<'_, Result<(), OutputClosed>>;
 

@@ -71,6 +71,7 @@ impl Tallies {
             tasks,
             latencies,
             errors: errors.collect(),
+            uptime_ms: crew.run.clock.now().as_millis() as u64,
             failure: crew.run.failure().map(|failure| failure.message).unwrap_or_default(),
             ..WorkerReport::default()
         }

@@ -68,6 +68,7 @@ impl TaskStats {
         report.restarts += count(&self.restarts);
         report.errors += count(&self.errors);
         report.blocked_ns += self.waiting.total(clock);
+        report.busy_ns += self.activity.busy(clock);
     }
 
     fn put_gauges(&self, report: &mut TaskReport, clock: Clock) {
@@ -79,6 +80,9 @@ impl TaskStats {
             for_ms: clock.now().saturating_sub(retrying.since).as_millis() as u64,
             reason: retrying.failure.to_string(),
         });
+        if let Some((position, lag)) = self.source.get() {
+            (report.source_position, report.source_lag) = (position, lag);
+        }
     }
 }
 
@@ -91,4 +95,23 @@ impl StreamStats {
 fn recorded(histogram: &Histogram) -> HistogramReport {
     let (values, counts) = histogram.recorded().into_iter().unzip();
     HistogramReport { values, counts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_of_a_source_is_the_last_one_and_not_too_long() {
+        let (stats, mut report) = (TaskStats::default(), TaskReport::default());
+        stats.put_gauges(&mut report, Clock::start());
+        assert_eq!((report.source_position.as_str(), report.source_lag), ("", None));
+        stats.source.set("book.txt: line 1", Some(9));
+        stats.source.set("book.txt: line 2", None);
+        stats.put_gauges(&mut report, Clock::start());
+        assert_eq!((report.source_position.as_str(), report.source_lag), ("book.txt: line 2", None));
+        stats.source.set(&"é".repeat(5_000), Some(0));
+        stats.put_gauges(&mut report, Clock::start());
+        assert_eq!((report.source_position.chars().count(), report.source_lag), (200, Some(0)));
+    }
 }

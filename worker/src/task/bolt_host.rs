@@ -387,7 +387,7 @@ impl BoltHost for Host<'_> {
         if self.room.has_mail() && self.take_mail(row) {
             self.waits_for_room = true;
             // It waits for others: whoever watches for calls that hang must not blame it.
-            self.stats.activity.end();
+            self.stats.activity.end(self.run.clock);
             self.stats.waiting.begin(self.run.clock);
         }
         self.submissions.poll_backlog(cx);

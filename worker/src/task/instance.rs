@@ -65,7 +65,7 @@ impl Core {
                 Ok(outcome) => outcome.map_err(|error| error.to_string()),
                 Err(Panic(message)) => Err(message),
             };
-            self.stats.activity.end();
+            self.stats.activity.end(self.run.clock);
             let Err(message) = outcome else { break };
             if number == TRIES {
                 let code = if is_restart { "fatal" } else { "start_failed" };

@@ -191,7 +191,7 @@ impl SpoutHost for Host<'_> {
         self.deal_done(done, slots);
         if self.take_mail(slots) {
             self.waits_for_room = true;
-            self.stats.activity.end();
+            self.stats.activity.end(self.clock());
             self.stats.waiting.begin(self.clock());
         }
         self.counts.publish(self.stats);
@@ -216,7 +216,7 @@ impl SpoutHost for Host<'_> {
             self.stats.activity.hold_up(self.clock().now());
         } else if may_drop {
             // A call that may be dropped may wait for data for any time: the watchdog does not list it.
-            self.stats.activity.end();
+            self.stats.activity.end(self.clock());
         }
         is_due && may_drop
     }

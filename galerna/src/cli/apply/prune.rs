@@ -61,6 +61,6 @@ pub(super) async fn are_gone(session: &mut Session<'_, '_>, outcomes: &[Outcome]
 }
 
 async fn listed(session: &mut Session<'_, '_>) -> Result<Vec<TopologySummary>, Status> {
-    let list = async |mut client: Client| client.list(ListRequest {}).await;
+    let list = async |mut client: Client| client.list(ListRequest::default()).await;
     Ok(session.ask(list).await?.into_inner().topologies)
 }

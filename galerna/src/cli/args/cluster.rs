@@ -1,11 +1,16 @@
 //! The arguments of commands that talk to a cluster.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use galerna_topology_api::human::HumanDuration;
 
 use super::super::wait::Expectation;
 use super::{Output, Settings};
+
+/// The shortest time between two looks.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Where Nimbus is, and how to print what it answers.
 #[derive(Debug, Args)]
@@ -32,6 +37,9 @@ pub(in crate::cli) struct Submit {
     pub(in crate::cli) file: PathBuf,
     #[command(flatten)]
     pub(in crate::cli) submission: Submission,
+    /// If a topology of this name was killed and still drains, wait for its end
+    #[arg(long)]
+    pub(in crate::cli) wait: bool,
     #[command(flatten)]
     pub(in crate::cli) cluster: Cluster,
 }
@@ -92,10 +100,45 @@ pub(in crate::cli) struct Listing {
     pub(in crate::cli) cluster: Cluster,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    /// List the topologies that have ended, the latest first
+    #[arg(long)]
+    pub(in crate::cli) ended: bool,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Describe {
+    /// The topology's name or id
+    pub(in crate::cli) name: String,
+    /// Show it again and again, in place on a terminal, until Ctrl-C or its end
+    #[arg(long)]
+    pub(in crate::cli) watch: bool,
+    /// Time between two looks with --watch, for example 500ms or 10s
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval, requires = "watch")]
+    pub(in crate::cli) every: Duration,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Top {
+    /// Show one table and end; so it does where the output is no terminal
+    #[arg(long)]
+    pub(in crate::cli) once: bool,
+    /// Time between two looks, for example 500ms or 10s
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
+    pub(in crate::cli) every: Duration,
+    #[command(flatten)]
+    pub(in crate::cli) cluster: Cluster,
+}
+
 /// A command about one topology.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Named {
-    /// The topology's name
+    /// The topology's name or id
     pub(in crate::cli) name: String,
     #[command(flatten)]
     pub(in crate::cli) cluster: Cluster,
@@ -103,7 +146,7 @@ pub(in crate::cli) struct Named {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Wait {
-    /// The topology's name
+    /// The topology's name or id
     pub(in crate::cli) name: String,
     /// Give up after so many seconds; it waits for ever unless given
     #[arg(long, value_name = "SECONDS")]
@@ -117,7 +160,7 @@ pub(in crate::cli) struct Wait {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Kill {
-    /// The topology's name
+    /// The topology's name or id
     pub(in crate::cli) name: String,
     /// How long what is in flight may take; the topology's message time-out unless given
     #[arg(short, long, value_name = "SECS")]
@@ -128,7 +171,7 @@ pub(in crate::cli) struct Kill {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Rebalance {
-    /// The topology's name
+    /// The topology's name or id
     pub(in crate::cli) name: String,
     /// Spread it over this many workers
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
@@ -145,7 +188,7 @@ pub(in crate::cli) struct Rebalance {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Logs {
-    /// The topology's name
+    /// The topology's name or id
     pub(in crate::cli) name: String,
     /// Go on with what is logged from now on, until Ctrl-C
     #[arg(short, long)]
@@ -179,6 +222,16 @@ fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
         _ => Err(format!("`{text}` is not HOST:PORT")),
+    }
+}
+
+/// Time between two looks: Nimbus must not be asked without a pause.
+fn interval(text: &str) -> Result<Duration, String> {
+    let HumanDuration(interval) =
+        text.parse().map_err(|error: galerna_topology_api::human::ParseError| error.to_string())?;
+    match interval >= SHORTEST_INTERVAL {
+        true => Ok(interval),
+        false => Err(format!("`{text}` is too short, expected at least {} ms", SHORTEST_INTERVAL.as_millis())),
     }
 }
 

@@ -8,7 +8,9 @@ use galerna_worker::{ComponentSummary, RetryingSummary};
 
 use super::counts_are;
 use crate::cli::components::{counts, latencies, retrying};
+use crate::cli::list::moment;
 use crate::cli::numbers::{count, plural, seconds};
+use crate::cli::rates;
 use crate::cli::table::{Align, Table};
 use crate::cli::worker_ends::{line, state_name};
 
@@ -17,17 +19,19 @@ const SHOWN_ENDS: usize = 5;
 
 pub(super) fn render(reply: &DescribeReply) -> String {
     let summary = reply.summary.clone().unwrap_or_default();
-    let mut text = format!(
-        "{} ({}): {} for {}, generation {}\n{}, {}, {}\n",
-        summary.name,
-        summary.id,
-        summary.status,
-        seconds(summary.uptime_secs),
-        reply.generation,
-        plural(summary.workers as usize, "worker"),
-        plural(summary.executors as usize, "executor"),
-        plural(summary.tasks as usize, "task"),
-    );
+    let (name, id, time) = (&summary.name, &summary.id, seconds(summary.uptime_secs));
+    let mut text = match reply.ended_unix_ms {
+        0 => format!("{name} ({id}): {} for {time}, generation {}\n", summary.status, reply.generation),
+        ended => {
+            let (status, ended) = (&summary.status, moment(ended));
+            format!("{name} ({id}): {status} at {ended} after {time}, generation {}\n", reply.generation)
+        }
+    };
+    if reply.ended_unix_ms == 0 {
+        let _ = write!(text, "{}, ", plural(summary.workers as usize, "worker"));
+    }
+    let (executors, tasks) = (summary.executors as usize, summary.tasks as usize);
+    let _ = writeln!(text, "{}, {}", plural(executors, "executor"), plural(tasks, "task"));
     if !summary.owner.is_empty() {
         let _ = writeln!(text, "owner: {}", summary.owner);
     }
@@ -42,6 +46,7 @@ pub(super) fn render(reply: &DescribeReply) -> String {
     }
     if !reply.workers.is_empty() {
         let _ = write!(text, "\n{}", workers(reply).render());
+        text.push_str(&now(reply));
     }
     if !reply.worker_ends.is_empty() {
         text.push_str("\nworkers that ended last (`errors` shows their last lines):\n");
@@ -59,6 +64,23 @@ pub(super) fn render(reply: &DescribeReply) -> String {
             " these: a worker's last moment, or a supervisor's report, is missing"
         };
         let _ = writeln!(text, "\ncounts are {}{why}", counts_are(reply));
+    }
+    text
+}
+
+/// What it does now.
+fn now(reply: &DescribeReply) -> String {
+    let tables = rates::tables(reply);
+    let mut text: String = tables.iter().map(|table| format!("\n{}", table.render())).collect();
+    text.push_str(match tables.is_empty() {
+        true => "\nno rates yet: they need reports of at least a second\n",
+        false => "p50, p99: complete latency of spouts, execute of bolts; shares: last 10 s\n",
+    });
+    for gap in &reply.gaps {
+        let _ = writeln!(text, "rates lack figures: {gap}");
+    }
+    if !reply.sources.is_empty() {
+        let _ = write!(text, "\n{}", rates::sources(&reply.sources).render());
     }
     text
 }

@@ -18,6 +18,7 @@ use crate::support::{Ran, call};
 #[derive(Default)]
 pub(super) struct State {
     pub(super) topologies: Vec<TopologySummary>,
+    pub(super) ended: Vec<EndedSummary>,
     pub(super) described: Option<DescribeReply>,
     pub(super) errors: Vec<ErrorReport>,
     pub(super) worker_ends: Vec<WorkerEnd>,
@@ -211,7 +212,7 @@ impl nimbus_server::Nimbus for Service {
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListReply>, Status> {
         let (_, state) = self.asked(request)?;
-        Ok(Response::new(ListReply { topologies: state.topologies.clone() }))
+        Ok(Response::new(ListReply { topologies: state.topologies.clone(), ended: state.ended.clone() }))
     }
 
     async fn describe(&self, request: Request<NameRequest>) -> Result<Response<DescribeReply>, Status> {
@@ -222,7 +223,8 @@ impl nimbus_server::Nimbus for Service {
 
     async fn errors(&self, request: Request<NameRequest>) -> Result<Response<ErrorsReply>, Status> {
         let (_, state) = self.asked(request)?;
-        Ok(Response::new(ErrorsReply { errors: state.errors.clone(), worker_ends: state.worker_ends.clone() }))
+        let (errors, worker_ends, notes) = (state.errors.clone(), state.worker_ends.clone(), state.notes.clone());
+        Ok(Response::new(ErrorsReply { errors, worker_ends, notes }))
     }
 
     async fn supervisors(&self, request: Request<SupervisorsRequest>) -> Result<Response<SupervisorsReply>, Status> {

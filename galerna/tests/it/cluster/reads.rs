@@ -73,7 +73,7 @@ pub(super) fn described() -> DescribeReply {
             executor("count", 4, 4, &b),
             executor("count", 5, 5, &a),
         ],
-        worker_ends: Vec::new(),
+        ..DescribeReply::default()
     }
 }
 
@@ -116,6 +116,7 @@ fn nimbus() -> FakeNimbus {
     let chunk = |slot, content: &str| LogChunk {
         worker: Some(WorkerId::new("node-1", slot)),
         content: content.to_owned().into_bytes(),
+        ..LogChunk::default()
     };
     FakeNimbus::start(State {
         topologies: vec![
@@ -163,6 +164,8 @@ not scheduled, or not staying up:
 worker        pid  incarnation  tasks    up  restarts  state     runs
 node-1:6629  4711            3      2  12 s         0  running   lines 1, count 5
 node-2:6630  4711            3      2  12 s         0  starting  count 2-3 4
+
+no rates yet: they need reports of at least a second
 
 component  kind   tasks  executors    emitted   executed      acked  failed  restarts  replayed  errors
 lines      spout      1          2  1,234,567          0  1,234,000       3         0         3       0

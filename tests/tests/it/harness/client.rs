@@ -94,7 +94,7 @@ impl Cluster {
 
     pub(crate) async fn list(&self) -> Result<Vec<TopologySummary>, Status> {
         let mut nimbus = self.nimbus().await?;
-        Ok(bounded(nimbus.list(ListRequest {})).await?.topologies)
+        Ok(bounded(nimbus.list(ListRequest::default())).await?.topologies)
     }
 
     pub(crate) async fn rebalance(&self, request: RebalanceRequest) -> Result<ChangeReply, Status> {

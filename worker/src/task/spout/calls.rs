@@ -107,7 +107,7 @@ impl SpoutTask {
             let Core { outbox, context, .. } = &mut self.core;
             attend(&mut self.tracker, outbox, caught(cell.settle(&mut settled, context))).await
         };
-        self.core.stats.activity.end();
+        self.core.stats.activity.end(self.core.run.clock);
         self.tracker.ledger.release(&slots[..slots.len() - settled.len()]);
         if has_failed {
             // The spout may want to emit the tuple again.

@@ -30,6 +30,7 @@ pub(super) struct Notes {
     pub(super) given_up: Vec<Vec<Value>>,
     pub(super) replayed: u64,
     pub(super) retrying: Option<Retrying>,
+    pub(super) source: Option<(String, Option<u64>)>,
 }
 
 impl HarnessPort {
@@ -51,6 +52,10 @@ impl TaskPort for HarnessPort {
 
     fn count_replayed(&self, tuples: u64) {
         self.notes().replayed += tuples;
+    }
+
+    fn report_source(&self, position: &str, lag: Option<u64>) {
+        self.notes().source = Some((position.to_owned(), lag));
     }
 
     fn give_up(&self, values: &[Value], failure: &Failure, tries: u32) {

@@ -257,6 +257,11 @@ impl SpoutHarness {
         self.port.notes().retrying.clone()
     }
 
+    /// The position in its source that the spout reported last, and what it has not read yet.
+    pub fn source(&self) -> Option<(String, Option<u64>)> {
+        self.port.notes().source.clone()
+    }
+
     /// The task's context: its counters and gauges, the time that has passed.
     pub fn context(&self) -> &TopologyContext {
         &self.context

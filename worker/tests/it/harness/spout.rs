@@ -209,3 +209,23 @@ async fn errors_of_a_spouts_life_come_out() -> TestResult {
     assert_eq!(harness.close().await.err().unwrap().to_string(), "close");
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn position_that_a_spout_reports_is_seen() -> Result<()> {
+    struct Reads;
+    impl Spout for Reads {
+        type MessageId = u64;
+        fn output(&self) -> Streams {
+            Streams::default_fields(["n"])
+        }
+        async fn next(&mut self, out: &mut SpoutEmitter<'_, u64>) -> Result<Next> {
+            out.context().report_source("page 3", Some(7));
+            Ok(Next::Exhausted)
+        }
+    }
+    let mut spout = SpoutHarness::new(|| Reads).await?;
+    assert_eq!(spout.source(), None);
+    spout.next().await?;
+    assert_eq!(spout.source(), Some(("page 3".to_owned(), Some(7))));
+    Ok(())
+}
