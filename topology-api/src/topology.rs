@@ -137,6 +137,13 @@ impl Topology {
     }
 }
 
+impl Input {
+    /// Whether both are the same stream of the same component.
+    pub(crate) fn is_same_stream(&self, other: &Self) -> bool {
+        self.from == other.from && self.stream == other.stream
+    }
+}
+
 impl Component {
     /// Whether it is a spout.
     pub fn is_spout(&self) -> bool {

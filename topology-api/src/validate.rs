@@ -109,12 +109,23 @@ fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>) -> Topology {
             is_blocking: draft.is_blocking,
             config: draft.config,
             output,
-            inputs: draft.inputs,
+            inputs: each_once(draft.inputs),
             load: draft.load,
         }
     });
     let components = components.collect();
     Topology { name: builder.name, config, components, worker_hooks: builder.worker_hooks }
+}
+
+/// Each stream of a component once: a bolt that receives a stream twice would process its tuples twice.
+fn each_once(inputs: Vec<Input>) -> Vec<Input> {
+    let mut kept: Vec<Input> = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        if !kept.iter().any(|known| known.is_same_stream(&input)) {
+            kept.push(input);
+        }
+    }
+    kept
 }
 
 /// The numbers of executors and tasks of a component, with the topology's defaults and limits.
@@ -245,6 +256,15 @@ impl Check {
             return self.problem(Subject::InputStream(index, number), message);
         };
         self.grouping(index, number, input, &stream);
+        let first = drafts[index].inputs[..number].iter().find(|known| known.is_same_stream(input));
+        if let Some(first) = first.filter(|first| !first.grouping.is_same(&input.grouping)) {
+            let Input { from, stream, grouping } = input;
+            let message = format!(
+                "`{bolt}` receives stream `{stream}` of `{from}` by two groupings: {} and {grouping}",
+                first.grouping
+            );
+            self.problem(Subject::InputGrouping(index, number), message);
+        }
     }
 
     fn grouping(&mut self, index: usize, number: usize, input: &Input, stream: &StreamSpec) {
