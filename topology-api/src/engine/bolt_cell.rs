@@ -176,7 +176,7 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
         Box::pin(async move {
             let BoltCall { batch, cursor, staging, done, host, context } = call;
             let Ok(bolt) = self.0.get() else { return };
-            let (first, chunk) = (*cursor, done.chunk);
+            let (first, mut chunk) = (*cursor, done.chunk);
             done.from = first;
             while *cursor < batch.rows {
                 let row = *cursor;
@@ -189,8 +189,9 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                     let call = pin!(bolt.execute(&tuple, &mut out));
                     watched(call, done, Some(row), host).await
                 };
-                if row == first {
-                    host.time_call(false);
+                if row == first && host.time_call(false) {
+                    chunk = 1;
+                    done.chunk = 1;
                 }
                 // Before settling, so that a panic in there cannot run the row twice.
                 *cursor += 1;
