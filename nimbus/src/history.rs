@@ -1,7 +1,11 @@
 //! What is remembered of a topology that has ended.
 
+mod user;
+
 use galerna_protocol::{ComponentStats, Latency};
 use serde::{Deserialize, Serialize};
+
+use self::user::EndedMetric;
 
 /// How many of them are kept.
 pub(crate) const LONGEST_HISTORY: usize = 100;
@@ -41,6 +45,8 @@ pub(crate) struct EndedComponent {
     errors: u64,
     execute_latency: Option<EndedLatency>,
     complete_latency: Option<EndedLatency>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    user_metrics: Vec<EndedMetric>,
 }
 
 /// Microseconds.
@@ -72,6 +78,7 @@ impl From<&ComponentStats> for EndedComponent {
             errors: stats.errors,
             execute_latency: latency(&stats.execute_latency),
             complete_latency: latency(&stats.complete_latency),
+            user_metrics: stats.user_metrics.iter().filter_map(EndedMetric::of).collect(),
         }
     }
 }
@@ -96,6 +103,7 @@ impl From<&EndedComponent> for ComponentStats {
             errors: ended.errors,
             execute_latency: latency(ended.execute_latency),
             complete_latency: latency(ended.complete_latency),
+            user_metrics: ended.user_metrics.iter().map(Into::into).collect(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod activity;
 mod report;
 mod streams;
+mod user;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use galerna_topology_api::{Histogram, Metrics};
 
 pub(crate) use activity::{Activity, Waiting};
-pub(crate) use report::report;
+pub(crate) use report::{Counted, report};
 pub(crate) use streams::{Counts, InStreams, StreamCounts, StreamStats};
 
 /// Counts, gauges and latencies of one task, read from anywhere.

@@ -1,6 +1,7 @@
 //! `describe`: how one topology on a cluster is doing.
 
 mod text;
+mod user_metrics;
 
 use galerna_protocol::{ComponentStats, DescribeReply, Latency, NameRequest, WorkerId, WorkerSummary};
 use serde_json::{Value, json};
@@ -64,7 +65,7 @@ fn worker_json(of: &WorkerSummary) -> Value {
 
 fn component_json(of: &ComponentStats) -> Value {
     let latency = |of: &Option<Latency>| of.as_ref().map(|of| json!({"p50": of.p50, "p99": of.p99, "max": of.max}));
-    json!({
+    let mut object = json!({
         "id": of.id,
         "kind": of.kind,
         "tasks": of.tasks,
@@ -79,5 +80,7 @@ fn component_json(of: &ComponentStats) -> Value {
         "errors": of.errors,
         "replayed": of.replayed,
         "gave_up": of.gave_up,
-    })
+    });
+    user_metrics::add_json(&mut object, of);
+    object
 }

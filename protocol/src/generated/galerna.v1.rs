@@ -251,6 +251,8 @@ pub struct WorkerReport {
     /// Its executors run these tasks now.
     #[prost(message, repeated, tag = "18")]
     pub executors: ::prost::alloc::vec::Vec<TaskRange>,
+    #[prost(message, repeated, tag = "80")]
+    pub user_histograms: ::prost::alloc::vec::Vec<UserHistograms>,
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -291,6 +293,39 @@ pub struct TaskReport {
     /// How long it has waited for room at those it sends to.
     #[prost(uint64, tag = "15")]
     pub blocked_ns: u64,
+    /// What the component keeps by name.
+    #[prost(message, optional, tag = "80")]
+    pub user_metrics: ::core::option::Option<UserMetrics>,
+}
+/// The counters and gauges that a component keeps in one task, by name.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UserMetrics {
+    #[prost(btree_map = "string, uint64", tag = "1")]
+    pub counters: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
+    /// Now: only of tasks that run.
+    #[prost(btree_map = "string, double", tag = "2")]
+    pub gauges: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        f64,
+    >,
+}
+/// The histograms that a component keeps, by name; those of all tasks together.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UserHistograms {
+    #[prost(string, tag = "1")]
+    pub component: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub histograms: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        HistogramReport,
+    >,
 }
 /// The counts of one stream of a task.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -690,6 +725,42 @@ pub struct ComponentStats {
     pub execute_latency: ::core::option::Option<Latency>,
     #[prost(message, optional, tag = "14")]
     pub complete_latency: ::core::option::Option<Latency>,
+    /// What the component keeps, by kind and name.
+    #[prost(message, repeated, tag = "80")]
+    pub user_metrics: ::prost::alloc::vec::Vec<UserMetric>,
+}
+/// A metric that a component keeps, over all its tasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UserMetric {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(oneof = "user_metric::Value", tags = "2, 3, 4")]
+    pub value: ::core::option::Option<user_metric::Value>,
+}
+/// Nested message and enum types in `UserMetric`.
+pub mod user_metric {
+    #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+    pub enum Value {
+        /// The sum over all launches.
+        #[prost(uint64, tag = "2")]
+        Counter(u64),
+        /// The sum over the tasks that run.
+        #[prost(double, tag = "3")]
+        Gauge(f64),
+        #[prost(message, tag = "4")]
+        Histogram(super::UserDistribution),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserDistribution {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    #[prost(uint64, tag = "2")]
+    pub p50: u64,
+    #[prost(uint64, tag = "3")]
+    pub p99: u64,
+    #[prost(uint64, tag = "4")]
+    pub max: u64,
 }
 /// Microseconds; absent where nothing was measured.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

@@ -1,5 +1,7 @@
 //! Sums up two incarnations in one report.
 
+mod user;
+
 use std::collections::BTreeMap;
 
 use galerna_protocol::{ErrorReport, HistogramReport, StreamReport, WorkerReport};
@@ -22,6 +24,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
                 own.restarts += task.restarts;
                 own.errors += task.errors;
                 own.blocked_ns += task.blocked_ns;
+                user::add(&mut own.user_metrics, task.user_metrics);
                 task.streams.into_iter().for_each(|stream| add_stream(&mut own.streams, stream));
             }
         }
@@ -36,6 +39,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
             }
         }
     }
+    user::add_histograms(&mut into.user_histograms, from.user_histograms);
     for error in from.errors {
         add_error(&mut into.errors, error);
     }
@@ -52,6 +56,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
 pub(super) fn clear_gauges(report: &mut WorkerReport) {
     for task in &mut report.tasks {
         (task.pending, task.queued, task.queue_capacity) = (0, 0, 0);
+        user::clear_gauges(&mut task.user_metrics);
     }
 }
 

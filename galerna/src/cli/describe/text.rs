@@ -7,7 +7,7 @@ use galerna_protocol::{
 };
 use galerna_worker::ComponentSummary;
 
-use super::counts_are;
+use super::{counts_are, user_metrics};
 use crate::cli::components::{counts, latencies};
 use crate::cli::numbers::{count, plural, seconds};
 use crate::cli::table::{Align, Table};
@@ -43,6 +43,9 @@ pub(super) fn render(reply: &DescribeReply) -> String {
     if !reply.components.is_empty() {
         let components: Vec<_> = reply.components.iter().map(component).collect();
         let _ = write!(text, "\n{}\n{}", counts(&components).render(), latencies(&components).render());
+        if let Some(table) = user_metrics::table(&reply.components) {
+            let _ = write!(text, "\n{}", table.render());
+        }
         let why = if reply.are_counts_exact {
             ""
         } else {
