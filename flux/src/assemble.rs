@@ -70,7 +70,10 @@ pub(crate) fn assemble(
     }
     subjects.tell_config_warnings(problems);
     match builder.build() {
-        Ok(topology) => (!problems.has_errors()).then_some(Assembled { topology, paths }),
+        Ok(topology) => {
+            subjects.tell_warnings(topology.warnings(), problems);
+            (!problems.has_errors()).then_some(Assembled { topology, paths })
+        }
         Err(invalid) => {
             subjects.tell(invalid, problems);
             None

@@ -36,6 +36,11 @@ pub trait BatchBolt: Send + 'static {
         Streams::none()
     }
 
+    /// As [`Bolt::needs_ticks`](crate::Bolt::needs_ticks).
+    fn needs_ticks(&self) -> bool {
+        false
+    }
+
     /// As [`Bolt::prepare`](crate::Bolt::prepare).
     fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {
         let _ = context;

@@ -24,6 +24,12 @@ pub trait Bolt: Send + 'static {
         Streams::none()
     }
 
+    /// Whether the bolt does its work in `tick`. If so and `topology.tick.tuple.freq.secs` is not set, validation warns.
+    /// Called once, after construction.
+    fn needs_ticks(&self) -> bool {
+        false
+    }
+
     /// Before the first tuple, on the worker that runs the task.
     fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {
         let _ = context;
@@ -68,6 +74,11 @@ pub trait ManualBolt: Send + 'static {
     /// As [`Bolt::output`].
     fn output(&self) -> Streams {
         Streams::none()
+    }
+
+    /// As [`Bolt::needs_ticks`].
+    fn needs_ticks(&self) -> bool {
+        false
     }
 
     /// As [`Bolt::prepare`].

@@ -13,6 +13,7 @@ use crate::fields::Streams;
 use crate::grouping::Grouping;
 use crate::hooks::WorkerHook;
 use crate::tasks::TaskId;
+use crate::validate::Problem;
 
 /// A graph of spouts and bolts that was found valid. Made by a
 /// [`TopologyBuilder`](crate::TopologyBuilder) or from YAML.
@@ -22,6 +23,7 @@ pub struct Topology {
     pub(crate) config: TopologyConfig,
     pub(crate) components: Vec<Component>,
     pub(crate) worker_hooks: Vec<Arc<dyn WorkerHook>>,
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// A spout or a bolt of a topology.
@@ -102,6 +104,11 @@ impl Topology {
     /// The component of this id.
     pub fn component(&self, id: &str) -> Option<&Component> {
         self.components.iter().find(|component| component.id == id)
+    }
+
+    /// What may not be meant as it is declared, in the order of declaration.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// The hooks of its workers.

@@ -84,16 +84,16 @@ pub(crate) fn validate(builder: TopologyBuilder) -> Result<Topology, InvalidTopo
         }
     }
     check.cycles(&builder.drafts);
-    if check.problems.iter().any(|problem| !problem.is_warning) {
-        let mut problems = check.problems;
-        problems.sort_by(|a, b| a.subject.cmp(&b.subject));
+    let mut problems = check.problems;
+    problems.sort_by(|a, b| a.subject.cmp(&b.subject));
+    if problems.iter().any(|problem| !problem.is_warning) {
         return Err(InvalidTopology { topology: builder.name, problems });
     }
-    Ok(number_tasks(builder, check.outputs))
+    Ok(number_tasks(builder, check.outputs, problems))
 }
 
 /// Numbers the tasks from 1, component after component, and takes the drafts over.
-fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>) -> Topology {
+fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>, warnings: Vec<Problem>) -> Topology {
     let mut next: TaskId = 1;
     let config = builder.config;
     let components = builder.drafts.into_iter().zip(outputs).map(|(draft, output)| {
@@ -114,7 +114,7 @@ fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>) -> Topology {
         }
     });
     let components = components.collect();
-    Topology { name: builder.name, config, components, worker_hooks: builder.worker_hooks }
+    Topology { name: builder.name, config, components, worker_hooks: builder.worker_hooks, warnings }
 }
 
 /// Each stream of a component once: a bolt that receives a stream twice would process its tuples twice.
@@ -148,6 +148,10 @@ struct Check {
 impl Check {
     fn problem(&mut self, subject: Subject, message: String) {
         self.problems.push(Problem { subject, message, is_warning: false });
+    }
+
+    fn warning(&mut self, subject: Subject, message: String) {
+        self.problems.push(Problem { subject, message, is_warning: true });
     }
 
     fn topology(&mut self, builder: &TopologyBuilder) {
@@ -208,13 +212,18 @@ impl Check {
             _ => {}
         }
         let made = match &draft.kind {
-            ComponentKind::Spout(make) => guarded(|| make().map(|spout| spout.output())),
-            ComponentKind::Bolt(make) => guarded(|| make().map(|bolt| bolt.output())),
+            ComponentKind::Spout(make) => guarded(|| make().map(|spout| (spout.output(), false))),
+            ComponentKind::Bolt(make) => guarded(|| make().map(|bolt| (bolt.output(), bolt.needs_ticks()))),
         };
-        let output = made.unwrap_or_else(|error| {
+        let (output, needs_ticks) = made.unwrap_or_else(|error| {
             self.problem(Subject::Component(index), format!("`{id}` cannot be made: {error}"));
-            Streams::none()
+            (Streams::none(), false)
         });
+        if needs_ticks && config.overridden_by(&draft.config).tick_interval().is_none() {
+            let message =
+                format!("`{id}` works in ticks and gets none; set `topology.tick.tuple.freq.secs`, for example to 10");
+            self.warning(Subject::Component(index), message);
+        }
         self.streams(index, id, &output);
         self.outputs.push(output);
     }
@@ -257,8 +266,11 @@ impl Check {
         };
         self.grouping(index, number, input, &stream);
         let first = drafts[index].inputs[..number].iter().find(|known| known.is_same_stream(input));
-        if let Some(first) = first.filter(|first| !first.grouping.is_same(&input.grouping)) {
-            let Input { from, stream, grouping } = input;
+        let Input { from, stream, grouping } = input;
+        if first.is_some_and(|first| first.grouping.is_same(grouping)) {
+            let message = format!("`{bolt}` receives stream `{stream}` of `{from}` already, by the same grouping");
+            self.warning(Subject::InputGrouping(index, number), message);
+        } else if let Some(first) = first {
             let message = format!(
                 "`{bolt}` receives stream `{stream}` of `{from}` by two groupings: {} and {grouping}",
                 first.grouping

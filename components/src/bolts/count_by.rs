@@ -112,6 +112,10 @@ impl Bolt for CountBy {
         Streams::default_fields(names.collect::<Vec<_>>())
     }
 
+    fn needs_ticks(&self) -> bool {
+        self.emit == EmitWhen::Tick
+    }
+
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
         let key = key_of(tuple, &self.fields)?;
         // Found far more often than new: the key is moved in only then.

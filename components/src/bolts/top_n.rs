@@ -111,6 +111,10 @@ impl Bolt for TopN {
         Streams::default_fields(self.properties.fields.clone())
     }
 
+    fn needs_ticks(&self) -> bool {
+        self.properties.emit == EmitWhen::Tick
+    }
+
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
         let fields = &self.properties.fields;
         let row: Box<[Value]> = fields.iter().map(|field| tuple.get(field).cloned()).collect::<Result<_, _>>()?;

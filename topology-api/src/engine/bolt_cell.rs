@@ -77,6 +77,9 @@ pub trait ErasedBolt: Send {
     /// The streams that the bolt declares.
     fn output(&self) -> Streams;
 
+    /// Whether the bolt does its work in ticks.
+    fn needs_ticks(&self) -> bool;
+
     /// Drops the instance and makes a new one.
     ///
     /// # Errors
@@ -111,6 +114,10 @@ macro_rules! calls_without_rows {
     () => {
         fn output(&self) -> Streams {
             self.0.output(|bolt| bolt.output())
+        }
+
+        fn needs_ticks(&self) -> bool {
+            self.0.needs_ticks(|bolt| bolt.needs_ticks())
         }
 
         fn rebuild(&mut self) -> Result<()> {
@@ -247,6 +254,10 @@ struct Auto<B>(B);
 impl<B: Bolt> ManualBolt for Auto<B> {
     fn output(&self) -> Streams {
         self.0.output()
+    }
+
+    fn needs_ticks(&self) -> bool {
+        self.0.needs_ticks()
     }
 
     fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {

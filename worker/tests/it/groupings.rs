@@ -252,7 +252,10 @@ async fn a_stream_subscribed_to_twice_arrives_once() -> TestResult {
     let _ = builder.add_spout("feeder", fed(0..10).factory());
     let noting = log.clone();
     let _ = builder.bolt("bolt", move || Noting::new(&noting, ["n"])).shuffle("feeder").shuffle("feeder");
-    LocalCluster::new().complete(builder.build()?).await?;
+    let topology = builder.build()?;
+    let warnings: Vec<_> = topology.warnings().iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(warnings, ["`bolt` receives stream `default` of `feeder` already, by the same grouping"]);
+    LocalCluster::new().complete(topology).await?;
     assert_eq!(numbers(&log.rows()), (0..10).collect::<Vec<_>>());
     Ok(())
 }
