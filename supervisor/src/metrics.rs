@@ -51,7 +51,7 @@ fn add_topologies(families: &mut Families, view: &View, report: &SupervisorRepor
         tasks::add(families, topology);
         workers::add(families, topology, &wanted, &report.failures);
     }
-    user::add(families, topologies.iter());
+    user::add(families, &topologies);
 }
 
 /// A topology that the store knows, and what was reported of its workers here.

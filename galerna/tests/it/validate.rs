@@ -83,7 +83,7 @@ fn bolt_that_emits_in_ticks_and_gets_none_is_warned_of() {
         )
     };
     let problems = |emit, config| {
-        let (_folder, path) = file("topology.yaml", &yaml(emit, config));
+        let (_folder, path) = file("topology.yaml", yaml(emit, config));
         let problems = call(["validate", &path, "--output", "json"]).expect(0).json()["problems"].clone();
         problems.as_array().cloned().unwrap_or_default()
     };

@@ -26,10 +26,10 @@ const RESERVED: [&str; 6] = ["_total", "_bucket", "_count", "_sum", "_created", 
 
 /// Adds everything that components have told. The names of counters come first: if a gauge or a histogram has the
 /// name of a counter, its kind becomes part of its name.
-pub(super) fn add<'a>(families: &mut Families, topologies: impl Iterator<Item = &'a Topology<'a>> + Clone) {
+pub(super) fn add(families: &mut Families, topologies: &[Topology<'_>]) {
     let mut taken = BTreeMap::new();
     for kind in [Kind::Counter, Kind::Gauge, Kind::Histogram] {
-        for topology in topologies.clone() {
+        for topology in topologies {
             for component in &topology.spec.components {
                 add_component(families, &mut taken, topology, component, kind);
             }
