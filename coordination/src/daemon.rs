@@ -18,7 +18,8 @@ use clap::Parser;
 use galerna_protocol::Signals;
 use tracing_subscriber::EnvFilter;
 
-pub use http::{Http, HttpAddress};
+pub use crate::http::Http;
+pub use http::HttpAddress;
 pub use options::{CommonOptions, ListenAddress};
 use parse::{ParseError, parse};
 

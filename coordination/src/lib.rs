@@ -4,7 +4,8 @@
 //! Two implementations answer alike: [`MemoryStore`] for tests and `galerna dev`, and etcd behind
 //! the feature of that name. Workers know nothing of it.
 //!
-//! Behind the feature `daemon` is what the daemons share as programs.
+//! Behind the feature `daemon` is what the daemons share as programs, and behind `http` how they serve metrics and
+//! health.
 
 pub mod clock;
 #[cfg(feature = "daemon")]
@@ -14,6 +15,8 @@ mod election;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 mod json;
 pub mod keys;
 mod limits;

@@ -5,6 +5,7 @@ mod distribution;
 #[cfg(any(test, feature = "exposition"))]
 mod exposition;
 mod family;
+mod numbers;
 mod process;
 mod store;
 
@@ -12,6 +13,7 @@ pub use distribution::{Distribution, Timings};
 #[cfg(any(test, feature = "exposition"))]
 pub use exposition::{Exposition, SampleLabels};
 pub use family::{Families, Kind, Metric, Value};
+pub use numbers::Numbers;
 pub use process::{PROCESS_METRICS, add_process, resident_memory};
 pub use store::{MeasuredStore, STORE_METRICS, StoreTimings};
 

@@ -1,6 +1,7 @@
 //! Definition + registry -> topology: makes every component, wires them, has it all checked, and
 //! tells whatever is wrong at its place in the files.
 
+mod edges;
 mod makers;
 mod subjects;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use galerna_topology_api::engine::{BoltFactory, SpoutFactory};
 use galerna_topology_api::{
-    BoltDeclarer, DEFAULT_STREAM, Fields, Grouping, ResourceLoad, SpoutDeclarer, Topology, TopologyBuilder, Value,
+    BoltDeclarer, Fields, Grouping, ResourceLoad, SpoutDeclarer, Topology, TopologyBuilder, Value,
 };
 
 use crate::construct::Shared;
@@ -17,6 +18,7 @@ use crate::definition::{Definition, GroupingDefinition, GroupingKind, Stream, Ve
 use crate::problems::{Fault, Problems, did_you_mean, shown};
 use crate::registry::Registry;
 use crate::resolved::PathUse;
+use edges::Wiring;
 pub(crate) use makers::pool;
 use makers::{Makers, Placeholder};
 use subjects::{Part, Subjects, Wired};
@@ -58,8 +60,7 @@ pub(crate) fn assemble(
             Made::Bolt(factory) => {
                 let mut declarer = described_bolt(builder.add_bolt(id, factory), vertex);
                 for wiring in wirings.iter().filter(|wiring| wiring.to == id && part.is_first) {
-                    let stream = wiring.definition.stream.as_ref().map_or(DEFAULT_STREAM, |stream| &stream.text);
-                    declarer = declarer.input(wiring.from.text.as_str(), stream, wiring.grouping.clone());
+                    declarer = declarer.input(wiring.from.text.as_str(), wiring.stream(), wiring.grouping.clone());
                     wired.push(Wired { from: wiring.from, grouping: wiring.definition });
                 }
             }
@@ -69,7 +70,10 @@ pub(crate) fn assemble(
     }
     subjects.tell_config_warnings(problems);
     match builder.build() {
-        Ok(topology) => (!problems.has_errors()).then_some(Assembled { topology, paths }),
+        Ok(topology) => {
+            subjects.tell_warnings(topology.warnings(), problems);
+            (!problems.has_errors()).then_some(Assembled { topology, paths })
+        }
         Err(invalid) => {
             subjects.tell(invalid, problems);
             None
@@ -128,17 +132,9 @@ fn parts<'a>(definition: &'a Definition, makers: &mut Makers<'_>) -> Vec<Declare
     parts
 }
 
-/// A stream that leads to a bolt.
-struct Wiring<'a> {
-    from: &'a crate::node::Text,
-    to: &'a str,
-    grouping: Grouping,
-    definition: &'a GroupingDefinition,
-}
-
 fn wirings<'a>(definition: &'a Definition, parts: &[Declared<'a>], makers: &mut Makers<'_>) -> Vec<Wiring<'a>> {
     let mut wirings = Vec::new();
-    for Stream { from, to, grouping, .. } in &definition.streams {
+    for Stream { at, from, to, grouping, .. } in &definition.streams {
         let kind = grouping.as_ref().and_then(|grouping| self::grouping(grouping, makers));
         let Some(to) = to else { continue };
         match parts.iter().find(|part| part.id.text == to.text).map(|part| &part.made) {
@@ -158,10 +154,11 @@ fn wirings<'a>(definition: &'a Definition, parts: &[Declared<'a>], makers: &mut 
             }
         }
         if let (Some(from), Some(definition), Some(grouping)) = (from, grouping, kind) {
-            wirings.push(Wiring { from, to: &to.text, grouping, definition });
+            wirings.push(Wiring { at: *at, from, to: &to.text, grouping, definition });
         }
     }
-    wirings
+    let sources = &makers.shared.sources;
+    edges::without_repetitions(wirings, sources, makers.problems)
 }
 
 fn grouping(definition: &GroupingDefinition, makers: &mut Makers<'_>) -> Option<Grouping> {

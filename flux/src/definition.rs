@@ -80,6 +80,7 @@ pub(crate) struct Vertex {
 /// An edge. Where something was wrong there is nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
+    pub(crate) at: Span,
     /// A label for people.
     pub(crate) name: Option<Text>,
     pub(crate) from: Option<Text>,

@@ -172,7 +172,9 @@ impl Flux {
             self.read_properties(file, &mut variables, sources, problems);
         }
         let path = vec![self.name.canonicalize().unwrap_or_else(|_| self.name.clone())];
-        let mut loader = Loader { sources, problems, variables: &mut variables, form: self.form, path, files: 1 };
+        let included = BTreeMap::new();
+        let mut loader =
+            Loader { sources, problems, variables: &mut variables, form: self.form, path, included, files: 1 };
         let mut definition = loader.load(main)?;
         definition.at = Span { file: main, line: 1, column: 1, width: 1 };
         // An included file that could not be read may well refer to them.

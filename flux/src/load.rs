@@ -1,5 +1,6 @@
 //! Reads a topology's file and everything that it includes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ pub(crate) struct Loader<'a> {
     pub(crate) form: Form,
     /// The files that are being read, each included by the one before it.
     pub(crate) path: Vec<PathBuf>,
+    /// The included files, each by the folder that its own includes are relative to and its identity. A file
+    /// that several others include has one number, so that equal places are one definition.
+    pub(crate) included: BTreeMap<(PathBuf, PathBuf), u32>,
     pub(crate) files: usize,
 }
 
@@ -52,7 +56,7 @@ impl Loader<'_> {
         let folder = folder_of(self.sources.name(file));
         for include in includes {
             match self.include(&folder, &include.file) {
-                Some(included) => definition.take_in(included, include.is_override, self.problems),
+                Some(included) => definition.take_in(included, include.is_override, self.sources, self.problems),
                 None => definition.is_incomplete = true,
             }
         }
@@ -78,9 +82,8 @@ impl Loader<'_> {
             self.problems.error(file.at, format!("`{}` includes itself: {}", shown(&file.text), names.join(" -> ")));
             return None;
         }
-        match read_text(&path) {
-            Ok(text) => {
-                let number = self.sources.add(Source { name: path, text, is_file: true });
+        match self.source_of(&path, identity.clone()) {
+            Ok(number) => {
                 self.path.push(identity);
                 let definition = self.load(number);
                 self.path.pop();
@@ -91,6 +94,18 @@ impl Loader<'_> {
                 None
             }
         }
+    }
+
+    /// The number of an included file, which is read once.
+    fn source_of(&mut self, path: &Path, identity: PathBuf) -> Result<u32, String> {
+        let folder = folder_of(path);
+        let key = (folder.canonicalize().unwrap_or(folder), identity);
+        if let Some(number) = self.included.get(&key) {
+            return Ok(*number);
+        }
+        let number = self.sources.add(Source { name: path.to_owned(), text: read_text(path)?, is_file: true });
+        self.included.insert(key, number);
+        Ok(number)
     }
 }
 
@@ -123,8 +138,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String, String> {
 
 impl Definition {
     /// Adds what an included file defines. Where both define something, the included one counts
-    /// only if it overrides.
-    fn take_in(&mut self, other: Self, is_override: bool, problems: &mut Problems) {
+    /// only if it overrides. Definitions from the same place of a file, which came by several includes, are one.
+    fn take_in(&mut self, other: Self, is_override: bool, sources: &Sources, problems: &mut Problems) {
         if self.name.is_none() || (is_override && other.name.is_some()) {
             self.name = other.name;
         }
@@ -135,46 +150,68 @@ impl Definition {
                 None => self.config.push(setting),
             }
         }
-        take_in(&mut self.components, other.components, is_override, problems);
-        take_in(&mut self.spouts, other.spouts, is_override, problems);
-        take_in(&mut self.bolts, other.bolts, is_override, problems);
-        take_in(&mut self.worker_hooks, other.worker_hooks, is_override, problems);
-        self.streams.extend(other.streams);
+        let mut merge = Merge { is_override, sources, problems };
+        merge.take_in(&mut self.components, other.components);
+        merge.take_in(&mut self.spouts, other.spouts);
+        merge.take_in(&mut self.bolts, other.bolts);
+        merge.take_in(&mut self.worker_hooks, other.worker_hooks);
+        let known: BTreeSet<Span> = self.streams.iter().map(|stream| stream.at).collect();
+        self.streams.extend(other.streams.into_iter().filter(|stream| !known.contains(&stream.at)));
         self.is_incomplete |= other.is_incomplete;
     }
 }
 
 /// What has an id.
 trait Identified {
-    fn id(&self) -> Option<&Text>;
+    fn object(&self) -> &Object;
+
+    fn id(&self) -> Option<&Text> {
+        self.object().id.as_ref()
+    }
 }
 
 impl Identified for Object {
-    fn id(&self) -> Option<&Text> {
-        self.id.as_ref()
+    fn object(&self) -> &Object {
+        self
     }
 }
 
 impl Identified for Vertex {
-    fn id(&self) -> Option<&Text> {
-        self.object.id.as_ref()
+    fn object(&self) -> &Object {
+        &self.object
     }
 }
 
-fn take_in<T: Identified>(own: &mut Vec<T>, others: Vec<T>, is_override: bool, problems: &mut Problems) {
-    // What the included file says twice is still said twice.
-    let count = own.len();
-    for other in others {
-        let id = other.id().map(|id| id.text.as_str());
-        let known =
-            own.iter().take(count).position(|known| id.is_some() && known.id().map(|id| id.text.as_str()) == id);
-        match (known, other.id()) {
-            (Some(index), _) if is_override => own[index] = other,
-            (Some(_), Some(id)) => {
-                let message = format!("`{}` has no effect: the including file defines it", shown(&id.text));
-                problems.warning(id.at, format!("{message}; say `override: true` at the include to prefer this one"));
+/// How definitions of an included file are taken in.
+struct Merge<'a> {
+    is_override: bool,
+    sources: &'a Sources,
+    problems: &'a mut Problems,
+}
+
+impl Merge<'_> {
+    fn take_in<T: Identified>(&mut self, own: &mut Vec<T>, others: Vec<T>) {
+        // What the included file says twice is still said twice.
+        let count = own.len();
+        for other in others {
+            let own_before = &own[..count];
+            if own_before.iter().any(|known| known.object().at == other.object().at) {
+                continue;
             }
-            _ => own.push(other),
+            let id = other.id().map(|id| id.text.as_str());
+            let known = own_before.iter().position(|known| id.is_some() && known.id().map(|id| id.text.as_str()) == id);
+            match known.map(|index| &mut own[index]) {
+                Some(known) if self.is_override => *known = other,
+                Some(known) => self.warn(known.object(), &other),
+                None => own.push(other),
+            }
         }
+    }
+
+    fn warn(&mut self, known: &Object, other: &impl Identified) {
+        let Some(id) = other.id() else { return };
+        let place = self.sources.place(known.id.as_ref().map_or(known.at, |id| id.at));
+        let message = format!("`{}` has no effect: it is defined at {place}", shown(&id.text));
+        self.problems.warning(id.at, format!("{message}; say `override: true` at the include to prefer this one"));
     }
 }

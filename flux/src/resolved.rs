@@ -23,6 +23,12 @@ pub(crate) fn text_of(definition: &Definition) -> String {
     format!("{HEADER}{}", print::print(&node_of(definition)))
 }
 
+/// Whether two groupings deal tuples alike, whatever streams they belong to.
+pub(crate) fn is_same_grouping(one: &GroupingDefinition, other: &GroupingDefinition) -> bool {
+    let text = |of: &GroupingDefinition| print::print(&grouping(&GroupingDefinition { stream: None, ..of.clone() }));
+    text(one) == text(other)
+}
+
 fn node_of(definition: &Definition) -> Node {
     let mut entries = Vec::new();
     entries.extend(definition.name.as_ref().map(|name| entry("name", text(&name.text))));

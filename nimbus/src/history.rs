@@ -1,9 +1,13 @@
 //! What is remembered of a topology that has ended.
 
+mod user;
+
 use std::collections::BTreeSet;
 
 use galerna_protocol::{ComponentStats, ErrorReport, Latency, TopologySummary, WorkerId, WorkerReport};
 use serde::{Deserialize, Serialize};
+
+use self::user::EndedMetric;
 
 /// How many of them are kept.
 pub(crate) const LONGEST_HISTORY: usize = 100;
@@ -90,6 +94,8 @@ pub(crate) struct EndedComponent {
     errors: u64,
     execute_latency: Option<EndedLatency>,
     complete_latency: Option<EndedLatency>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    user_metrics: Vec<EndedMetric>,
 }
 
 /// Microseconds.
@@ -121,6 +127,7 @@ impl From<&ComponentStats> for EndedComponent {
             errors: stats.errors,
             execute_latency: latency(&stats.execute_latency),
             complete_latency: latency(&stats.complete_latency),
+            user_metrics: stats.user_metrics.iter().filter_map(EndedMetric::of).collect(),
         }
     }
 }
@@ -145,6 +152,7 @@ impl From<&EndedComponent> for ComponentStats {
             errors: ended.errors,
             execute_latency: latency(ended.execute_latency),
             complete_latency: latency(ended.complete_latency),
+            user_metrics: ended.user_metrics.iter().map(Into::into).collect(),
             // Nothing of an ended topology is retried, and it has no rates.
             ..Self::default()
         }

@@ -1,5 +1,9 @@
 //! Sums what workers have reported into what people ask for.
 
+mod user;
+
+use std::collections::BTreeMap;
+
 use galerna_coordination::keys::Desired;
 use galerna_protocol::{
     ComponentSpec, ComponentStats, ErrorReport, HistogramReport, Latency, Retrying, TopologySpec, WorkerReport,
@@ -29,10 +33,12 @@ pub(crate) fn component_stats<'a>(
 ) -> Vec<ComponentStats> {
     let mut stats: Vec<ComponentStats> = spec.components.iter().map(|component| empty(component, desired)).collect();
     let latencies: Vec<(Histogram, Histogram)> = spec.components.iter().map(|_| Default::default()).collect();
+    let mut user: BTreeMap<&str, user::Sums> = BTreeMap::new();
     for report in reports {
         for task in &report.tasks {
-            let component = component_of(spec, task.task);
-            let Some(sum) = component.and_then(|one| stats.iter_mut().find(|sum| sum.id == one.id)) else { continue };
+            let Some(component) = component_of(spec, task.task) else { continue };
+            user.entry(&component.id).or_default().add(task);
+            let Some(sum) = stats.iter_mut().find(|sum| sum.id == component.id) else { continue };
             for (sum, count) in [
                 (&mut sum.emitted, task.emitted),
                 (&mut sum.executed, task.executed),
@@ -52,10 +58,14 @@ pub(crate) fn component_stats<'a>(
             add(&latencies[index].0, latency.execute.as_ref());
             add(&latencies[index].1, latency.complete.as_ref());
         }
+        for histograms in &report.user_histograms {
+            user.entry(&histograms.component).or_default().add_histograms(histograms);
+        }
     }
     for (stats, (execute, complete)) in stats.iter_mut().zip(&latencies) {
         stats.execute_latency = latency(execute);
         stats.complete_latency = latency(complete);
+        stats.user_metrics = user.remove(stats.id.as_str()).map(user::Sums::into_metrics).unwrap_or_default();
     }
     stats
 }

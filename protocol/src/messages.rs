@@ -9,6 +9,9 @@ mod v1 {
 
 pub use v1::*;
 
+/// So many metrics of a kind are told of one component; those of its tasks may have different names.
+pub const MOST_USER_METRICS: usize = 100;
+
 impl WorkerId {
     /// The worker in this slot of this supervisor.
     pub fn new(supervisor: impl Into<String>, slot: u32) -> Self {

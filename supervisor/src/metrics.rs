@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod tasks;
+mod user;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -45,10 +46,12 @@ pub(crate) fn text(observed: &Observable) -> String {
 /// Adds what was reported of the topologies that the store knows. So what is gone vanishes.
 fn add_topologies(families: &mut Families, view: &View, report: &SupervisorReport) {
     let wanted = view.wanted(&report.supervisor);
-    for topology in topologies(view, &report.workers) {
-        tasks::add(families, &topology);
-        workers::add(families, &topology, &wanted, &report.failures);
+    let topologies: Vec<Topology<'_>> = topologies(view, &report.workers).collect();
+    for topology in &topologies {
+        tasks::add(families, topology);
+        workers::add(families, topology, &wanted, &report.failures);
     }
+    user::add(families, &topologies);
 }
 
 /// A topology that the store knows, and what was reported of its workers here.

@@ -42,6 +42,11 @@ pub trait BatchBolt: Send + 'static {
         let _ = wiring;
     }
 
+    /// As [`Bolt::needs_ticks`](crate::Bolt::needs_ticks).
+    fn needs_ticks(&self) -> bool {
+        false
+    }
+
     /// As [`Bolt::prepare`](crate::Bolt::prepare).
     fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {
         let _ = context;

@@ -32,6 +32,12 @@ pub trait Bolt: Send + 'static {
         let _ = wiring;
     }
 
+    /// Whether the bolt does its work in `tick`. If so and `topology.tick.tuple.freq.secs` is not set, validation warns.
+    /// Called once, after construction.
+    fn needs_ticks(&self) -> bool {
+        false
+    }
+
     /// Before the first tuple, on the worker that runs the task.
     fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {
         let _ = context;
@@ -81,6 +87,11 @@ pub trait ManualBolt: Send + 'static {
     /// As [`Bolt::check`].
     fn check(&self, wiring: &mut Wiring<'_>) {
         let _ = wiring;
+    }
+
+    /// As [`Bolt::needs_ticks`].
+    fn needs_ticks(&self) -> bool {
+        false
     }
 
     /// As [`Bolt::prepare`].

@@ -243,7 +243,9 @@ macro_rules! groupings {
 impl BoltDeclarer<'_> {
     declarer_methods!();
 
-    /// Receives a stream of a component: the general form of all others.
+    /// Receives a stream of a component: the general form of all others. A bolt receives each stream of a
+    /// component once: an equal second call has no effect but a [warning](Topology::warnings), and a second call
+    /// with another grouping makes [`TopologyBuilder::build`] fail.
     pub fn input(self, from: impl Into<SmolStr>, stream: impl Into<SmolStr>, grouping: Grouping) -> Self {
         self.0.inputs.push(Input { from: from.into(), stream: stream.into(), grouping });
         self

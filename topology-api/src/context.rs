@@ -220,19 +220,27 @@ impl TopologyContext {
         &self.inner.resources
     }
 
-    /// A counter of this name; the same each time.
+    /// A counter of this name; the same each time. A task has at most [`MOST_METRICS`](crate::MOST_METRICS); see
+    /// [`Metrics`].
     pub fn counter(&self, name: &str) -> Counter {
-        self.inner.metrics.counter(name)
+        self.listing_refusal(self.inner.metrics.find_counter(name))
     }
 
-    /// A gauge of this name; the same each time.
+    /// A gauge of this name; the same each time. Limits are those of [`counter`](Self::counter).
     pub fn gauge(&self, name: &str) -> Gauge {
-        self.inner.metrics.gauge(name)
+        self.listing_refusal(self.inner.metrics.find_gauge(name))
     }
 
-    /// A histogram of this name; the same each time.
+    /// A histogram of this name; the same each time. Limits are those of [`counter`](Self::counter).
     pub fn histogram(&self, name: &str) -> Histogram {
-        self.inner.metrics.histogram(name)
+        self.listing_refusal(self.inner.metrics.find_histogram(name))
+    }
+
+    fn listing_refusal<T>(&self, (metric, refusal): (T, Option<String>)) -> T {
+        if let Some(message) = refusal {
+            self.report_error(message.as_str());
+        }
+        metric
     }
 
     /// Lists an error of this task without failing anything.

@@ -59,6 +59,28 @@ impl Grouping {
     }
 }
 
+impl Grouping {
+    /// Whether both deal the tuples of a stream alike: by the same kind, fields and user code.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Custom(one), Self::Custom(other)) => Arc::ptr_eq(&one.make, &other.make),
+            _ => self.name() == other.name() && self.fields() == other.fields(),
+        }
+    }
+}
+
+/// The name in YAML, with the fields or the name of the user code.
+impl fmt::Display for Grouping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Fields(fields) | Self::PartialKey(fields) => write!(f, " {fields}"),
+            Self::Custom(factory) => write!(f, " {}", factory.name()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What a custom grouping knows when it is made.
 #[derive(Clone, Debug)]
 pub struct GroupingContext {

@@ -47,7 +47,7 @@ pub use fields::{DEFAULT_STREAM, Fields, StreamSpec, Streams};
 pub use grouping::{CustomGrouping, CustomGroupingFactory, Grouping, GroupingContext};
 pub use held::{HeldId, HeldTuple};
 pub use hooks::{ExecuteInfo, TaskHook, WorkerHook};
-pub use metrics::{Counter, Gauge, Histogram, Metrics, MetricsSnapshot};
+pub use metrics::{Counter, Gauge, Histogram, MOST_METRICS, Metrics, MetricsSnapshot};
 pub use output_handle::{HeldRef, OutputClosed, OutputCommand, OutputGuard, OutputHandle};
 pub use resources::Resources;
 pub use retry::{

@@ -101,7 +101,16 @@ impl Histogram {
     }
 }
 
+/// The most metrics of one task, of all kinds together.
+pub const MOST_METRICS: usize = 100;
+
+/// The longest name of a metric, in characters.
+const LONGEST_NAME: usize = 100;
+
 /// The metrics of one task, by name. Cheap to clone.
+///
+/// A task has at most [`MOST_METRICS`]. What goes beyond, or has an empty name or one of more than 100 characters,
+/// works but is shown nowhere, and the task lists one error.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Arc<Mutex<Named>>);
 
@@ -110,6 +119,45 @@ struct Named {
     counters: BTreeMap<SmolStr, Counter>,
     gauges: BTreeMap<SmolStr, Gauge>,
     histograms: BTreeMap<SmolStr, Histogram>,
+    /// Whether a metric was refused.
+    has_refused: bool,
+}
+
+impl Named {
+    fn count(&self) -> usize {
+        self.counters.len() + self.gauges.len() + self.histograms.len()
+    }
+
+    /// The metric of this name among those of its kind, and the error of the first refusal.
+    fn find<T: Clone + Default>(
+        &mut self,
+        kind: fn(&mut Self) -> &mut BTreeMap<SmolStr, T>,
+        name: &str,
+    ) -> (T, Option<String>) {
+        if let Some(known) = kind(self).get(name) {
+            return (known.clone(), None);
+        }
+        let refusal = if self.count() >= MOST_METRICS {
+            Some(format!(
+                "metric `{}` is not shown: the task has {MOST_METRICS} metrics, the most it may have",
+                shown(name)
+            ))
+        } else if name.is_empty() {
+            Some("a metric without a name is not shown".to_owned())
+        } else if name.chars().nth(LONGEST_NAME).is_some() {
+            Some(format!("metric `{}` is not shown: its name has more than {LONGEST_NAME} characters", shown(name)))
+        } else {
+            let metric = T::default();
+            kind(self).insert(name.into(), metric.clone());
+            return (metric, None);
+        };
+        (T::default(), refusal.filter(|_| !std::mem::replace(&mut self.has_refused, true)))
+    }
+}
+
+/// The start of a name, for messages.
+fn shown(name: &str) -> String {
+    name.chars().take(LONGEST_NAME).collect()
 }
 
 /// All metrics of a task at one moment.
@@ -130,17 +178,32 @@ impl Metrics {
 
     /// The counter of this name.
     pub fn counter(&self, name: &str) -> Counter {
-        self.lock().counters.entry(name.into()).or_default().clone()
+        self.find_counter(name).0
     }
 
     /// The gauge of this name.
     pub fn gauge(&self, name: &str) -> Gauge {
-        self.lock().gauges.entry(name.into()).or_default().clone()
+        self.find_gauge(name).0
     }
 
     /// The histogram of this name.
     pub fn histogram(&self, name: &str) -> Histogram {
-        self.lock().histograms.entry(name.into()).or_default().clone()
+        self.find_histogram(name).0
+    }
+
+    /// As [`counter`](Self::counter), with the error to list.
+    pub(crate) fn find_counter(&self, name: &str) -> (Counter, Option<String>) {
+        self.lock().find(|named| &mut named.counters, name)
+    }
+
+    /// As [`gauge`](Self::gauge), with the error to list.
+    pub(crate) fn find_gauge(&self, name: &str) -> (Gauge, Option<String>) {
+        self.lock().find(|named| &mut named.gauges, name)
+    }
+
+    /// As [`histogram`](Self::histogram), with the error to list.
+    pub(crate) fn find_histogram(&self, name: &str) -> (Histogram, Option<String>) {
+        self.lock().find(|named| &mut named.histograms, name)
     }
 
     /// All of them.
@@ -151,5 +214,38 @@ impl Metrics {
             gauges: named.gauges.iter().map(|(name, gauge)| (name.clone(), gauge.value())).collect(),
             histograms: named.histograms.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_beyond_the_limit_work_and_are_refused_with_one_error() {
+        let metrics = Metrics::default();
+        for number in 0..MOST_METRICS - 1 {
+            assert_eq!(metrics.find_counter(&number.to_string()).1, None);
+        }
+        assert_eq!(metrics.find_gauge("last").1, None);
+        let (beyond, refusal) = metrics.find_histogram("beyond");
+        beyond.record(7);
+        let message = "metric `beyond` is not shown: the task has 100 metrics, the most it may have";
+        assert_eq!((beyond.count(), refusal.as_deref()), (1, Some(message)));
+        assert_eq!(metrics.find_counter("more").1, None, "one error is enough");
+        metrics.counter("0").add(3);
+        let all = metrics.snapshot();
+        assert_eq!((all.counters.len(), all.gauges.len(), all.histograms.len()), (MOST_METRICS - 1, 1, 0));
+        assert_eq!(metrics.find_counter("0").0.value(), 3);
+    }
+
+    #[test]
+    fn names_that_are_empty_or_too_long_are_refused() {
+        for name in [String::new(), "x".repeat(LONGEST_NAME + 1)] {
+            let metrics = Metrics::default();
+            assert!(metrics.find_counter(&name).1.is_some());
+            assert!(metrics.snapshot().counters.is_empty());
+        }
+        assert_eq!(Metrics::default().find_counter(&"é".repeat(LONGEST_NAME)).1, None);
     }
 }

@@ -13,6 +13,7 @@ use crate::fields::Streams;
 use crate::grouping::Grouping;
 use crate::hooks::WorkerHook;
 use crate::tasks::TaskId;
+use crate::validate::Problem;
 
 /// A graph of spouts and bolts that was found valid. Made by a
 /// [`TopologyBuilder`](crate::TopologyBuilder) or from YAML.
@@ -22,6 +23,7 @@ pub struct Topology {
     pub(crate) config: TopologyConfig,
     pub(crate) components: Vec<Component>,
     pub(crate) worker_hooks: Vec<Arc<dyn WorkerHook>>,
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// A spout or a bolt of a topology.
@@ -104,6 +106,11 @@ impl Topology {
         self.components.iter().find(|component| component.id == id)
     }
 
+    /// What may not be meant as it is declared, in the order of declaration.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
     /// The hooks of its workers.
     pub fn worker_hooks(&self) -> &[Arc<dyn WorkerHook>] {
         &self.worker_hooks
@@ -134,6 +141,13 @@ impl Topology {
             (component.id.clone(), ComponentInfo { tasks: component.tasks.clone(), streams: component.output.clone() })
         });
         TopologyInfo { name: self.name.clone(), id: id.into(), components: components.collect() }
+    }
+}
+
+impl Input {
+    /// Whether both are the same stream of the same component.
+    pub(crate) fn is_same_stream(&self, other: &Self) -> bool {
+        self.from == other.from && self.stream == other.stream
     }
 }
 

@@ -91,16 +91,16 @@ pub(crate) fn validate(builder: TopologyBuilder) -> Result<Topology, InvalidTopo
         check.properties(index, draft, &builder.config);
     }
     check.cycles(&builder.drafts);
-    if check.problems.iter().any(|problem| !problem.is_warning) {
-        let mut problems = check.problems;
-        problems.sort_by(|a, b| a.subject.cmp(&b.subject));
+    let mut problems = check.problems;
+    problems.sort_by(|a, b| a.subject.cmp(&b.subject));
+    if problems.iter().any(|problem| !problem.is_warning) {
         return Err(InvalidTopology { topology: builder.name, problems });
     }
-    Ok(number_tasks(builder, check.outputs))
+    Ok(number_tasks(builder, check.outputs, problems))
 }
 
 /// Numbers the tasks from 1, component after component, and takes the drafts over.
-fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>) -> Topology {
+fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>, warnings: Vec<Problem>) -> Topology {
     let mut next: TaskId = 1;
     let config = builder.config;
     let components = builder.drafts.into_iter().zip(outputs).map(|(draft, output)| {
@@ -116,12 +116,23 @@ fn number_tasks(builder: TopologyBuilder, outputs: Vec<Streams>) -> Topology {
             is_blocking: draft.is_blocking,
             config: draft.config,
             output,
-            inputs: draft.inputs,
+            inputs: each_once(draft.inputs),
             load: draft.load,
         }
     });
     let components = components.collect();
-    Topology { name: builder.name, config, components, worker_hooks: builder.worker_hooks }
+    Topology { name: builder.name, config, components, worker_hooks: builder.worker_hooks, warnings }
+}
+
+/// Each stream of a component once: a bolt that receives a stream twice would process its tuples twice.
+fn each_once(inputs: Vec<Input>) -> Vec<Input> {
+    let mut kept: Vec<Input> = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        if !kept.iter().any(|known| known.is_same_stream(&input)) {
+            kept.push(input);
+        }
+    }
+    kept
 }
 
 /// The numbers of executors and tasks of a component, with the topology's defaults and limits.
@@ -146,6 +157,10 @@ struct Check {
 impl Check {
     fn problem(&mut self, subject: Subject, message: String) {
         self.problems.push(Problem { subject, message, is_warning: false });
+    }
+
+    fn warning(&mut self, subject: Subject, message: String) {
+        self.problems.push(Problem { subject, message, is_warning: true });
     }
 
     fn topology(&mut self, builder: &TopologyBuilder) {
@@ -213,6 +228,12 @@ impl Check {
             self.problem(Subject::Component(index), format!("`{id}` cannot be made: {error}"));
             (Streams::none(), None)
         });
+        let needs_ticks = bolt.as_ref().is_some_and(|bolt| bolt.needs_ticks());
+        if needs_ticks && config.overridden_by(&draft.config).tick_interval().is_none() {
+            let message =
+                format!("`{id}` works in ticks and gets none; set `topology.tick.tuple.freq.secs`, for example to 10");
+            self.warning(Subject::Component(index), message);
+        }
         self.streams(index, id, &output);
         self.bolts.push(bolt);
         self.outputs.push(output);
@@ -255,6 +276,18 @@ impl Check {
             return self.problem(Subject::InputStream(index, number), message);
         };
         self.grouping(index, number, input, &stream);
+        let first = drafts[index].inputs[..number].iter().find(|known| known.is_same_stream(input));
+        let Input { from, stream, grouping } = input;
+        if first.is_some_and(|first| first.grouping.is_same(grouping)) {
+            let message = format!("`{bolt}` receives stream `{stream}` of `{from}` already, by the same grouping");
+            self.warning(Subject::InputGrouping(index, number), message);
+        } else if let Some(first) = first {
+            let message = format!(
+                "`{bolt}` receives stream `{stream}` of `{from}` by two groupings: {} and {grouping}",
+                first.grouping
+            );
+            self.problem(Subject::InputGrouping(index, number), message);
+        }
     }
 
     /// Has a bolt compare its properties with its inputs, as far as these are known.

@@ -233,6 +233,11 @@ impl Outbox {
         self.dirty.is_empty()
     }
 
+    /// The rows that have not left yet.
+    pub(crate) fn waiting_rows(&self) -> usize {
+        self.dirty.iter().map(|place| self.buffers[*place].waiting()).sum()
+    }
+
     /// Sends acks when they are many.
     pub(crate) fn relieve_acks(&mut self) {
         if self.acks.len() >= MANY_ACKS {

@@ -3,6 +3,7 @@
 mod activity;
 mod report;
 mod streams;
+mod user;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use galerna_topology_api::{Histogram, Metrics, Retrying};
 
 pub(crate) use activity::{Activity, Waiting};
-pub(crate) use report::report;
+pub(crate) use report::{Counted, report};
 pub(crate) use streams::{Counts, InStreams, StreamCounts, StreamStats};
 
 /// The position of a source has at most so many characters; the rest is cut off.

@@ -116,6 +116,10 @@ impl Bolt for CountBy {
         self.fields.iter().for_each(|field| wiring.expect_field("fields", field));
     }
 
+    fn needs_ticks(&self) -> bool {
+        self.emit == EmitWhen::Tick
+    }
+
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
         let key = key_of(tuple, &self.fields)?;
         // Found far more often than new: the key is moved in only then.

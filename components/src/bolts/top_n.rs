@@ -116,6 +116,10 @@ impl Bolt for TopN {
         fields.iter().for_each(|field| wiring.expect_field("fields", field));
     }
 
+    fn needs_ticks(&self) -> bool {
+        self.properties.emit == EmitWhen::Tick
+    }
+
     async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
         let fields = &self.properties.fields;
         let row: Box<[Value]> = fields.iter().map(|field| tuple.get(field).cloned()).collect::<Result<_, _>>()?;

@@ -1,5 +1,6 @@
 //! Families of samples, each with its description, and their text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
 use super::distribution::Distribution;
+use super::numbers::Numbers;
 
 /// Which numbers a metric has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +63,6 @@ impl Metric {
     pub const fn histogram(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Self {
         Self { name, kind: Kind::Histogram, help, labels }
     }
-
-    /// What OpenMetrics calls it: the suffix of counters belongs to their samples.
-    fn family_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
-            _ => self.name,
-        }
-    }
 }
 
 /// A value of a sample.
@@ -78,8 +72,10 @@ pub enum Value {
     Whole(u64),
     /// Any number.
     Real(f64),
-    /// A distribution.
+    /// A distribution of times.
     Distributed(Distribution),
+    /// A distribution of numbers.
+    Numbers(Numbers),
 }
 
 impl From<u64> for Value {
@@ -106,6 +102,12 @@ impl From<Distribution> for Value {
     }
 }
 
+impl From<Numbers> for Value {
+    fn from(value: Numbers) -> Self {
+        Self::Numbers(value)
+    }
+}
+
 /// Families in the order in which their first samples came.
 #[derive(Debug, Default)]
 pub struct Families {
@@ -114,8 +116,20 @@ pub struct Families {
 
 #[derive(Debug)]
 struct Family {
-    metric: Metric,
+    name: Cow<'static, str>,
+    kind: Kind,
+    help: &'static str,
     samples: Vec<(Labels, Value)>,
+}
+
+impl Family {
+    /// What OpenMetrics calls it: the suffix of counters belongs to their samples.
+    fn open_name(&self) -> &str {
+        match self.kind {
+            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
+            _ => &self.name,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -140,13 +154,29 @@ impl Families {
     /// # Panics
     /// In debug builds, if there are too few or too many values of labels.
     pub fn add(&mut self, metric: &Metric, labels: &[&str], value: impl Into<Value>) {
-        debug_assert_eq!(metric.labels.len(), labels.len(), "labels of {}", metric.name);
+        self.add_to(Cow::Borrowed(metric.name), metric, labels, value.into());
+    }
+
+    /// As [`add`](Self::add), to a family of another name, which users have chosen. The name ends in `_total` if the
+    /// metric is a counter.
+    ///
+    /// # Panics
+    /// In debug builds, if there are too few or too many values of labels.
+    pub fn add_named(&mut self, name: &str, metric: &Metric, labels: &[&str], value: impl Into<Value>) {
+        self.add_to(Cow::Owned(name.to_owned()), metric, labels, value.into());
+    }
+
+    fn add_to(&mut self, name: Cow<'static, str>, metric: &Metric, labels: &[&str], value: Value) {
+        debug_assert_eq!(metric.labels.len(), labels.len(), "labels of {name}");
         let labels = Labels { names: metric.labels, values: labels.iter().map(|&value| value.to_owned()).collect() };
-        let sample = (labels, value.into());
+        let sample = (labels, value);
         // Mostly the last one, or one of few.
-        match self.families.iter_mut().rev().find(|family| family.metric.name == metric.name) {
+        match self.families.iter_mut().rev().find(|family| family.name == name) {
             Some(family) => family.samples.push(sample),
-            None => self.families.push(Family { metric: *metric, samples: vec![sample] }),
+            None => {
+                let (kind, help) = (metric.kind, metric.help);
+                self.families.push(Family { name, kind, help, samples: vec![sample] });
+            }
         }
     }
 
@@ -165,17 +195,17 @@ impl Families {
 
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        for Family { metric, samples } in &self.families {
-            let kind = match metric.kind {
+        for family in &self.families {
+            let kind = match family.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
                 Kind::Histogram => MetricType::Histogram,
             };
-            let mut family = encoder.encode_descriptor(metric.family_name(), metric.help, None, kind)?;
-            for (labels, value) in samples {
+            let mut encoder = encoder.encode_descriptor(family.open_name(), family.help, None, kind)?;
+            for (labels, value) in &family.samples {
                 match labels.names {
-                    [] => write(&mut family, metric.kind, value)?,
-                    _ => write(&mut family.encode_family(labels)?, metric.kind, value)?,
+                    [] => write(&mut encoder, family.kind, value)?,
+                    _ => write(&mut encoder.encode_family(labels)?, family.kind, value)?,
                 }
             }
         }
@@ -190,6 +220,10 @@ fn write(sample: &mut MetricEncoder, kind: Kind, value: &Value) -> fmt::Result {
         (_, Value::Whole(value)) => sample.encode_gauge(value),
         (_, Value::Real(value)) => sample.encode_gauge(value),
         (_, Value::Distributed(value)) => {
+            let buckets: Vec<(f64, u64)> = value.buckets().collect();
+            sample.encode_histogram::<NoLabelSet>(value.sum(), value.count(), &buckets, None)
+        }
+        (_, Value::Numbers(value)) => {
             let buckets: Vec<(f64, u64)> = value.buckets().collect();
             sample.encode_histogram::<NoLabelSet>(value.sum(), value.count(), &buckets, None)
         }

@@ -34,6 +34,7 @@ impl Subjects<'_> {
     /// Notes the problems of a topology at their places.
     pub(super) fn tell(&self, invalid: InvalidTopology, problems: &mut Problems) {
         // Warnings are told whether or not there are errors.
+        self.tell_warnings(&invalid.problems, problems);
         let mut errors = invalid.problems;
         errors.retain(|problem| !problem.is_warning);
         // Where nothing else is wrong, nothing can be a consequence of it.
@@ -45,6 +46,16 @@ impl Subjects<'_> {
                 Some(text) if is_old_boolean(&text) => fault.help("YAML 1.2 has only `true` and `false` as booleans"),
                 _ => fault,
             });
+        }
+    }
+
+    /// Notes the warnings of a topology at their places. Those of configs are told by
+    /// [`tell_config_warnings`](Self::tell_config_warnings).
+    pub(super) fn tell_warnings(&self, all: &[Problem], problems: &mut Problems) {
+        let is_of_config =
+            |problem: &Problem| matches!(problem.subject, Subject::Config(_) | Subject::ComponentConfig(..));
+        for warning in all.iter().filter(|problem| problem.is_warning && !is_of_config(problem)) {
+            problems.warning(self.place(&warning.subject), warning.message.clone());
         }
     }
 

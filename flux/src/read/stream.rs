@@ -20,7 +20,7 @@ pub(super) fn stream(node: &Node, reader: &mut Reader<'_>) -> Option<Stream> {
             None
         }
     };
-    Some(Stream { name, from, to, grouping })
+    Some(Stream { at: section.at, name, from, to, grouping })
 }
 
 fn grouping(node: &Node, reader: &mut Reader<'_>) -> Option<GroupingDefinition> {

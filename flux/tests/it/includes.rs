@@ -69,7 +69,8 @@ fn override_lets_the_included_file_win() {
 fn what_both_define_is_warned_of() {
     let more = MORE.replace("streams:", "  - {id: print, className: print}\nstreams:");
     let folder = folder(&[("main.yaml", MAIN), ("parts/bolts.yaml", BOLTS), ("parts/more.yaml", &more)]);
-    insta::assert_snapshot!(told(&load(folder.path()).unwrap().warnings), @r#"3:10: `print` has no effect: the including file defines it; say `override: true` at the include to prefer this one"#);
+    let warnings = told(&load(folder.path()).unwrap().warnings).replace(&*folder.path().to_string_lossy(), "DIR");
+    insta::assert_snapshot!(warnings, @r#"3:10: `print` has no effect: it is defined at DIR/parts/bolts.yaml:5:10; say `override: true` at the include to prefer this one"#);
 }
 
 #[test]
@@ -114,4 +115,60 @@ error: cannot include `DIR/parts/bolts.yaml`: No such file or directory (os erro
 
 1 error
 "#);
+}
+
+/// What `warnings` say, without the name of the folder.
+fn warnings(loaded: &Loaded, folder: &TempDir) -> String {
+    told(&loaded.warnings).replace(&*folder.path().to_string_lossy(), "DIR")
+}
+
+/// The inputs of all bolts.
+fn inputs(loaded: &Loaded) -> Vec<String> {
+    let components = loaded.topology.components().iter();
+    components.flat_map(|to| to.inputs.iter().map(|input| format!("{} -> {}", input.from, to.id))).collect()
+}
+
+#[test]
+fn file_included_by_two_files_counts_once_and_without_a_warning() {
+    let base = "\
+bolts: [{id: print, className: print}]
+workerHooks: [{className: hook}]
+streams: [{from: lines, to: print, grouping: {type: SHUFFLE}}]
+";
+    let main = MAIN.split("streams:").next().unwrap().replace(
+        "  - file: parts/bolts.yaml\n",
+        "  - file: parts/left.yaml\n  - file: parts/right.yaml\n  - {file: ./parts/base.yaml, override: true}\n",
+    );
+    let left = "includes: [{file: base.yaml}]\nconfig: {left: 1}\n";
+    let right = "includes: [{file: ../parts/base.yaml}]\nconfig: {right: 1}\n";
+    let files =
+        [("main.yaml", &*main), ("parts/left.yaml", left), ("parts/right.yaml", right), ("parts/base.yaml", base)];
+    let folder = folder(&files);
+    let loaded = load(folder.path()).unwrap();
+    assert_eq!((warnings(&loaded, &folder), inputs(&loaded)), (String::new(), vec!["lines -> print".to_owned()]));
+    assert_eq!((loaded.topology.worker_hooks().len(), loaded.files.len()), (1, 4));
+    assert_eq!(loaded.definition.matches("from:").count(), 1, "{}", loaded.definition);
+}
+
+#[test]
+fn bolt_of_one_of_two_files_that_include_a_third_is_warned_of_at_its_place() {
+    let left = "includes: [{file: base.yaml}]\nbolts: [{id: print, className: print}]\n";
+    let base = "bolts: [{id: print, className: print}]\n";
+    let main = MAIN.replace("- file: parts/bolts.yaml\n", "- file: parts/left.yaml\n  - file: parts/base.yaml\n");
+    let folder = folder(&[("main.yaml", &*main), ("parts/left.yaml", left), ("parts/base.yaml", base)]);
+    let loaded = load(folder.path()).unwrap();
+    insta::assert_snapshot!(warnings(&loaded, &folder), @"1:14: `print` has no effect: it is defined at DIR/parts/left.yaml:2:14; say `override: true` at the include to prefer this one");
+}
+
+#[test]
+fn stream_given_again_by_an_included_file_counts_once_with_a_warning() {
+    let more = MORE.replace("to: split", "to: print");
+    let folder = folder(&[("main.yaml", MAIN), ("parts/bolts.yaml", BOLTS), ("parts/more.yaml", &more)]);
+    let failed = load(folder.path()).unwrap_err();
+    assert!(failed.contains("bolt `split` has no input"), "{failed}");
+    let both = format!("{more}  - {{from: lines, to: split, grouping: {{type: SHUFFLE}}}}\n");
+    std::fs::write(folder.path().join("parts/more.yaml"), both).unwrap();
+    let loaded = load(folder.path()).unwrap();
+    assert_eq!(inputs(&loaded), ["lines -> print", "lines -> split"]);
+    insta::assert_snapshot!(warnings(&loaded, &folder), @"4:5: `print` receives `lines` already, by the same grouping (DIR/main.yaml:8:5); this stream has no effect");
 }

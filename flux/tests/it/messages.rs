@@ -301,3 +301,48 @@ fn file_that_is_no_text_is_refused() {
     let error = galerna_flux::Flux::read(&file).build(&registry()).unwrap_err();
     assert!(error.diagnostics[0].message.ends_with("it is not UTF-8 text (line 2)"), "{error}");
 }
+
+#[test]
+fn stream_given_twice_counts_once_with_a_warning() {
+    let stream = "  - {from: lines, to: split, grouping: {type: shuffle, streamId: default}}\n";
+    let loaded = read(&format!("{GOOD}{stream}{stream}")).load(&registry()).unwrap();
+    assert_eq!(loaded.topology.component("split").unwrap().inputs.len(), 1);
+    insta::assert_snapshot!(told(&loaded.warnings), @r"
+14:5: `split` receives `lines` already, by the same grouping (topology.yaml:11:5); this stream has no effect
+15:5: `split` receives `lines` already, by the same grouping (topology.yaml:11:5); this stream has no effect
+");
+    let nth = |n| {
+        format!(
+            "  - {{from: split, to: split2, grouping: {{type: CUSTOM, customClass: {{className: nth, properties: {{n: {n}}}}}}}}}\n"
+        )
+    };
+    let split2 = "  - {id: split2, className: split, properties: {field: word}}\nstreams:\n";
+    let text = GOOD.replace("streams:\n", split2);
+    let same = read(&format!("{text}{}{}", nth(1), nth(1))).load(&registry()).unwrap();
+    assert_eq!((same.topology.component("split2").unwrap().inputs.len(), same.warnings.len()), (1, 1));
+    insta::assert_snapshot!(error(&format!("{text}{}{}", nth(1), nth(2))), @r"
+error: `split2` receives `split` by two groupings: CUSTOM nth and CUSTOM nth
+  --> topology.yaml:16:48
+   |
+16 |   - {from: split, to: split2, grouping: {type: CUSTOM, customClass: {className: nth, properties: {n: 2}}}}
+   |                                                ^^^^^^
+   = help: keep one; the other is at topology.yaml:15:5
+
+1 error
+");
+}
+
+#[test]
+fn stream_given_twice_by_different_groupings_is_an_error() {
+    let stream = "  - {from: lines, to: split, grouping: {type: FIELDS, args: [line]}}\n";
+    insta::assert_snapshot!(error(&format!("{GOOD}{stream}")), @r"
+error: `split` receives `lines` by two groupings: SHUFFLE and FIELDS [line]
+  --> topology.yaml:14:47
+   |
+14 |   - {from: lines, to: split, grouping: {type: FIELDS, args: [line]}}
+   |                                               ^^^^^^
+   = help: keep one; the other is at topology.yaml:11:5
+
+1 error
+");
+}

@@ -1,6 +1,7 @@
 //! `describe`: how one topology on a cluster is doing.
 
 mod text;
+mod user_metrics;
 
 use galerna_protocol::{ComponentStats, DescribeReply, NameRequest, WorkerId, WorkerSummary};
 use serde_json::{Value, json};
@@ -114,5 +115,6 @@ fn component_json(of: &ComponentStats) -> Value {
     if let Some(of) = &of.retrying {
         object["retrying"] = json!({"tuples": of.tuples, "for_ms": of.for_ms, "reason": of.reason});
     }
+    user_metrics::add_json(&mut object, of);
     object
 }

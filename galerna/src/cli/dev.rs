@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use galerna_coordination::MemoryStore;
+use galerna_coordination::http::Http;
+use galerna_coordination::{MemoryStore, Observed};
 use galerna_protocol::{Signals, SupervisorsRequest};
 use galerna_supervisor::Supervisor;
 use tempfile::TempDir;
@@ -78,6 +79,8 @@ struct Cluster {
     store: MemoryStore,
     nimbus: Option<galerna_nimbus::Nimbus>,
     supervisors: Vec<Supervisor>,
+    /// Where Nimbus and then the supervisors serve metrics and health.
+    https: Vec<Http>,
     /// The host that parts reach each other at.
     host: String,
 }
@@ -89,13 +92,13 @@ impl Cluster {
             ip => ip,
         };
         let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-        Self { store: MemoryStore::new(), nimbus: None, supervisors: Vec::new(), host }
+        Self { store: MemoryStore::new(), nimbus: None, supervisors: Vec::new(), https: Vec::new(), host }
     }
 
     /// Starts all parts, says so, and goes on until one fails.
     async fn work(&mut self, args: &Dev, data: &Data, program: &str, io: &mut Io<'_>) -> Result<Exit, Failure> {
         let address = self.start(args, &data.folder).await?;
-        io.print(&introduction(args, data, program, address))?;
+        io.print(&introduction(args, data, program, address, &self.https))?;
         let failures = self.supervisors.iter_mut().map(|supervisor| Box::pin(supervisor.failed()));
         let (failure, ..) = select_all(failures).await;
         Err(Failure::start(&failure))
@@ -114,7 +117,16 @@ impl Cluster {
             ..Default::default()
         };
         let nimbus = galerna_nimbus::Nimbus::start(options, Arc::new(self.store.clone()), listener).await;
-        self.nimbus = Some(nimbus.map_err(|error| Failure::start(&error))?);
+        let nimbus = nimbus.map_err(|error| Failure::start(&error))?;
+        let observed = nimbus.observed();
+        self.nimbus = Some(nimbus);
+        if let Some(http) = args.http {
+            let listener = TcpListener::bind(http).await.map_err(|error| {
+                let message = format!("cannot serve metrics on {http}: {error}; --http takes another address");
+                Failure::new("start_failed", message)
+            })?;
+            self.serve_http(listener, observed)?;
+        }
         for number in 0..args.supervisors {
             self.start_supervisor(number, args, address, folder).await?;
         }
@@ -146,15 +158,34 @@ impl Cluster {
             ..Default::default()
         };
         let supervisor = Supervisor::start(options, Arc::new(self.store.clone()), listener).await;
-        self.supervisors.push(supervisor.map_err(|error| Failure::start(&error))?);
+        let supervisor = supervisor.map_err(|error| Failure::start(&error))?;
+        let observed = supervisor.observed();
+        self.supervisors.push(supervisor);
+        if let Some(of_nimbus) = self.https.first().and_then(Http::address) {
+            let wanted = of_nimbus.port().checked_add(1 + number);
+            let has_room = args.http.is_some_and(|http| http.port() > 0);
+            let listener = listen(of_nimbus.ip(), wanted.filter(|_| has_room)).await;
+            self.serve_http(listener.map_err(|error| Failure::start(&error))?, observed)?;
+        }
+        Ok(())
+    }
+
+    fn serve_http(&mut self, listener: TcpListener, observed: Arc<dyn Observed>) -> Result<(), Failure> {
+        let http = Http::start(Some(listener)).map_err(|error| Failure::start(&error))?;
+        http.observe(observed);
+        self.https.push(http);
         Ok(())
     }
 
     /// Stops workers, then all else.
     async fn stop(self) {
+        self.https.iter().for_each(Http::say_stopping);
         futures_util::future::join_all(self.supervisors.into_iter().map(Supervisor::stop)).await;
         if let Some(nimbus) = self.nimbus {
             nimbus.stop().await;
+        }
+        for http in self.https {
+            http.stop().await;
         }
     }
 }
@@ -185,12 +216,19 @@ async fn wait_for_all(address: &String, count: usize) -> Result<(), Failure> {
     }
 }
 
-fn introduction(args: &Dev, data: &Data, program: &str, address: SocketAddr) -> String {
+fn introduction(args: &Dev, data: &Data, program: &str, address: SocketAddr, https: &[Http]) -> String {
     let at = if address == USUAL { String::new() } else { format!(" --nimbus {address}") };
     let kept = if data.temporary.is_some() { "removed at the end" } else { "kept" };
+    let served: Vec<String> = https.iter().filter_map(|http| Some(format!("http://{}", http.address()?))).collect();
+    let served = match served.as_slice() {
+        [] => String::new(),
+        [nimbus, supervisors @ ..] => {
+            format!("metrics and health of Nimbus: {nimbus}, of the supervisors: {}\n", supervisors.join(", "))
+        }
+    };
     format!(
         "Nimbus answers at {address}; {} with {} each\n\n    \
-         {program} submit topology.yaml{at}\n    {program} list{at}\n\n\
+         {program} submit topology.yaml{at}\n    {program} list{at}\n\n{served}\
          data in {} is {kept}; Ctrl-C stops everything\n",
         plural(args.supervisors.into(), "supervisor"),
         plural(args.slots.into(), "slot"),

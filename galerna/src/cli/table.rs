@@ -33,6 +33,11 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Whether it has no row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The table as text, one line a row, without trailing blanks.
     pub(super) fn render(&self) -> String {
         let header: Vec<String> = self.columns.iter().map(|(title, _)| title.to_string()).collect();

@@ -1,6 +1,7 @@
 //! `dev`: a whole cluster, with real workers.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -18,6 +19,8 @@ struct Cluster {
     stdout: BufReader<ChildStdout>,
     address: String,
     data: PathBuf,
+    /// Where metrics are served: by Nimbus, then by each supervisor.
+    https: Vec<String>,
 }
 
 impl Cluster {
@@ -35,7 +38,10 @@ impl Cluster {
             rest.split_once(to).map_or("", |(found, _)| found).to_owned()
         };
         let (address, data) = (between("answers at ", ";"), between("data in ", " is removed").into());
-        Self { process, stdout, address, data }
+        let https = between("metrics and health of ", "\n");
+        let https =
+            https.split("http://").skip(1).map(|part| part.split(',').next().unwrap_or(part).to_owned()).collect();
+        Self { process, stdout, address, data, https }
     }
 
     fn call(&self, args: &[&str]) -> Ran {
@@ -119,4 +125,61 @@ fn a_taken_port_is_one_clear_error() {
     let ran = run(["dev", "--listen", &address]).expect(1);
     assert!(ran.stderr.contains(&format!("error: cannot listen on {address}: ")), "{}", ran.stderr);
     assert!(ran.stderr.contains("--listen takes another address"), "{}", ran.stderr);
+}
+
+/// The status of an answer, and its text.
+fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, text) = answer.split_once("\r\n\r\n").expect("a body");
+    (head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"), text.to_owned())
+}
+
+const LISTENING: &str = "\
+name: listening
+spouts: [{id: lines, className: socket-lines, properties: {listen: \"127.0.0.1:0\", encoding: lossy}}]
+bolts: [{id: out, className: \"null\"}]
+streams: [{from: lines, to: out, grouping: {type: SHUFFLE}}]
+";
+
+#[tokio::test]
+async fn metrics_of_components_are_described_and_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let topology = folder.path().join("listening.yaml");
+    std::fs::write(&topology, LISTENING).expect("written");
+    let cluster = Cluster::start(&["--supervisors", "2", "--http", "127.0.0.1:0"]);
+    assert_eq!(cluster.https.len(), 3, "{:?}", cluster.https);
+    cluster.call(&["submit", &topology.to_string_lossy()]).expect(0);
+    let described = cluster.described("listening", |of| of["components"][0]["gauges"]["port"].as_f64().is_some()).await;
+    let port = described["components"][0]["gauges"]["port"].as_f64().expect("it listens") as u16;
+    // It is no text.
+    TcpStream::connect(("127.0.0.1", port)).expect("it listens").write_all(b"\xff\n").expect("sent");
+    let replaced = |of: &Json| of["components"][0]["counters"]["lines_replaced"] == 1;
+    cluster.described("listening", replaced).await;
+    let text = run(["describe", "listening", "--nimbus", &cluster.address]).expect(0).stdout;
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(lines.contains(&vec!["lines", "lines_replaced", "counter", "1", "-", "-", "-"]), "{text}");
+    assert!(get(&cluster.https[0], "/metrics").1.contains("\ngalerna_nimbus_is_leader 1\n"));
+    for address in &cluster.https {
+        assert_eq!((get(address, "/livez").0, get(address, "/readyz").0), (200, 200), "{address}");
+    }
+    let served: String = cluster.https[1..].iter().map(|address| get(address, "/metrics").1).collect();
+    let values = |name: &str| {
+        let samples = served.lines().filter(|line| line.starts_with(&format!("{name}{{topology=\"listening\"")));
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect::<Vec<f64>>()
+    };
+    assert_eq!(values("galerna_user_lines_replaced_total"), [1.0], "{served}");
+    assert_eq!(values("galerna_user_port"), [f64::from(port)], "{served}");
+    cluster.interrupt();
+}
+
+#[test]
+fn a_taken_port_for_metrics_is_one_clear_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let ran = run(["dev", "--listen", "127.0.0.1:0", "--http", &address]).expect(1);
+    assert!(ran.stderr.contains(&format!("error: cannot serve metrics on {address}: ")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--http takes another address"), "{}", ran.stderr);
 }

@@ -112,6 +112,32 @@ fn warnings_alone_are_no_failure() {
 }
 
 #[test]
+fn bolt_that_emits_in_ticks_and_gets_none_is_warned_of() {
+    let yaml = |emit: &str, config: &str| {
+        format!(
+            "name: never\nspouts: [{{id: in, className: random-words}}]\nbolts:\n\
+             - {{id: count, className: count-by, properties: {{fields: [word], emit: {emit}}}, config: {{{config}}}}}\n\
+             - {{id: top, className: top-n, properties: {{by: count, n: 3, emit: {emit}}}, config: {{{config}}}}}\n\
+             streams:\n- {{from: in, to: count, grouping: {{type: FIELDS, args: [word]}}}}\n\
+             - {{from: count, to: top, grouping: {{type: GLOBAL}}}}\n"
+        )
+    };
+    let problems = |emit, config| {
+        let (_folder, path) = file("topology.yaml", yaml(emit, config));
+        let problems = call(["validate", &path, "--output", "json"]).expect(0).json()["problems"].clone();
+        problems.as_array().cloned().unwrap_or_default()
+    };
+    let warned = problems("tick", "");
+    let told = |of: &serde_json::Value| (of["severity"] == "warning", of["line"].as_u64(), of["message"].to_string());
+    let message =
+        |id| format!("\"`{id}` works in ticks and gets none; set `topology.tick.tuple.freq.secs`, for example to 10\"");
+    let expected = [(true, Some(4), message("count")), (true, Some(5), message("top"))];
+    assert_eq!(warned.iter().map(told).collect::<Vec<_>>(), expected);
+    assert!(problems("tick", "topology.tick.tuple.freq.secs: 10").is_empty());
+    assert!(problems("finish", "").is_empty());
+}
+
+#[test]
 fn columns_count_characters() {
     let (_folder, path) = file("topology.yaml", "name: \"\u{e9}\u{20ac}\"\nspuots: []\n");
     let problems = call(["validate", &path, "--output", "json"]).expect(1).json()["problems"].clone();

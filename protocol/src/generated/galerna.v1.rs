@@ -290,6 +290,8 @@ pub struct WorkerReport {
     /// Time from the start of the worker to these counts, on its own clock; 0 if the worker does not tell.
     #[prost(uint64, tag = "60")]
     pub uptime_ms: u64,
+    #[prost(message, repeated, tag = "80")]
+    pub user_histograms: ::prost::alloc::vec::Vec<UserHistograms>,
 }
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -339,6 +341,9 @@ pub struct TaskReport {
     /// Now: how much of its source a spout has not read yet, where the spout knows.
     #[prost(uint64, optional, tag = "62")]
     pub source_lag: ::core::option::Option<u64>,
+    /// What the component keeps by name.
+    #[prost(message, optional, tag = "80")]
+    pub user_metrics: ::core::option::Option<UserMetrics>,
     /// Now: the tuples that a reliable spout emits again.
     #[prost(message, optional, tag = "30")]
     pub retrying: ::core::option::Option<Retrying>,
@@ -356,6 +361,36 @@ pub struct Retrying {
     /// The last failure of this tuple, with the component.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+}
+/// The counters and gauges that a component keeps in one task, by name.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UserMetrics {
+    #[prost(btree_map = "string, uint64", tag = "1")]
+    pub counters: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
+    /// Now: only of tasks that run.
+    #[prost(btree_map = "string, double", tag = "2")]
+    pub gauges: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        f64,
+    >,
+}
+/// The histograms that a component keeps, by name; those of all tasks together.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UserHistograms {
+    #[prost(string, tag = "1")]
+    pub component: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub histograms: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        HistogramReport,
+    >,
 }
 /// The counts of one stream of a task.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -919,6 +954,42 @@ pub struct ComponentStats {
     pub queued: u64,
     #[prost(uint64, tag = "64")]
     pub queue_capacity: u64,
+    /// What the component keeps, by kind and name.
+    #[prost(message, repeated, tag = "80")]
+    pub user_metrics: ::prost::alloc::vec::Vec<UserMetric>,
+}
+/// A metric that a component keeps, over all its tasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UserMetric {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(oneof = "user_metric::Value", tags = "2, 3, 4")]
+    pub value: ::core::option::Option<user_metric::Value>,
+}
+/// Nested message and enum types in `UserMetric`.
+pub mod user_metric {
+    #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+    pub enum Value {
+        /// The sum over all launches.
+        #[prost(uint64, tag = "2")]
+        Counter(u64),
+        /// The sum over the tasks that run.
+        #[prost(double, tag = "3")]
+        Gauge(f64),
+        #[prost(message, tag = "4")]
+        Histogram(super::UserDistribution),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserDistribution {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    #[prost(uint64, tag = "2")]
+    pub p50: u64,
+    #[prost(uint64, tag = "3")]
+    pub p99: u64,
+    #[prost(uint64, tag = "4")]
+    pub max: u64,
 }
 /// Microseconds; absent where nothing was measured.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

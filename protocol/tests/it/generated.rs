@@ -8,7 +8,7 @@ const FILES: [&str; 5] = ["topology", "report", "nimbus", "supervisor", "link"];
 const SERDE: &str = "#[derive(serde::Serialize, serde::Deserialize)]\n#[serde(default)]";
 
 /// Messages that also stand in the store or on disk, as JSON.
-const STORED: [&str; 17] = [
+const STORED: [&str; 19] = [
     "WorkerId",
     "TopologySpec",
     "Artifact",
@@ -26,6 +26,8 @@ const STORED: [&str; 17] = [
     "StreamReport",
     "ErrorReport",
     "Retrying",
+    "UserMetrics",
+    "UserHistograms",
 ];
 
 #[test]
@@ -36,6 +38,8 @@ fn checked_in_code_is_what_the_proto_files_say() -> Result<()> {
     let descriptors = protox::compile(files, [root.join("proto")])?;
     let mut build =
         tonic_prost_build::configure().out_dir(folder.path()).bytes("LinkPacket.frames").bytes("ArtifactChunk.content");
+    build = build.btree_map(".galerna.v1.UserMetrics");
+    build = build.btree_map(".galerna.v1.UserHistograms");
     for message in STORED.iter().chain(&["ComponentLatency", "HistogramReport"]) {
         build = build.type_attribute(format!("galerna.v1.{message}"), SERDE);
     }

@@ -38,7 +38,7 @@ pub(super) fn add(families: &mut Families, topology: &Topology<'_>) {
     }
 }
 
-fn has(component: &ComponentSpec, task: u32) -> bool {
+pub(super) fn has(component: &ComponentSpec, task: u32) -> bool {
     task >= component.first_task && task - component.first_task < component.tasks
 }
 
@@ -53,7 +53,7 @@ fn totals(reports: &[&WorkerReport]) -> BTreeMap<u32, Total> {
 }
 
 /// Whether a task runs in this worker now. Those that it had before are in its report, too.
-fn runs(report: &WorkerReport, task: u32) -> bool {
+pub(super) fn runs(report: &WorkerReport, task: u32) -> bool {
     let lives = matches!(report.state(), WorkerState::Running | WorkerState::Finished);
     lives && report.executors.iter().any(|range| (range.first..=range.last).contains(&task))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use galerna_coordination::keys::Desired;
 use galerna_coordination::metrics::Exposition;
 use galerna_protocol::{
-    AssignedWorker, Assignment, ComponentLatency, ComponentSpec, HistogramReport, LaunchFailure, StreamReport,
-    TaskRange, TaskReport, WorkerId,
+    AssignedWorker, Assignment, ComponentLatency, ComponentSpec, HistogramReport, LaunchFailure, MOST_USER_METRICS,
+    StreamReport, TaskRange, TaskReport, UserHistograms, UserMetrics, WorkerId,
 };
 
 use super::*;
@@ -171,4 +171,46 @@ fn metrics_are_described_once_and_as_is_advised() {
         assert_eq!(metric.name.ends_with("_total"), metric.kind.to_string() == "counter", "{}", metric.name);
         assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{}", metric.name);
     }
+}
+
+#[test]
+fn metrics_of_components_are_exported_by_name_over_all_launches() {
+    let user = |hits, level| UserMetrics {
+        counters: [("cache.hits".to_owned(), hits), ("cache-hits_total".to_owned(), 1)].into(),
+        gauges: [("cache hits".to_owned(), level)].into(),
+    };
+    let task = |hits, level| TaskReport { task: 2, user_metrics: Some(user(hits, level)), ..TaskReport::default() };
+    let with_histogram = |report: WorkerReport| WorkerReport {
+        user_histograms: vec![UserHistograms {
+            component: "count".to_owned(),
+            histograms: [("row bytes".to_owned(), HistogramReport { values: vec![7, 300], counts: vec![2, 1] })].into(),
+        }],
+        ..report
+    };
+    let gone = with_histogram(worker(1, WorkerState::Gone, vec![task(5, 9.0)]));
+    let living = with_histogram(worker(2, WorkerState::Running, vec![task(6, 0.5)]));
+    let read = exported(&view(), vec![gone, living], Vec::new());
+    let labels = [("topology", "a \"b\""), ("topology_id", "ab-1"), ("component", "count"), ("task", "2")];
+    assert_eq!(read.sum("galerna_user_cache_hits_total", &labels), Some(13.0));
+    assert_eq!(read.sum("galerna_user_cache_hits_gauge", &labels), Some(0.5));
+    assert_eq!(read.sum("galerna_user_row_bytes_count", &labels[..3]), Some(6.0));
+    assert_eq!(read.sum("galerna_user_row_bytes_sum", &labels[..3]), Some(628.0));
+    let bucket = [("component", "count"), ("le", "10.0")];
+    assert_eq!(read.sum("galerna_user_row_bytes_bucket", &bucket), Some(4.0));
+}
+
+#[test]
+fn only_so_many_metrics_of_a_component_are_exported() {
+    let counters = (0..3 * MOST_USER_METRICS).map(|number| (format!("n{number}"), 1)).collect();
+    let user_metrics = Some(UserMetrics { counters, ..UserMetrics::default() });
+    let task = TaskReport { task: 2, user_metrics, ..TaskReport::default() };
+    let mut families = Families::default();
+    let report = SupervisorReport {
+        supervisor: "s".to_owned(),
+        workers: vec![worker(1, WorkerState::Running, vec![task])],
+        ..SupervisorReport::default()
+    };
+    add_topologies(&mut families, &view(), &report);
+    let text = families.into_text();
+    assert_eq!(text.lines().filter(|line| line.starts_with("galerna_user_")).count(), MOST_USER_METRICS);
 }

@@ -1,5 +1,7 @@
 //! Sums up two incarnations in one report.
 
+mod user;
+
 use std::collections::BTreeMap;
 
 use galerna_protocol::{HistogramReport, StreamReport, WorkerReport, add_error, order_errors};
@@ -23,6 +25,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
                 own.errors += task.errors;
                 own.blocked_ns += task.blocked_ns;
                 own.busy_ns += task.busy_ns;
+                user::add(&mut own.user_metrics, task.user_metrics);
                 task.streams.into_iter().for_each(|stream| add_stream(&mut own.streams, stream));
             }
         }
@@ -37,6 +40,7 @@ pub(super) fn add(into: &mut WorkerReport, from: WorkerReport) {
             }
         }
     }
+    user::add_histograms(&mut into.user_histograms, from.user_histograms);
     for error in from.errors {
         add_error(&mut into.errors, error);
     }
@@ -54,6 +58,7 @@ pub(super) fn clear_gauges(report: &mut WorkerReport) {
     for task in &mut report.tasks {
         (task.pending, task.queued, task.queue_capacity, task.retrying) = (0, 0, 0, None);
         (task.source_position, task.source_lag) = Default::default();
+        user::clear_gauges(&mut task.user_metrics);
     }
 }
 

@@ -190,7 +190,9 @@ fn unknown<'a>(names: &BTreeSet<&'a str>) -> Vec<&'a str> {
         // Several are spoken of by what they begin with.
         let are_several = name.ends_with('_') && all.keys().any(|known| known.starts_with(name));
         // A histogram has no sample of its bare name, but is spoken of by it.
-        all.contains_key(name) || are_several || family.is_some_and(is_histogram)
+        // Components choose the names of their own metrics.
+        let is_users = name.starts_with("galerna_user_");
+        is_users || all.contains_key(name) || are_several || family.is_some_and(is_histogram)
     };
     names.iter().copied().filter(|name| !is_known(name)).collect()
 }

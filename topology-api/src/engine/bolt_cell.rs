@@ -81,6 +81,9 @@ pub trait ErasedBolt: Send {
     /// Has the bolt compare its properties with its inputs.
     fn check(&self, wiring: &mut Wiring<'_>);
 
+    /// Whether the bolt does its work in ticks.
+    fn needs_ticks(&self) -> bool;
+
     /// Drops the instance and makes a new one.
     ///
     /// # Errors
@@ -119,6 +122,10 @@ macro_rules! calls_without_rows {
 
         fn check(&self, wiring: &mut Wiring<'_>) {
             self.0.check(|bolt| bolt.check(wiring));
+        }
+
+        fn needs_ticks(&self) -> bool {
+            self.0.needs_ticks(|bolt| bolt.needs_ticks())
         }
 
         fn rebuild(&mut self) -> Result<()> {
@@ -184,7 +191,7 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
         Box::pin(async move {
             let BoltCall { batch, cursor, staging, done, host, context } = call;
             let Ok(bolt) = self.0.get() else { return };
-            let (first, chunk) = (*cursor, done.chunk);
+            let (first, mut chunk) = (*cursor, done.chunk);
             done.from = first;
             while *cursor < batch.rows {
                 let row = *cursor;
@@ -197,8 +204,9 @@ impl<B: ManualBolt> ErasedBolt for BoltCell<B> {
                     let call = pin!(bolt.execute(&tuple, &mut out));
                     watched(call, done, Some(row), host).await
                 };
-                if row == first {
-                    host.time_call(false);
+                if row == first && host.time_call(false) {
+                    chunk = 1;
+                    done.chunk = 1;
                 }
                 // Before settling, so that a panic in there cannot run the row twice.
                 *cursor += 1;
@@ -258,6 +266,10 @@ impl<B: Bolt> ManualBolt for Auto<B> {
 
     fn check(&self, wiring: &mut Wiring<'_>) {
         self.0.check(wiring);
+    }
+
+    fn needs_ticks(&self) -> bool {
+        self.0.needs_ticks()
     }
 
     fn prepare(&mut self, context: &TopologyContext) -> impl Future<Output = BoltResult> + Send {

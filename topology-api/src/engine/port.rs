@@ -100,8 +100,9 @@ pub trait BoltHost: Send {
     /// immediately.
     fn poll_pending(&mut self, done: &mut Done, row: Option<usize>, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Called before the first call of a batch and after it: the engine times one call a batch.
-    fn time_call(&mut self, is_start: bool);
+    /// Called before the first call of a batch and after it: the engine times one call a batch. Returns whether
+    /// the call was so slow that the cell should settle each call by itself.
+    fn time_call(&mut self, is_start: bool) -> bool;
 }
 
 /// What the engine did with what a spout emitted.

@@ -8,7 +8,7 @@ use galerna_topology_api::TaskId;
 use smol_str::SmolStr;
 
 use crate::crew::Crew;
-use crate::stats::{TaskStats, report};
+use crate::stats::{Counted, TaskStats, report};
 use crate::watchdog::Watched;
 
 /// The counts of all tasks that run here, or did.
@@ -50,7 +50,7 @@ impl Tallies {
 
     /// Counts, latencies and errors; `running` are the tasks that run now, and since when.
     pub(super) fn report(&self, crew: &Crew, running: &[(TaskId, i64)]) -> WorkerReport {
-        let (mut tasks, latencies) = report(&crew.topology, crew.run.clock, self.all());
+        let Counted { mut tasks, latencies, user_histograms } = report(&crew.topology, crew.run.clock, self.all());
         for (task, started) in running {
             if let Ok(place) = tasks.binary_search_by_key(task, |report| report.task) {
                 tasks[place].started_unix_ms = *started;
@@ -70,6 +70,7 @@ impl Tallies {
         WorkerReport {
             tasks,
             latencies,
+            user_histograms,
             errors: errors.collect(),
             uptime_ms: crew.run.clock.now().as_millis() as u64,
             failure: crew.run.failure().map(|failure| failure.message).unwrap_or_default(),

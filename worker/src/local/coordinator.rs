@@ -63,8 +63,9 @@ impl Counters {
     #[cfg(feature = "testing")]
     pub(super) fn report(&self) -> galerna_protocol::WorkerReport {
         let all = self.stats.iter().map(|(task, stats)| (*task, stats.clone(), true));
-        let (tasks, latencies) = crate::stats::report(&self.topology, self.run.clock, all);
-        galerna_protocol::WorkerReport { tasks, latencies, ..Default::default() }
+        let counted = crate::stats::report(&self.topology, self.run.clock, all);
+        let crate::stats::Counted { tasks, latencies, user_histograms } = counted;
+        galerna_protocol::WorkerReport { tasks, latencies, user_histograms, ..Default::default() }
     }
 
     pub(super) fn summary(&self, status: RunStatus) -> RunSummary {

@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use galerna_protocol::{ComponentLatency, HistogramReport, Retrying, StreamReport, TaskReport};
+use galerna_protocol::{ComponentLatency, HistogramReport, Retrying, StreamReport, TaskReport, UserHistograms};
 use galerna_topology_api::{Histogram, TaskId, Topology};
 
+use super::user::Histograms;
 use super::{StreamStats, TaskStats};
 use crate::clock::Clock;
 use crate::crew::component_of;
+
+/// What the tasks of a worker have counted and measured.
+pub(crate) struct Counted {
+    pub(crate) tasks: Vec<TaskReport>,
+    pub(crate) latencies: Vec<ComponentLatency>,
+    pub(crate) user_histograms: Vec<UserHistograms>,
+}
 
 /// Counts and latencies of all these tasks, of which there may be several launches. Of what is so
 /// now, only that of tasks that run now (`true`) counts.
@@ -17,9 +25,10 @@ pub(crate) fn report(
     topology: &Topology,
     clock: Clock,
     all: impl IntoIterator<Item = (TaskId, Arc<TaskStats>, bool)>,
-) -> (Vec<TaskReport>, Vec<ComponentLatency>) {
+) -> Counted {
     let mut tasks: BTreeMap<TaskId, TaskReport> = BTreeMap::new();
     let mut latencies: BTreeMap<String, [Histogram; 3]> = BTreeMap::new();
+    let mut user = Histograms::default();
     for (task, stats, is_running) in all {
         let report = tasks.entry(task).or_insert_with(|| TaskReport { task, ..TaskReport::default() });
         stats.add_counts(report, clock);
@@ -27,6 +36,7 @@ pub(crate) fn report(
             stats.put_gauges(report, clock);
         }
         if let Some(component) = component_of(topology, task) {
+            user.add(&component.id, &stats.metrics, is_running, report);
             let [execute, complete, process] = latencies.entry(component.id.to_string()).or_default();
             execute.merge(&stats.execute_latency);
             complete.merge(&stats.complete_latency);
@@ -39,7 +49,7 @@ pub(crate) fn report(
         complete: Some(recorded(&complete)),
         process: Some(recorded(&process)),
     });
-    (tasks.into_values().collect(), latencies.collect())
+    Counted { tasks: tasks.into_values().collect(), latencies: latencies.collect(), user_histograms: user.report() }
 }
 
 fn count(counter: &AtomicU64) -> u64 {
@@ -92,7 +102,7 @@ impl StreamStats {
     }
 }
 
-fn recorded(histogram: &Histogram) -> HistogramReport {
+pub(super) fn recorded(histogram: &Histogram) -> HistogramReport {
     let (values, counts) = histogram.recorded().into_iter().unzip();
     HistogramReport { values, counts }
 }

@@ -3,6 +3,7 @@
 mod ending;
 mod output;
 mod owed;
+mod ticks;
 
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use galerna_topology_api::engine::{Batch, BoltCall, BoltEvent, BoltFactory, BoltHost, ErasedBolt};
 use tokio::task::yield_now;
-use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
+use tokio::time::sleep;
 
 use super::bolt_host::{Host, Lent};
 use super::restarts::Restarts;
@@ -25,6 +26,7 @@ use crate::panics::{Panic, caught};
 use crate::run::RunEvent;
 use crate::stats::add;
 use owed::{Owed, Pace};
+use ticks::Ticks;
 
 /// Rows of a batch that is sent because it is full, not because its sender has nothing more.
 const LONG_BATCH: usize = 512;
@@ -43,7 +45,7 @@ pub(crate) struct BoltTask {
     /// Whether the last batch was a long one.
     was_busy: bool,
     edges: InEdges,
-    tick: Option<Interval>,
+    ticks: Option<Ticks>,
     restarts: Restarts,
     executed: u64,
     /// How many tuples had been executed when last words were said.
@@ -84,7 +86,7 @@ impl BoltTask {
             pace: Pace::default(),
             was_busy: false,
             edges,
-            tick: None,
+            ticks: None,
             restarts,
             executed: 0,
             said_at: None,
@@ -107,11 +109,7 @@ impl BoltTask {
 
     async fn work(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
         let Core { context, run, .. } = &self.core;
-        self.tick = context.config().tick_interval().map(|every| {
-            let mut tick = interval_at(run.clock.at(run.clock.now() + every), every);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            tick
-        });
+        self.ticks = context.config().tick_interval().map(|every| Ticks::new(every, run.clock));
         loop {
             if self.order.is_none() {
                 let work = self.next_work().await;
@@ -127,9 +125,9 @@ impl BoltTask {
             }
             if self.edges.take_flush() {
                 self.event(cell, BoltEvent::Flush).await?;
-                self.send_flush().await;
+                self.send_flush(cell).await?;
             } else if self.edges.is_flushed() && self.core.outbox.has_emitted_since_marker() {
-                self.send_flush().await;
+                self.send_flush(cell).await?;
             }
             match self.edges.ending() {
                 Some(ending) if !self.is_parked => {
@@ -161,17 +159,22 @@ impl BoltTask {
 
     /// What is there to do now, or, once all that stands ready was sent, the next thing to come.
     async fn next_work(&mut self) -> Work {
-        let at_once = poll_fn(|cx| match self.poll_work(cx) {
-            Poll::Ready(work) => Poll::Ready(Some(work)),
-            Poll::Pending => Poll::Ready(None),
-        });
-        if let Some(work) = at_once.await {
-            return work;
+        // After a tick that came while rows waited for room, they wait still.
+        if !self.core.outbox.is_blocked() {
+            let at_once = poll_fn(|cx| match self.poll_work(cx) {
+                Poll::Ready(work) => Poll::Ready(Some(work)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            if let Some(work) = at_once.await {
+                return work;
+            }
+            if let Some(work) = self.linger() {
+                return work;
+            }
         }
-        if let Some(work) = self.linger() {
-            return work;
+        if self.leave_or_tick().await {
+            return Work::Tick;
         }
-        self.core.leave().await;
         poll_fn(|cx| self.poll_work(cx)).await
     }
 
@@ -206,10 +209,8 @@ impl BoltTask {
                 self.note_capacity();
             }
             Work::Message(_) => {}
-            Work::Output(submission) => self.take_output(submission).await,
-            Work::Tick => {
-                self.event(cell, BoltEvent::Tick).await?;
-            }
+            Work::Output(submission) => self.take_output(cell, submission).await?,
+            Work::Tick => self.tick(cell).await?,
             Work::Dropped => {
                 let (mut host, lent) = Host::new(&mut self.core, &mut self.submissions, None);
                 host.fail_dropped(lent.staging);
@@ -228,8 +229,7 @@ impl BoltTask {
         {
             return Poll::Ready(Work::Message(message));
         }
-        // A parked task has said its last words: it gets no call.
-        let is_time = !self.is_parked && self.tick.as_mut().is_some_and(|tick| tick.poll_tick(cx).is_ready());
+        let is_time = self.poll_tick(cx).is_ready();
         self.is_inbox_first = true;
         if is_time {
             return Poll::Ready(Work::Tick);
@@ -284,7 +284,7 @@ impl BoltTask {
             let now = self.core.run.clock.now();
             self.pace.note(cursor - first, now.saturating_sub(began));
             owed.pay(batch.rows - cursor, Progress { pace: self.pace.get(), is_idle: self.inbox.is_empty() });
-            self.rest(began, now, cursor - first).await;
+            self.rest(cell, (began, now), cursor - first).await?;
         }
         Ok(())
     }
@@ -300,19 +300,26 @@ impl BoltTask {
         host.fail_call(lent.staging, batch, row, message)
     }
 
-    /// Between two runs of calls: takes up output that came while a call was running, and waits for room if there is
-    /// none. After each [`FLUSH_INTERVAL`], sends all rows and lets other tasks run.
-    async fn rest(&mut self, began: Duration, now: Duration, calls: usize) {
+    /// Between two runs of calls: calls `tick` if it is due, takes up output that came while a call was running, and
+    /// waits for room if there is none. After each [`FLUSH_INTERVAL`], sends all rows and lets other tasks run.
+    async fn rest(
+        &mut self,
+        cell: &mut Box<dyn ErasedBolt>,
+        (began, now): (Duration, Duration),
+        calls: usize,
+    ) -> Result<(), Fatal> {
         self.core.is_slow = now - began > SLOW_CALL * calls.max(1) as u32;
+        self.tick_if_due(cell, now).await?;
         for submission in self.submissions.take_backlog() {
-            self.take_output(submission).await;
+            self.take_output(cell, submission).await?;
         }
         if self.core.outbox.is_blocked() {
-            self.core.leave().await;
+            self.leave(cell).await?;
         } else if now - self.core.last_flush >= FLUSH_INTERVAL {
             self.core.flush(now);
             yield_now().await;
         }
+        Ok(())
     }
 
     /// Calls `tick`, `flush` or `finish`; whether it succeeded.
@@ -365,9 +372,10 @@ impl BoltTask {
         self.core.start(cell, true).await
     }
 
-    async fn send_flush(&mut self) {
-        self.core.leave().await;
+    async fn send_flush(&mut self, cell: &mut Box<dyn ErasedBolt>) -> Result<(), Fatal> {
+        self.leave(cell).await?;
         let marker = self.core.outbox.next_flush();
         self.core.outbox.send_marker(marker);
+        Ok(())
     }
 }

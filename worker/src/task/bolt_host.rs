@@ -403,15 +403,20 @@ impl BoltHost for Host<'_> {
         Poll::Pending
     }
 
-    fn time_call(&mut self, is_start: bool) {
+    fn time_call(&mut self, is_start: bool) -> bool {
         let _section = EngineSection::enter();
         let now = self.run.clock.now();
         if is_start {
             self.call_began = now;
-        } else {
-            let took = now - self.call_began;
-            *self.is_slow |= note_call(self.stats, took);
-            self.timed = Some(took);
+            return false;
         }
+        let took = now - self.call_began;
+        let is_slow = note_call(self.stats, took);
+        *self.is_slow |= is_slow;
+        if is_slow {
+            self.chunk = 1;
+        }
+        self.timed = Some(took);
+        is_slow
     }
 }

@@ -244,3 +244,47 @@ async fn a_custom_grouping_that_panics_fails_the_tuple_in_hand_only() -> TestRes
     assert_eq!((feeder.failed(), log.len()), (vec![5], 10));
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_subscribed_to_twice_arrives_once() -> TestResult {
+    let log = Log::default();
+    let mut builder = TopologyBuilder::new("twice");
+    let _ = builder.add_spout("feeder", fed(0..10).factory());
+    let noting = log.clone();
+    let _ = builder.bolt("bolt", move || Noting::new(&noting, ["n"])).shuffle("feeder").shuffle("feeder");
+    let topology = builder.build()?;
+    let warnings: Vec<_> = topology.warnings().iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(warnings, ["`bolt` receives stream `default` of `feeder` already, by the same grouping"]);
+    LocalCluster::new().complete(topology).await?;
+    assert_eq!(numbers(&log.rows()), (0..10).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn a_stream_subscribed_to_by_two_groupings_is_refused() {
+    let custom = || CustomGroupingFactory::new("first", |context: &GroupingContext| First(context.targets[0]));
+    struct First(TaskId);
+    impl CustomGrouping for First {
+        fn choose(&mut self, _: &[Value], chosen: &mut Vec<TaskId>) {
+            chosen.push(self.0);
+        }
+    }
+    let mut builder = TopologyBuilder::new("twice");
+    let _ = builder.add_spout("feeder", fed(0..10).factory());
+    let bolt = builder.bolt("bolt", sink(|_, _| Ok(())));
+    let _ = bolt.shuffle("feeder").fields("feeder", ["n"]).custom("feeder", custom());
+    let same = custom();
+    let _ = builder.bolt("fine", sink(|_, _| Ok(()))).custom("feeder", same.clone()).custom("feeder", same);
+    let _ = builder.bolt("other", sink(|_, _| Ok(()))).custom("feeder", custom()).custom("feeder", custom());
+    let problems = builder.build().unwrap_err().problems.into_iter();
+    let messages = problems.filter(|problem| !problem.is_warning).map(|problem| problem.message);
+    let by = |bolt, other| format!("`{bolt}` receives stream `default` of `feeder` by two groupings: {other}");
+    assert_eq!(
+        messages.collect::<Vec<_>>(),
+        [
+            by("bolt", "SHUFFLE and FIELDS [n]"),
+            by("bolt", "SHUFFLE and CUSTOM first"),
+            by("other", "CUSTOM first and CUSTOM first"),
+        ]
+    );
+}

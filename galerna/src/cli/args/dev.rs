@@ -16,6 +16,10 @@ pub(in crate::cli) struct Dev {
     /// Where Nimbus listens; supervisors and workers use the ports after it, or others if these are taken
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6627")]
     pub(in crate::cli) listen: SocketAddr,
+    /// Serve metrics and health of Nimbus there, and of the supervisors on the ports after it, or on others if these
+    /// are taken; nowhere unless given
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(in crate::cli) http: Option<SocketAddr>,
     /// Keep artifacts, reports and logs in this folder; a temporary one unless given
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) data: Option<PathBuf>,

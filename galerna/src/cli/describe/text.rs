@@ -6,7 +6,7 @@ use std::time::Duration;
 use galerna_protocol::{ComponentStats, DescribeReply, ExecutorSummary, Latency, TaskRange, WorkerId};
 use galerna_worker::{ComponentSummary, RetryingSummary};
 
-use super::counts_are;
+use super::{counts_are, user_metrics};
 use crate::cli::components::{counts, latencies, retrying};
 use crate::cli::list::moment;
 use crate::cli::numbers::{count, plural, seconds};
@@ -57,6 +57,9 @@ pub(super) fn render(reply: &DescribeReply) -> String {
     if !reply.components.is_empty() {
         let components: Vec<_> = reply.components.iter().map(component).collect();
         let _ = write!(text, "\n{}\n{}", counts(&components).render(), latencies(&components).render());
+        if let Some(table) = user_metrics::table(&reply.components) {
+            let _ = write!(text, "\n{}", table.render());
+        }
         text.push_str(&retrying(&components));
         let why = if reply.are_counts_exact {
             ""

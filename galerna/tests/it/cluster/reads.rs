@@ -61,7 +61,13 @@ pub(super) fn described() -> DescribeReply {
                 complete_latency: Some(Latency { p50: 1_460.0, p99: 3_340.0, max: 5e6 }),
                 ..component("lines", "spout", 1)
             },
-            ComponentStats { executed: 1_234_567, restarts: 1, errors: 2, ..component("count", "bolt", 4) },
+            ComponentStats {
+                executed: 1_234_567,
+                restarts: 1,
+                errors: 2,
+                user_metrics: user_metrics(),
+                ..component("count", "bolt", 4)
+            },
         ],
         are_counts_exact: false,
         unscheduled: vec!["count: no free slot\nof 8".into()],
@@ -89,6 +95,15 @@ fn end() -> WorkerEnd {
         up_ms: 12_345,
         ..WorkerEnd::default()
     }
+}
+
+fn user_metrics() -> Vec<UserMetric> {
+    let metric = |name: &str, value| UserMetric { name: name.into(), value: Some(value) };
+    vec![
+        metric("cache.hits", user_metric::Value::Counter(12_345)),
+        metric("cache\nsize", user_metric::Value::Gauge(0.5)),
+        metric("bytes", user_metric::Value::Histogram(UserDistribution { count: 4, p50: 10, p99: 2_000, max: 2_005 })),
+    ]
 }
 
 fn nimbus() -> FakeNimbus {
@@ -175,6 +190,11 @@ latency  execute p50      p99      max  complete p50      p99     max
 lines        12.5 µs  1.61 ms  2.00 ms       1.46 ms  3.34 ms  5.00 s
 count              -        -        -             -        -       -
 
+component  metric      kind        value  p50    p99    max
+count      cache.hits  counter    12,345    -      -      -
+count      cache size  gauge         0.5    -      -      -
+count      bytes       histogram       4   10  2,000  2,005
+
 counts are at least these: a worker's last moment, or a supervisor's report, is missing
 
 === supervisors
@@ -211,7 +231,7 @@ fn json_has_the_promised_keys_in_their_order() {
 [{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""},{"name":"a-longer-name","id":"words-1","status":"INACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""}]
 
 === describe words
-{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"running","restarts":0},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"starting","restarts":0}],"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"],"worker_ends":[]}
+{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12}],"uptime_s":185,"owner":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0,"counters":{"cache.hits":12345},"gauges":{"cache\nsize":0.5},"histograms":{"bytes":{"count":4,"p50":10,"p99":2000,"max":2005}}}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"]}
 
 === supervisors
 [{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000,"leaving":false,"cpu":350.0,"memory_mb":7936.0},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000,"leaving":true,"cpu":0.0,"memory_mb":0.0}]

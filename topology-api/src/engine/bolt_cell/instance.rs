@@ -48,6 +48,11 @@ impl<B> Instance<B> {
         }
     }
 
+    /// Whether the bolt does its work in ticks.
+    pub(super) fn needs_ticks(&self, declare: impl FnOnce(&B) -> bool) -> bool {
+        self.bolt.as_ref().is_some_and(declare)
+    }
+
     /// Drops the bolt and makes a new one.
     pub(super) fn rebuild(&mut self) -> Result<()> {
         self.bolt = None;

@@ -61,7 +61,9 @@ impl BoltTask {
     /// # Cancel safety
     /// If the future is dropped, no work is lost.
     async fn next_of_spawned_work(&mut self) -> Option<Work> {
-        self.core.leave().await;
+        if self.leave_or_tick().await {
+            return Some(Work::Tick);
+        }
         poll_fn(|cx| match self.poll_work(cx) {
             Poll::Ready(work) => Poll::Ready(Some(work)),
             Poll::Pending if self.submissions.poll_guards(cx) == 0 && self.core.staging.held.is_empty() => {

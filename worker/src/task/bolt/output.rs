@@ -1,23 +1,33 @@
 //! Takes up output of spawned work between batches, and between calls that had to wait.
 
-use galerna_topology_api::engine::{OutputCommand, Unstaged};
+use galerna_topology_api::engine::{ErasedBolt, OutputCommand, Unstaged};
 
+use super::super::Fatal;
 use super::super::bolt_host::{Host, Lent};
 use super::BoltTask;
 use crate::output::Submission;
 
 impl BoltTask {
     /// Takes up commands of spawned work, then waits for room if there is none.
-    pub(super) async fn take_output(&mut self, submission: Submission) {
+    pub(super) async fn take_output(
+        &mut self,
+        cell: &mut Box<dyn ErasedBolt>,
+        submission: Submission,
+    ) -> Result<(), Fatal> {
+        self.take_commands(submission);
+        if self.core.outbox.is_blocked() {
+            self.leave(cell).await?;
+        }
+        Ok(())
+    }
+
+    fn take_commands(&mut self, submission: Submission) {
         let Submission { commands, asker } = submission;
         self.core.outbox.ask(asker);
         for command in commands {
             self.take_command(command);
         }
         self.core.outbox.ask(None);
-        if self.core.outbox.is_blocked() {
-            self.core.leave().await;
-        }
     }
 
     /// Takes up one command: emits its rows, then decides about tuples. If a row could not be emitted, the
@@ -48,7 +58,10 @@ impl BoltTask {
     pub(super) async fn close_output(&mut self) {
         self.submissions.close();
         while let Some(submission) = self.submissions.next_accepted().await {
-            self.take_output(submission).await;
+            self.take_commands(submission);
+            if self.core.outbox.is_blocked() {
+                self.core.leave().await;
+            }
         }
     }
 }

@@ -123,7 +123,9 @@ impl BoltHost for Host {
         Poll::Ready(())
     }
 
-    fn time_call(&mut self, _: bool) {}
+    fn time_call(&mut self, _: bool) -> bool {
+        false
+    }
 }
 
 /// Processes a command of spawned work: emits its rows, and acks or fails tuples.
