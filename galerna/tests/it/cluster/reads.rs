@@ -203,7 +203,7 @@ node-1  node-1:6628  ready        4     1    3.5  7.75 GiB  1 d 01 h  linux x86_
 node-2  node-2:6628  leaving      4     1      -         -  1 d 01 h
 
 === errors words
-2023-11-14T22:13:20.123Z count task 2 on node-2:6630 (12,000 times): no field `word`
+2023-11-14T22:13:20.123Z count task 2 on node-2:6630 (12,000 times since 2023-11-14T21:56:40Z): no field `word`
     found `line`
 2023-11-14T22:13:20.123Z count task 2 on node-2:6630: boom
 2023-11-14T22:13:20.123Z worker on node-2:6630: it had 530 MiB
@@ -231,13 +231,13 @@ fn json_has_the_promised_keys_in_their_order() {
 [{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""},{"name":"a-longer-name","id":"words-1","status":"INACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""}]
 
 === describe words
-{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12}],"uptime_s":185,"owner":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0,"counters":{"cache.hits":12345},"gauges":{"cache\nsize":0.5},"histograms":{"bytes":{"count":4,"p50":10,"p99":2000,"max":2005}}}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"]}
+{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"running","restarts":0},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"starting","restarts":0}],"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0,"pending":0,"queued":0,"queue_capacity":0,"last_10s":null,"last_10min":null},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0,"pending":0,"queued":0,"queue_capacity":0,"last_10s":null,"last_10min":null,"counters":{"cache.hits":12345},"gauges":{"cache\nsize":0.5},"histograms":{"bytes":{"count":4,"p50":10,"p99":2000,"max":2005}}}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"],"worker_ends":[],"sources":[],"rates_lack":[]}
 
 === supervisors
 [{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000,"leaving":false,"cpu":350.0,"memory_mb":7936.0},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000,"leaving":true,"cpu":0.0,"memory_mb":0.0}]
 
 === errors words
-[{"component":"count","task":2,"message":"no field `word`\nfound `line`","count":12000,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"count","task":2,"message":"boom","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"},{"component":"","task":0,"message":"it had 530 MiB","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630"}]
+[{"component":"count","task":2,"message":"no field `word`\nfound `line`","count":12000,"last_unix_ms":1700000000123,"worker":"node-2:6630","first_unix_ms":1699999000000,"kind":""},{"component":"count","task":2,"message":"boom","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","first_unix_ms":1699999000000,"kind":""},{"component":"","task":0,"message":"it had 530 MiB","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","first_unix_ms":1699999000000,"kind":""}]
 
 === logs words
 {"worker":"node-1:6629","line":"one"}
@@ -271,7 +271,7 @@ fn ends_of_workers_are_told_with_time_signal_and_last_lines() {
         pages.push_str(&format!("=== {}\n{}\n", args.join(" "), nimbus.call(args).expect(0).stdout));
     }
     let text = nimbus.call(&["describe", "words"]).expect(0).stdout;
-    let shown = text.split("\n\n").skip(2).take(2).collect::<Vec<_>>().join("\n\n");
+    let shown = text.split("\n\n").skip(2).take(3).collect::<Vec<_>>().join("\n\n");
     pages.push_str(&format!("=== describe words\n{shown}\n"));
     insta::assert_snapshot!(pages, @r#"
 === errors words
@@ -288,6 +288,8 @@ workers that ended, the last 5 times each:
 worker        pid  incarnation  tasks    up  restarts  state           runs
 node-1:6629  4711            3      2  12 s         0  not responding  lines 1, count 5
 node-2:6630  4711            3      2  12 s         2  starting        count 2-3 4
+
+no rates yet: they need reports of at least a second
 
 workers that ended last (`errors` shows their last lines):
   2023-11-14T22:13:20.123Z worker node-2:6630 (incarnation 2, process 4700, up 12 s): was ended by signal 9
