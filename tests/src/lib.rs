@@ -9,6 +9,7 @@ mod burn;
 pub mod fault;
 mod hog;
 mod journal;
+mod outage;
 mod registry;
 pub mod sequence;
 

@@ -4,9 +4,11 @@ use galerna::prelude::*;
 
 use crate::burn::Burn;
 use crate::hog::Hog;
+use crate::outage::Outage;
 use crate::sequence::{NoteDown, NumberedLog, PassOn};
 
-/// All stock types, those of the sequence check, one that takes too much memory, and one that computes for long.
+/// All stock types, those of the sequence check, one that takes too much memory, one that computes for long, and one that fails
+/// while a file is there.
 pub fn registry() -> Registry {
     Registry::stock()
         .spout::<NumberedLog>("numbered-log")
@@ -14,4 +16,5 @@ pub fn registry() -> Registry {
         .bolt::<NoteDown>("note-down")
         .bolt::<Hog>("hog")
         .bolt::<Burn>("burn")
+        .bolt::<Outage>("outage")
 }

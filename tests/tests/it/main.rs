@@ -15,6 +15,7 @@ mod metrics;
 mod network;
 mod nimbus;
 mod now;
+mod outage;
 mod rebalance;
 mod strangers;
 mod submission;
