@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 pub(crate) use buffer::{Cut, Line, LineBuffer};
 pub(crate) use feed::{Chunk, LineFeed, pump, pump_blocking};
 
-/// What bytes that are not UTF-8 come to. An older way to say `on_bad_line: lossy`.
+/// How to handle bytes that are not UTF-8: an older form of `on_bad_line: lossy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) enum Encoding {
     /// See [`OnBadLine`].
@@ -38,7 +38,7 @@ pub(crate) enum OnBadLine {
 /// What becomes of lines that cannot be emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusals {
-    /// The spout ends: its one input is not what was said.
+    /// The spout fails: its only input is not as declared.
     AreFatal,
     /// They are counted as `lines_refused`, and the first of a source is listed: one sender's fault is
     /// not another's.

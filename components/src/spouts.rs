@@ -6,6 +6,7 @@ mod file_lines;
 mod generator;
 mod made;
 mod pace;
+mod position;
 mod random_words;
 mod retries;
 mod socket_lines;

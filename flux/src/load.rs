@@ -191,7 +191,7 @@ struct Merge<'a> {
 
 impl Merge<'_> {
     fn take_in<T: Identified>(&mut self, own: &mut Vec<T>, others: Vec<T>) {
-        // What the included file says twice is still said twice.
+        // Duplicates within the included file remain duplicates.
         let count = own.len();
         for other in others {
             let own_before = &own[..count];

@@ -15,6 +15,8 @@ pub(crate) const LONGEST_HISTORY: usize = 100;
 const MOST_ERRORS: usize = 20;
 /// The bytes of an error's message that are kept.
 const LONGEST_MESSAGE: usize = 500;
+/// So many metrics of each component are kept: the record must fit into a value of the store.
+const MOST_METRICS: usize = 20;
 /// So many of its workers are kept.
 const MOST_WORKERS: usize = 500;
 
@@ -127,7 +129,7 @@ impl From<&ComponentStats> for EndedComponent {
             errors: stats.errors,
             execute_latency: latency(&stats.execute_latency),
             complete_latency: latency(&stats.complete_latency),
-            user_metrics: stats.user_metrics.iter().filter_map(EndedMetric::of).collect(),
+            user_metrics: stats.user_metrics.iter().filter_map(EndedMetric::of).take(MOST_METRICS).collect(),
         }
     }
 }

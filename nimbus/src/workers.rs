@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use galerna_protocol::{Assignment, TopologySummary, WorkerEnd, WorkerId, WorkerReport, WorkerState};
 
-/// So many ends of each worker are told.
+/// Number of ends kept per worker.
 const KEPT_ENDS: usize = 5;
 
 /// The last ends of each worker that nobody had ordered, the newest first.

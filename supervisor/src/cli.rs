@@ -47,8 +47,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", env = "GALERNA_LEAVE_WITHIN", default_value = "30")]
     #[arg(value_parser = value_parser!(u64).range(0..=86_400))]
     leave_within: u64,
-    /// How many seconds a worker may send no heartbeat until it is killed and launched anew; 0 to never kill it for
-    /// that, else at least 2.
+    /// Seconds without a heartbeat after which a worker is killed and relaunched; at least 2, or 0 to disable.
     #[arg(long, value_name = "SECONDS", env = "GALERNA_WORKER_TIMEOUT", default_value = "30")]
     #[arg(value_parser = worker_timeout)]
     worker_timeout: u64,

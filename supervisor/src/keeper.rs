@@ -69,7 +69,7 @@ pub(crate) struct Keeper {
     records: Records,
     slots: BTreeMap<u32, Slot>,
     wanted: BTreeMap<u32, Wanted>,
-    /// When it was last looked which workers are heard.
+    /// Time of the last check of heartbeats.
     looked_at: Instant,
     preparations: JoinSet<Prepared>,
     /// Slot and incarnation of what has ended.

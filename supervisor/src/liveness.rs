@@ -15,9 +15,9 @@ const SHOWN_AFTER: Duration = Duration::from_secs(5);
 /// What is known of one worker's heartbeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pulse {
-    /// How many were heard.
+    /// Heartbeats received.
     heartbeats: u64,
-    /// How long none was heard; `None` while none is expected.
+    /// Time since the last heartbeat; `None` while none is expected.
     silence: Option<Duration>,
 }
 
@@ -32,7 +32,7 @@ impl Pulse {
         self.silence = (self.heartbeats > 0).then_some(Duration::ZERO);
     }
 
-    /// A look finds that so many heartbeats were heard; the look before was `since` ago.
+    /// Updates the pulse with the number of heartbeats received. `since`: time since the last check.
     pub(crate) fn look(&mut self, heartbeats: u64, since: Duration) {
         if heartbeats != self.heartbeats {
             *self = Self { heartbeats, silence: Some(Duration::ZERO) };

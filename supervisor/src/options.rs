@@ -25,7 +25,7 @@ pub struct Options {
     pub lease: Duration,
     /// How long a worker may take from its launch to its first words.
     pub attach_within: Duration,
-    /// How long a worker may send no heartbeat before it is killed and launched anew; `None`: for ever. At least 2 s,
+    /// Time without a heartbeat after which a worker is killed and relaunched; `None`: never. At least 2 s,
     /// since heartbeats are a second apart. Only time counts during which the supervisor itself looked.
     pub worker_timeout: Option<Duration>,
     /// Points of CPU (100 are a core) to announce; what the machine and the container's limits allow by

@@ -2,7 +2,7 @@
 
 mod policy;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::time::Duration;
 
 use smol_str::SmolStr;
@@ -29,7 +29,7 @@ pub enum Failed {
     Passed,
     /// It was given up and listed. The source's position must stay before it.
     Held,
-    /// It was not open.
+    /// The tuple was not open.
     Unknown,
 }
 
@@ -73,6 +73,8 @@ struct Trouble {
     failure: Failure,
     /// Whether the tuple was given up, and is now emitted as a dead letter.
     is_letter: bool,
+    /// The time of its next try, while it waits.
+    due: Option<Duration>,
 }
 
 /// The open tuples of a reliable spout, each under its message id, and those that failed.
@@ -119,22 +121,42 @@ impl<K: Ord + Clone> RetryBuffer<K> {
         }
     }
 
-    /// Says that an input without a known end has ended: from now on it counts as bounded.
+    /// Marks the input as ended: it counts as bounded from now on.
     pub fn input_ended(&mut self) {
         self.input = Boundedness::Bounded;
     }
 
     /// Remembers a tuple that is emitted for the first time.
     pub fn sent(&mut self, id: K, values: Vec<Value>) {
-        self.open.insert(id, Entry { values, trouble: None });
+        let entry = Entry { values, trouble: None };
+        match self.open.entry(id) {
+            btree_map::Entry::Vacant(place) => {
+                place.insert(entry);
+            }
+            btree_map::Entry::Occupied(mut place) => {
+                let (id, earlier) = (place.key().clone(), place.insert(entry));
+                self.forget(&id, earlier);
+            }
+        }
     }
 
     /// Forgets a tuple that was processed.
     pub fn ack(&mut self, id: &K, context: &TopologyContext) {
         let Some(entry) = self.open.remove(id) else { return };
-        if let Some(trouble) = entry.trouble {
-            self.failing.remove(&(trouble.since, id.clone()));
+        if entry.trouble.is_some() {
+            self.forget(id, entry);
             self.note_retrying(context);
+        }
+    }
+
+    /// Forgets the failures of a tuple that is no longer open.
+    fn forget(&mut self, id: &K, entry: Entry) {
+        let bytes = entry.bytes();
+        let Some(trouble) = entry.trouble else { return };
+        self.failing.remove(&(trouble.since, id.clone()));
+        if let Some(due) = trouble.due {
+            self.waiting.remove(&(due, id.clone()));
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         }
     }
 
@@ -146,7 +168,7 @@ impl<K: Ord + Clone> RetryBuffer<K> {
         let trouble = entry.trouble.get_or_insert_with(|| {
             self.failing.insert((now, id.clone()));
             let failure = failure.clone();
-            Box::new(Trouble { since: now, tried_since: None, tries: 0, failure, is_letter: false })
+            Box::new(Trouble { since: now, tried_since: None, tries: 0, failure, is_letter: false, due: None })
         });
         trouble.failure = failure.clone();
         let mut outcome = Failed::WillRetry;
@@ -161,8 +183,9 @@ impl<K: Ord + Clone> RetryBuffer<K> {
         match outcome {
             Failed::WillRetry => self.wait(id, failure.is_try(), now),
             _ => {
-                let entry = self.open.remove(id).and_then(|entry| entry.trouble);
-                entry.map(|trouble| self.failing.remove(&(trouble.since, id.clone())));
+                if let Some(entry) = self.open.remove(id) {
+                    self.forget(id, entry);
+                }
             }
         }
         self.note_retrying(context);
@@ -170,10 +193,17 @@ impl<K: Ord + Clone> RetryBuffer<K> {
     }
 
     fn wait(&mut self, id: &K, is_try: bool, now: Duration) {
-        let Some(entry) = self.open.get(id) else { return };
-        let tries = entry.trouble.as_ref().filter(|_| is_try).map_or(1, |trouble| trouble.tries);
-        self.waiting_bytes += entry.bytes();
-        self.waiting.insert((now + self.policy.retries.wait(tries), id.clone()));
+        let Some(entry) = self.open.get_mut(id) else { return };
+        let bytes = entry.bytes();
+        let Some(trouble) = &mut entry.trouble else { return };
+        let tries = if is_try { trouble.tries } else { 1 };
+        let due = now.saturating_add(self.policy.retries.wait(tries));
+        if let Some(earlier) = trouble.due.replace(due) {
+            self.waiting.remove(&(earlier, id.clone()));
+        } else {
+            self.waiting_bytes += bytes;
+        }
+        self.waiting.insert((due, id.clone()));
     }
 
     /// Emits tuples whose wait is over, at most `most` and as many as there is
@@ -208,16 +238,14 @@ impl<K: Ord + Clone> RetryBuffer<K> {
     }
 
     fn take_due(&mut self, now: Duration) -> Option<(K, &Entry)> {
-        while self.waiting.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, id) = self.waiting.pop_first()?;
-            // One that was acked meanwhile is no longer open.
-            if self.open.contains_key(&id) {
-                let entry = &self.open[&id];
-                self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.bytes());
-                return Some((id, entry));
-            }
+        self.waiting.first().filter(|(at, _)| *at <= now)?;
+        let (_, id) = self.waiting.pop_first()?;
+        let entry = self.open.get_mut(&id)?;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.bytes());
+        if let Some(trouble) = &mut entry.trouble {
+            trouble.due = None;
         }
-        None
+        Some((id, entry))
     }
 
     /// Before the spout notes durably that it has moved past tuples: makes sure that their dead letters survive a

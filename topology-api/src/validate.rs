@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::builder::{Draft, TopologyBuilder};
 use crate::config::TopologyConfig;
 use crate::engine::ErasedBolt;
-use crate::fields::{StreamSpec, Streams};
+use crate::fields::{DEFAULT_STREAM, StreamSpec, Streams};
 use crate::grouping::Grouping;
 use crate::suggest::did_you_mean;
 use crate::tasks::TaskId;
@@ -89,6 +89,7 @@ pub(crate) fn validate(builder: TopologyBuilder) -> Result<Topology, InvalidTopo
     }
     for (index, draft) in builder.drafts.iter().enumerate() {
         check.properties(index, draft, &builder.config);
+        check.receivers(&builder.drafts, index);
     }
     check.cycles(&builder.drafts);
     let mut problems = check.problems;
@@ -230,8 +231,9 @@ impl Check {
         });
         let needs_ticks = bolt.as_ref().is_some_and(|bolt| bolt.needs_ticks());
         if needs_ticks && config.overridden_by(&draft.config).tick_interval().is_none() {
-            let message =
-                format!("`{id}` works in ticks and gets none; set `topology.tick.tuple.freq.secs`, for example to 10");
+            let message = format!(
+                "`{id}` needs ticks, but `topology.tick.tuple.freq.secs` is not set; set it, for example to 10"
+            );
             self.warning(Subject::Component(index), message);
         }
         self.streams(index, id, &output);
@@ -287,6 +289,22 @@ impl Check {
                 first.grouping
             );
             self.problem(Subject::InputGrouping(index, number), message);
+        }
+    }
+
+    /// Warns of named streams that no bolt receives. Default streams are left out: a bolt at the end of a topology
+    /// often has one.
+    fn receivers(&mut self, drafts: &[Draft], index: usize) {
+        let id = &drafts[index].id;
+        let is_received = |stream: &SmolStr| {
+            drafts.iter().flat_map(|draft| &draft.inputs).any(|input| input.from == *id && input.stream == *stream)
+        };
+        let named =
+            self.outputs[index].iter().map(|stream| stream.id.clone()).filter(|stream| stream != DEFAULT_STREAM);
+        let unheard: Vec<_> = named.filter(|stream| !is_received(stream)).collect();
+        for stream in unheard {
+            let message = format!("no bolt receives stream `{stream}` of `{id}`: its tuples are dropped");
+            self.warning(Subject::Component(index), message);
         }
     }
 

@@ -44,12 +44,12 @@ impl<'a> Wiring<'a> {
         &self.inputs
     }
 
-    /// A property of the bolt is wrong. The message says what would be accepted.
+    /// Reports a wrong property of the bolt. State in the message what would be accepted.
     pub fn problem(&mut self, property: &str, message: impl Into<String>) {
         self.problems.push((property.into(), message.into()));
     }
 
-    /// Every input must have this field, which a property of the bolt names.
+    /// Requires a field, named by a property, in every input.
     pub fn expect_field(&mut self, property: &str, field: &str) {
         for input in self.inputs.iter().filter(|input| input.fields.index_of(field).is_none()) {
             let WiredInput { from, stream, fields } = input;

@@ -78,11 +78,15 @@ impl RunShared {
 
     /// The listed errors, causes first. Also logs how many errors were left out of the log.
     pub(crate) fn errors(&self) -> Vec<ErrorReport> {
-        let mut errors = lock(&self.errors);
-        for (error, count) in errors.take_unlogged(self.clock.now()) {
+        let (unlogged, reports) = {
+            let mut errors = lock(&self.errors);
+            (errors.take_unlogged(self.clock.now()), errors.reports())
+        };
+        // Logging may block, and other tasks must be able to report meanwhile.
+        for (error, count) in unlogged {
             log_count(&error.component, error.task, count, &error.message);
         }
-        errors.reports()
+        reports
     }
 
     /// Makes the run fail at its end; the first reason stands.

@@ -49,7 +49,7 @@ pub(crate) struct TaskStats {
     pub(crate) source: Source,
 }
 
-/// How far a spout has read its source, as it says itself.
+/// The position of a spout in its source, as the spout reports it.
 #[derive(Debug, Default)]
 pub(crate) struct Source(Mutex<Option<(String, Option<u64>)>>);
 

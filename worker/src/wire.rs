@@ -104,9 +104,10 @@ pub(crate) fn usual_size(frame: &Frame) -> usize {
     const VALUE: usize = 12;
     const ANCHOR: usize = 24;
     const ACK: usize = 18;
+    const FAILURE: usize = 64;
     match frame {
         Frame::Data { batch, .. } => FRAME + batch.values.len() * VALUE + batch.anchors.len() * ANCHOR,
-        Frame::Acks(batch) => FRAME + batch.deltas.len() * ACK,
+        Frame::Acks(batch) => FRAME + batch.deltas.len() * ACK + batch.failures.len() * FAILURE,
         _ => FRAME,
     }
 }

@@ -25,6 +25,7 @@ use galerna_topology_api::{
 use serde::Deserialize;
 use smol_str::SmolStr;
 
+use super::position::is_due;
 use super::retries::spout_with_retries;
 use crate::catalogue::StockType;
 use crate::lines::{Encoding, OnBadLine, default_max_line, default_output};
@@ -127,6 +128,8 @@ struct Running {
     retries: RetryBuffer<LineId>,
     /// An error met behind lines that were to be emitted first.
     error: Option<Error>,
+    /// When the position was reported last.
+    reported_at: Option<Duration>,
 }
 
 impl FileLines {
@@ -176,6 +179,14 @@ impl Running {
         }
     }
 
+    fn report_position(&mut self, context: &TopologyContext) {
+        if is_due(&mut self.reported_at, context)
+            && let Some((position, lag)) = self.files.source()
+        {
+            context.report_source(&position, lag);
+        }
+    }
+
     async fn save(&mut self, is_last: bool, context: &TopologyContext) -> Result<()> {
         self.files.save(is_last, &self.retries, context).await
     }
@@ -196,14 +207,16 @@ impl Spout for FileLines {
         let input = if self.follow { Boundedness::Unbounded } else { Boundedness::Bounded };
         let retries = RetryBuffer::new(self.policy()?, input);
         retries.check_dead_letters(context)?;
-        self.running = Some(Running { files, retries, error: None });
+        self.running = Some(Running { files, retries, error: None, reported_at: None });
         Ok(())
     }
 
     async fn next(&mut self, out: &mut SpoutEmitter<'_, LineId>) -> Result<Next> {
         let running = self.running()?;
         running.save(false, out.context()).await?;
-        running.fill(out)
+        let outcome = running.fill(out);
+        running.report_position(out.context());
+        outcome
     }
 
     async fn ready(&mut self, context: &TopologyContext) {

@@ -1,10 +1,13 @@
 //! What spouts that make up their tuples have in common: pace, an end, and retries.
 
+use std::time::Duration;
+
 use galerna_topology_api::{
     Boundedness, Failure, Next, Result, RetryBuffer, RetryPolicy, SpoutEmitter, TopologyContext, Value,
 };
 
 use super::pace::Pace;
+use super::position::is_due;
 
 /// Tuples that one call of `next` emits at most.
 const ROWS_PER_CALL: usize = 64;
@@ -17,6 +20,8 @@ pub(crate) struct Maker {
     next: u64,
     /// How many rows this task emits.
     count: u64,
+    /// When the position was reported last.
+    reported_at: Option<Duration>,
 }
 
 impl Maker {
@@ -34,7 +39,7 @@ impl Maker {
         let retries = RetryBuffer::new(policy, input);
         retries.check_dead_letters(context)?;
         let count = count.map_or(u64::MAX, |count| share(count, context));
-        Ok(Self { pace: Pace::new(rate, context), retries, next: 0, count })
+        Ok(Self { pace: Pace::new(rate, context), retries, next: 0, count, reported_at: None })
     }
 
     /// As `Spout::next`; `make` gives the row of a number.
@@ -54,11 +59,20 @@ impl Maker {
         }
         self.next += due;
         self.pace.emitted(due);
+        self.report_position(out.context());
         Ok(match emitted as u64 + due {
             0 if self.next == self.count && !self.retries.is_waiting() => Next::Exhausted,
             0 => Next::Idle,
             _ => Next::Emitted,
         })
+    }
+
+    /// Reports how many rows were made, and how many are left if there is an end.
+    fn report_position(&mut self, context: &TopologyContext) {
+        if is_due(&mut self.reported_at, context) {
+            let left = (self.count < u64::MAX).then(|| self.count - self.next);
+            context.report_source(&format!("row {}", self.next), left);
+        }
     }
 
     /// As `Spout::ready`.

@@ -1,6 +1,6 @@
 //! `list` and `supervisors`: what there is on a cluster.
 
-mod note;
+pub(super) mod note;
 
 use galerna_protocol::{EndedSummary, ListRequest, SupervisorSummary, SupervisorsRequest, TopologySummary};
 use galerna_topology_api::Timestamp;

@@ -7,7 +7,7 @@ use super::args::{Output, Top};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
-use super::list::summary_json;
+use super::list::{note, summary_json};
 use super::nimbus::{Client, Nimbus, block_on};
 use super::numbers::{count, plural, seconds};
 use super::rates::{per_second, quantiles, window_json};
@@ -49,7 +49,7 @@ fn render(topologies: &[TopologySummary]) -> String {
             }
         };
         let rest = [count(of.pending), count(of.workers.into()), seconds(of.uptime_secs)];
-        table.row([of.name.clone(), of.status.clone()].into_iter().chain(rates).chain(rest));
+        table.row([of.name.clone(), note::status(of).to_owned()].into_iter().chain(rates).chain(rest));
     }
     let all = plural(topologies.len(), "topology").replace("topologys", "topologies");
     format!("{all}, {running} running; rates of spouts, p50 and p99 of complete latency\n\n{}", table.render())

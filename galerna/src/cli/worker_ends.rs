@@ -30,6 +30,8 @@ pub(super) fn error_json(of: &WorkerEnd) -> Value {
         "count": 1,
         "last_unix_ms": of.unix_ms,
         "worker": worker(of),
+        "first_unix_ms": of.unix_ms,
+        "kind": "",
         "end": end_json(of),
     })
 }

@@ -129,8 +129,9 @@ fn bolt_that_emits_in_ticks_and_gets_none_is_warned_of() {
     };
     let warned = problems("tick", "");
     let told = |of: &serde_json::Value| (of["severity"] == "warning", of["line"].as_u64(), of["message"].to_string());
-    let message =
-        |id| format!("\"`{id}` works in ticks and gets none; set `topology.tick.tuple.freq.secs`, for example to 10\"");
+    let message = |id| {
+        format!("\"`{id}` needs ticks, but `topology.tick.tuple.freq.secs` is not set; set it, for example to 10\"")
+    };
     let expected = [(true, Some(4), message("count")), (true, Some(5), message("top"))];
     assert_eq!(warned.iter().map(told).collect::<Vec<_>>(), expected);
     assert!(problems("tick", "topology.tick.tuple.freq.secs: 10").is_empty());

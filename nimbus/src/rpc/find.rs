@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::history::Ended;
 use crate::view::{Topology, View};
 
-/// Names of this many topologies stand in a refusal.
+/// Names listed in an error at most.
 const MOST_NAMED: usize = 10;
 
 /// The topology of a name or id.

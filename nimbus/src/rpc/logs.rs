@@ -69,8 +69,8 @@ impl Core {
     }
 }
 
-/// What a worker logs, or nothing if its supervisor has no log of it. That it cannot be read is told in its place, so that
-/// the others are read on.
+/// Opens the log of a worker; `None` if the supervisor has no log. An unreadable log becomes a line of output, so that
+/// the other logs are still read.
 async fn open(worker: WorkerId, address: Option<String>, request: ReadLogRequest) -> Option<Streamed<LogChunk>> {
     let read = async {
         let address = address.ok_or_else(|| Status::unavailable("its supervisor is not there"))?;

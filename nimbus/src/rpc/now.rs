@@ -48,11 +48,10 @@ impl Core {
     }
 
     /// Adds the rates of the whole topology to a summary.
-    pub(super) fn summarize_now(&self, topology: &Topology, summary: &mut TopologySummary) {
+    pub(super) fn summarize_now(&self, reports: &Reports, topology: &Topology, summary: &mut TopologySummary) {
         let (now, age) = (Instant::now(), self.freshness());
         let is_spout = |task: u32| stats::component_of(&topology.spec, task).is_some_and(|one| one.is_spout);
-        let reports = lock(&self.reports);
-        let spouts = tasks_now(&reports, topology, now, age).into_iter().filter(|task| is_spout(task.task));
+        let spouts = tasks_now(reports, topology, now, age).into_iter().filter(|task| is_spout(task.task));
         summary.pending = spouts.map(|task| task.pending).fold(0, u64::saturating_add);
         let sum = lock(&self.rates).over(&topology.id, rates::SHORT, now, age);
         summary.last_10_s = sum.map(|sum| of_topology(&sum, topology));

@@ -52,17 +52,17 @@ impl Core {
     }
 
     fn check_is_free(&self, name: &str) -> Result<(), Status> {
-        match self.view.borrow().names.contains_key(name) {
-            true => Err(self.taken(name)),
-            false => Ok(()),
-        }
+        let is_taken = self.view.borrow().names.contains_key(name);
+        if is_taken { Err(self.taken(name)) } else { Ok(()) }
     }
 
     /// Why a name cannot be had, and what helps.
     fn taken(&self, name: &str) -> Status {
         let view = self.view.borrow();
         let Some(topology) = view.names.get(name).and_then(|id| view.topology(&id.value)) else {
-            return Status::already_exists(format!("a topology named `{name}` is just being removed; try again"));
+            return Status::already_exists(format!(
+                "a topology named `{name}` is already there; it was submitted or removed a moment ago"
+            ));
         };
         let (id, desired) = (&topology.id, &topology.desired.value);
         Status::already_exists(match desired.status {

@@ -56,7 +56,7 @@ impl Core {
         let summary = |topology: Topology| {
             let mut summary = self.summary(&view, &reports, &topology);
             if request.with_rates && !topology.has_finished() {
-                self.summarize_now(&topology, &mut summary);
+                self.summarize_now(&reports, &topology, &mut summary);
             }
             summary
         };
@@ -194,12 +194,13 @@ impl Core {
                 return Ok(ErrorsReply { errors, notes, ..ErrorsReply::default() });
             }
         };
+        let view = self.view.borrow();
         let reports = lock(&self.reports);
         let mut errors = stats::errors(reports.of(&topology.id));
         if errors.is_empty()
-            && let Some(record) = self.view.borrow().history.get(&topology.id)
+            && let Some(record) = view.history.get(&topology.id)
         {
-            // It has finished, and whoever reported its errors may be gone.
+            // The topology has finished, and the supervisors that reported its errors may be gone.
             errors.clone_from(&record.value.errors);
         }
         Ok(ErrorsReply { errors, worker_ends: workers::ends(reports.of(&topology.id)), notes: Vec::new() })

@@ -68,7 +68,7 @@ impl Keeper {
         let log = logs::path_of(&self.shared.folders.logs(), &record.topology, number);
         let words = logs::last_words(&log, record.log_start);
         let unix_ms = self.shared.options.clock.now_ms();
-        // One that was replaced, and has learnt so, has done what it should.
+        // A worker that learnt that it was replaced exits as intended.
         let is_unexpected = !is_final && !was_asked && order.is_some() && exit.code != Some(FENCED);
         let end = is_unexpected.then(|| WorkerEnd {
             worker: Some(self.worker_id(number)),
@@ -76,7 +76,7 @@ impl Keeper {
             pid: record.identity.as_ref().map_or(0, |identity| identity.pid),
             unix_ms,
             exit_code: exit.code,
-            // Of one that was adopted nobody sees how it ends, but this daemon knows what it has done.
+            // Nobody sees how an adopted worker ends, but the supervisor knows whether it killed the worker.
             signal: exit.signal.or((was_killed && !exit.is_known()).then_some(KILLED)),
             cause: cause.into(),
             reason: why.clone(),

@@ -47,7 +47,7 @@ impl Keeper {
     }
 }
 
-/// Kills a worker, and says why if that is its own fault.
+/// Kills a worker, and records the reason if the fault is the worker's own.
 pub(super) fn end_for(worker: &mut Worker, fault: Fault, options: &Options) {
     match fault {
         Fault::Overdue => worker.kill(),

@@ -143,6 +143,8 @@ pub(super) const ALL: &[Metric] = &[
     FAILED,
     REPLAYED,
     GAVE_UP,
+    RETRYING,
+    RETRYING_SECONDS,
     RESTARTS,
     ERRORS,
     BLOCKED,

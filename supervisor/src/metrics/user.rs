@@ -24,7 +24,7 @@ const LONGEST_NAME: usize = 100;
 /// Endings that samples of counters and histograms have.
 const RESERVED: [&str; 6] = ["_total", "_bucket", "_count", "_sum", "_created", "_info"];
 
-/// Adds everything that components have told. The names of counters come first: if a gauge or a histogram has the
+/// Adds all metrics that components keep. The names of counters come first: if a gauge or a histogram has the
 /// name of a counter, its kind becomes part of its name.
 pub(super) fn add(families: &mut Families, topologies: &[Topology<'_>]) {
     let mut taken = BTreeMap::new();

@@ -62,7 +62,7 @@ impl<'de, T: Deserialize<'de> + Described> de::Visitor<'de> for BoundVisitor<T> 
     }
 }
 
-/// What messages say that a limit takes.
+/// How messages describe the values of a limit.
 trait Described {
     const DESCRIPTION: &'static str;
 }

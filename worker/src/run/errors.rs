@@ -11,8 +11,8 @@ use crate::summary::ErrorReport;
 /// Kinds that are kept of one component. Errors of further kinds are counted together.
 const MOST_KINDS: usize = 20;
 
-/// The kind of the errors that are counted together. No message has this kind.
-const OTHER: &str = "";
+/// The kind of the errors that are counted together. A message of this kind would be counted there.
+const OTHER: &str = "(other kinds)";
 
 /// Lines that are logged of one group in one period.
 const LOGGED: u32 = 10;
@@ -54,10 +54,10 @@ impl ErrorList {
             kind.insert_str(0, "gave up: ");
         }
         let kinds = self.groups.entry(error.component.to_owned()).or_default();
-        if !kinds.contains_key(&kind) && kinds.len() >= MOST_KINDS {
+        let is_other = !kinds.contains_key(&kind) && kinds.len() >= MOST_KINDS;
+        if is_other {
             kind = OTHER.to_owned();
         }
-        let is_other = kind == OTHER;
         let group = kinds.entry(kind.clone()).or_insert_with(|| Group {
             report: ErrorReport {
                 component: error.component.to_owned(),

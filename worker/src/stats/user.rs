@@ -9,7 +9,14 @@ use super::report::recorded;
 
 /// The histograms of all components, each merged over the tasks and their launches.
 #[derive(Default)]
-pub(super) struct Histograms(BTreeMap<String, BTreeMap<String, Histogram>>);
+pub(super) struct Histograms {
+    sums: BTreeMap<String, BTreeMap<String, Histogram>>,
+    /// Counters and gauges that were added to reports of tasks so far.
+    named: usize,
+}
+
+/// Counters and gauges in the report of one worker, at most: a report must fit into a message.
+const MOST_NAMED: usize = 20_000;
 
 impl Histograms {
     /// Adds the counters of one launch of a task to its report, and the histograms to those of its component. Of a
@@ -17,17 +24,21 @@ impl Histograms {
     pub(super) fn add(&mut self, component: &str, metrics: &Metrics, is_running: bool, report: &mut TaskReport) {
         let own = metrics.snapshot();
         let has_gauges = is_running && !own.gauges.is_empty();
-        if has_gauges || !own.counters.is_empty() {
+        let has_room = self.named < MOST_NAMED;
+        if has_room && (has_gauges || !own.counters.is_empty()) {
+            self.named += own.counters.len() + own.gauges.len();
             let into = report.user_metrics.get_or_insert_default();
             for (name, count) in own.counters {
-                *into.counters.entry(name.into()).or_default() += count;
+                if into.counters.len() < MOST_USER_METRICS || into.counters.contains_key(name.as_str()) {
+                    *into.counters.entry(name.into()).or_default() += count;
+                }
             }
             if is_running {
                 into.gauges.extend(own.gauges.into_iter().map(|(name, value)| (name.into(), value)));
             }
         }
         if !own.histograms.is_empty() {
-            let sums = self.0.entry(component.to_owned()).or_default();
+            let sums = self.sums.entry(component.to_owned()).or_default();
             for (name, histogram) in own.histograms {
                 if sums.len() < MOST_USER_METRICS || sums.contains_key(name.as_str()) {
                     sums.entry(name.into()).or_default().merge(&histogram);
@@ -38,7 +49,7 @@ impl Histograms {
 
     /// All of them.
     pub(super) fn report(self) -> Vec<UserHistograms> {
-        let reports = self.0.into_iter().map(|(component, histograms)| UserHistograms {
+        let reports = self.sums.into_iter().map(|(component, histograms)| UserHistograms {
             component,
             histograms: histograms.into_iter().map(|(name, sum)| (name, recorded(&sum))).collect(),
         });

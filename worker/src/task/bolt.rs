@@ -6,10 +6,12 @@ mod owed;
 mod ticks;
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use galerna_topology_api::Failure;
 use galerna_topology_api::engine::{Batch, BoltCall, BoltEvent, BoltFactory, BoltHost, ErasedBolt};
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -277,9 +279,9 @@ impl BoltTask {
                 let failed = self.fail_after_panic(batch, cursor, &message);
                 cursor += failed;
                 self.inbox.executed(failed);
-                self.restart(cell, &message).await?;
+                self.restart(cell, &message, Failure::Lost.into()).await?;
             } else if let Some(message) = fatal {
-                self.restart_after_fatal(cell, &message).await?;
+                self.restart_after_fatal(cell, &message, Failure::Lost.into()).await?;
             }
             let now = self.core.run.clock.now();
             self.pace.note(cursor - first, now.saturating_sub(began));
@@ -332,33 +334,50 @@ impl BoltTask {
         match (outcome, fatal) {
             (Err(Panic(message)), _) => {
                 self.core.staging.withdraw();
-                self.restart(cell, &message).await?;
+                // The call had no tuple of its own: what it could not process is among those that the bolt held.
+                self.restart(cell, &message, Failure::failed(self.core.component.clone(), &message)).await?;
                 Ok(false)
             }
             (Ok(()), Some(message)) => {
-                self.restart_after_fatal(cell, &message).await?;
+                let failure = Failure::failed(self.core.component.clone(), &message);
+                self.restart_after_fatal(cell, &message, failure).await?;
                 Ok(false)
             }
             (Ok(()), None) => Ok(!has_failed),
         }
     }
 
-    /// The instance is lost by a panic: fails what it held, and makes a new one.
-    async fn restart(&mut self, cell: &mut Box<dyn ErasedBolt>, message: &str) -> Result<(), Fatal> {
+    /// The instance is lost by a panic: fails what it held for this reason, and makes a new one.
+    async fn restart(
+        &mut self,
+        cell: &mut Box<dyn ErasedBolt>,
+        message: &str,
+        of_held: Arc<Failure>,
+    ) -> Result<(), Fatal> {
         self.core.report(message);
         let wait = self.restarts.after_panic(self.executed);
-        self.replace(cell, wait).await
+        self.replace(cell, wait, &of_held).await
     }
 
-    /// The instance says that it cannot go on: a new one perhaps can.
-    async fn restart_after_fatal(&mut self, cell: &mut Box<dyn ErasedBolt>, message: &str) -> Result<(), Fatal> {
+    /// The instance says that it cannot go on: a new one perhaps can. What the instance held fails for this reason.
+    async fn restart_after_fatal(
+        &mut self,
+        cell: &mut Box<dyn ErasedBolt>,
+        message: &str,
+        of_held: Arc<Failure>,
+    ) -> Result<(), Fatal> {
         match self.restarts.after_fatal(self.executed) {
-            Some(wait) => self.replace(cell, wait).await,
+            Some(wait) => self.replace(cell, wait, &of_held).await,
             None => Err(self.core.fail_run("fatal", &format!("cannot go on: {message}"))),
         }
     }
 
-    async fn replace(&mut self, cell: &mut Box<dyn ErasedBolt>, wait: Duration) -> Result<(), Fatal> {
+    async fn replace(
+        &mut self,
+        cell: &mut Box<dyn ErasedBolt>,
+        wait: Duration,
+        of_held: &Arc<Failure>,
+    ) -> Result<(), Fatal> {
         add(&self.core.stats.restarts, 1);
         let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
         staging.events.clear();
@@ -366,7 +385,7 @@ impl BoltTask {
         staging.take_refusal();
         staging.take_handed_over();
         staging.room().discard();
-        host.lose_held(staging);
+        host.fail_held(staging, of_held);
         self.core.leave().await;
         sleep(wait).await;
         self.core.start(cell, true).await

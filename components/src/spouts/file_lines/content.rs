@@ -171,23 +171,29 @@ pub(super) struct Frames {
 }
 
 impl Frames {
+    /// Reads some bytes; 0 at the end of the last frame. A frame may be empty.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while !self.is_in_frame || (self.decoder.is_finished() && self.decoder.can_collect() == 0) {
-            let expected = self.decoder.get_checksum_from_data().filter(|_| self.is_in_frame);
-            if expected.is_some() && expected != self.decoder.get_calculated_checksum() {
-                return Err(io::Error::new(ErrorKind::InvalidData, "a checksum differs"));
+        loop {
+            while !self.is_in_frame || (self.decoder.is_finished() && self.decoder.can_collect() == 0) {
+                let expected = self.decoder.get_checksum_from_data().filter(|_| self.is_in_frame);
+                if expected.is_some() && expected != self.decoder.get_calculated_checksum() {
+                    return Err(io::Error::new(ErrorKind::InvalidData, "a checksum differs"));
+                }
+                self.is_in_frame = false;
+                if self.source.fill_buf()?.is_empty() {
+                    return Ok(0);
+                }
+                self.begin_frame()?;
             }
-            self.is_in_frame = false;
-            if self.source.fill_buf()?.is_empty() {
-                return Ok(0);
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
             }
-            self.begin_frame()?;
+            let bytes = self.decoder.read(buffer)?;
+            if bytes > 0 || buffer.is_empty() {
+                return Ok(bytes);
+            }
         }
-        while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-            let one = BlockDecodingStrategy::UptoBlocks(1);
-            self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
-        }
-        self.decoder.read(buffer)
     }
 
     fn begin_frame(&mut self) -> io::Result<()> {

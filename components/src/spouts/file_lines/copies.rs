@@ -81,7 +81,10 @@ impl Copies {
         let mut is_unclear = false;
         for known in candidates.filter(|known| known.content.may_begin_with(&head)) {
             match known.content.compare(open_content(found)?.0)? {
-                Likeness::Same => return Ok(Verdict::CopyOf(known.clone())),
+                Likeness::Same => {
+                    self.unclear.remove(&found.path);
+                    return Ok(Verdict::CopyOf(known.clone()));
+                }
                 Likeness::TooShort => is_unclear = true,
                 Likeness::Different => {}
             }
@@ -90,7 +93,11 @@ impl Copies {
             Some(now) if is_unclear => self.is_being_written(found, now)?,
             _ => false,
         };
-        Ok(if is_worth_waiting { Verdict::Unclear } else { Verdict::New })
+        if is_worth_waiting {
+            return Ok(Verdict::Unclear);
+        }
+        self.unclear.remove(&found.path);
+        Ok(Verdict::New)
     }
 
     /// Whether a file has changed since the last call, within the time that a copy may take.

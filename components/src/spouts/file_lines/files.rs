@@ -1,6 +1,7 @@
 //! The files of one task: which is read next, and what is followed when it has been read.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -185,6 +186,12 @@ impl Files {
                 // Moved away between the look and now; that it was there is worth a word.
                 context.report_error(format!("{} is gone before it was read", found.path.display()));
             }
+            Err(error)
+                if error.kind() == io::ErrorKind::Unsupported && self.settings.refusals == Refusals::AreListed =>
+            {
+                context.counter("lines_refused").add(1);
+                context.report_error(format!("cannot read {}: {error}; all of it is left out", found.path.display()));
+            }
             Err(error) => return Err(Error::fatal(format!("cannot read {}: {error}", found.path.display()))),
         }
         Ok(true)
@@ -195,7 +202,8 @@ impl Files {
         let Some(start) = self.start_of(found, context)? else { return Ok(None) };
         let reader = Reader::open(found, self.next_id, start.offset, self.settings.max_line)?;
         if let Some(positions) = &mut self.positions {
-            positions.opened(reader.id, found, start.done.min(reader.buffer.offset()));
+            let offset = reader.buffer.offset();
+            positions.opened(reader.id, found, start.done.min(offset), offset);
         }
         Ok(Some(reader))
     }
@@ -322,6 +330,16 @@ impl Files {
     fn too_long(&self, offset: u64) -> LineError {
         let origin = self.readers[self.current].path.display().to_string();
         LineError::TooLong { origin, offset, limit: self.settings.max_line }
+    }
+
+    /// The file that is being read and the byte that was reached, and how many bytes of all known files were not
+    /// read yet: nothing if some are compressed.
+    pub(super) fn source(&self) -> Option<(String, Option<u64>)> {
+        let current = self.readers.get(self.current).or(self.readers.last())?;
+        let position = format!("{} byte {}", current.path.display(), current.buffer.offset());
+        let waiting = self.waiting.iter().map(|found| fs::metadata(&found.path).ok().map(|file| file.len()));
+        let left: Option<u64> = self.readers.iter().map(Reader::left).chain(waiting).sum();
+        Some((position, left))
     }
 
     /// Writes down how far each file was processed, if that is due. Dead letters of lines that this moves past are

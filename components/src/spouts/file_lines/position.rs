@@ -97,8 +97,8 @@ impl Positions {
         Ok(Self { own, saved, others, files: BTreeMap::new(), is_changed: false, written_at: context.elapsed() })
     }
 
-    /// Where to go on with a file: at its start if it is another one than was read under its name,
-    /// or has other content.
+    /// Where to start reading a file: at its start if the file is not the one read before under this name, or if its
+    /// content differs.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -124,17 +124,19 @@ impl Positions {
         })
     }
 
-    /// Starts to follow the progress of a file of which all lines before `offset` were processed.
-    pub(super) fn opened(&mut self, id: u32, found: &Found, offset: u64) {
+    /// Starts to follow the progress of a file that is read from `offset` on. All lines before `done` were processed;
+    /// those from there to `offset` are under way as lines of the file that this one is a copy of. The position of
+    /// the copy stays before them, so that a later run reads them again.
+    pub(super) fn opened(&mut self, id: u32, found: &Found, done: u64, offset: u64) {
         let identity = found.identity.on_any_device();
-        let content = self.saved.iter().find(|entry| entry.identity.on_any_device() == identity && offset > 0);
+        let content = self.saved.iter().find(|entry| entry.identity.on_any_device() == identity && done > 0);
         let content = content.and_then(|entry| entry.content);
         let progress = Progress {
             path: found.path.clone(),
             identity: found.identity,
-            done: offset,
+            done,
             end: offset,
-            open: BTreeSet::new(),
+            open: (done < offset).then_some(done).into_iter().collect(),
             content,
         };
         // What was known of it under an earlier number is void: it was cut off and begins anew.

@@ -66,9 +66,9 @@ pub(super) enum Tail {
     ReadOn,
     /// It was read to its end, and another file has its name.
     Replaced(Found),
-    /// It is shorter than what was read of it: it begins anew.
+    /// The file is shorter than the read position: it is read from its start.
     CutOff(Found),
-    /// Other bytes stand where it was read, behind which it goes on: it begins anew.
+    /// Other bytes stand before the read position: the file is read from its start.
     Rewritten(Found),
     /// Its name is gone.
     Gone,
@@ -84,6 +84,12 @@ enum Past {
 }
 
 impl Reader {
+    /// How many bytes of the file are not cut into lines yet; nothing for a compressed file or a pipe.
+    pub(super) fn left(&self) -> Option<u64> {
+        let len = self.content.plain()?.metadata().ok()?.len();
+        Some(len.saturating_sub(self.buffer.offset()))
+    }
+
     /// Opens a file to read from `offset` on, or from its start if it is shorter.
     ///
     /// # Blocking

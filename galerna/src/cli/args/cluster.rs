@@ -113,7 +113,7 @@ pub(in crate::cli) struct List {
 pub(in crate::cli) struct Describe {
     /// The topology's name or id
     pub(in crate::cli) name: String,
-    /// Show it again and again, in place on a terminal, until Ctrl-C or its end
+    /// Refresh until Ctrl-C or the end of the topology; in place on a terminal
     #[arg(long)]
     pub(in crate::cli) watch: bool,
     /// Time between two looks with --watch, for example 500ms or 10s

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Dev {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6627")]
     pub(in crate::cli) listen: SocketAddr,
     /// Serve metrics and health of Nimbus there, and of the supervisors on the ports after it, or on others if these
-    /// are taken; nowhere unless given
+    /// are taken; default: not served
     #[arg(long, value_name = "HOST:PORT")]
     pub(in crate::cli) http: Option<SocketAddr>,
     /// Keep artifacts, reports and logs in this folder; a temporary one unless given

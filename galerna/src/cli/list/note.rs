@@ -8,7 +8,7 @@ use crate::cli::numbers::{count, plural};
 const LONGEST: usize = 100;
 
 /// The status for people: `FAILED` for a topology that has come to a bad end.
-pub(super) fn status(of: &TopologySummary) -> &str {
+pub(in crate::cli) fn status(of: &TopologySummary) -> &str {
     if of.status == "FINISHED" && !of.failure.is_empty() { "FAILED" } else { &of.status }
 }
 

@@ -95,8 +95,10 @@ fn describe(now: &RunSummary, before: Option<&RunSummary>, is_stopping: bool) ->
         parts.push("stopping".to_owned());
     }
     let sum = |of: fn(&ComponentSummary) -> u64| now.components.iter().map(of).sum::<u64>();
-    let retrying = now.components.iter().filter_map(|of| of.retrying.as_ref());
-    parts.extend(retrying.map(|retrying| retrying_text(retrying).chars().take(MOST_OF_REASON).collect()));
+    let retrying =
+        now.components.iter().filter_map(|of| Some(format!("{} is {}", of.id, retrying_text(of.retrying.as_ref()?))));
+    // A line break or an escape sequence would leave the line.
+    parts.extend(retrying.map(|text| text.replace(char::is_control, " ").chars().take(MOST_OF_REASON).collect()));
     let spouts = |of: fn(&ComponentSummary) -> u64| {
         now.components.iter().filter(|component| component.kind == "spout").map(of).sum::<u64>()
     };

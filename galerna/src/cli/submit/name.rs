@@ -62,10 +62,12 @@ pub(super) async fn wait_until_free(
     }
 }
 
-/// Whether a submission was refused because a topology of this name drains.
+/// Whether a submission was refused because a topology of this name drains, or has ended since.
 pub(super) async fn is_draining(nimbus: &Nimbus<'_>, request: &SubmitRequest, refusal: &Status) -> bool {
     refusal.code() == Code::AlreadyExists
-        && compare(nimbus, request).await.is_ok_and(|found| found.comparison() == Comparison::Ending)
+        && compare(nimbus, request)
+            .await
+            .is_ok_and(|found| matches!(found.comparison(), Comparison::Ending | Comparison::Absent))
 }
 
 fn is_before(until: Instant) -> bool {

@@ -282,7 +282,7 @@ workers that ended, the last 5 times each:
 2023-11-14T22:13:20.123Z worker node-2:6630 (incarnation 2, process 4700): it had 530 MiB (out of memory)
 
 === errors words --output=json
-[{"component":"","task":0,"message":"was ended by signal 9","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","end":{"worker":"node-2:6630","incarnation":2,"pid":4700,"unix_ms":1700000000123,"cause":"ended","reason":"was ended by signal 9","signal":9,"exit_code":null,"up_s":12,"last_lines":["INFO it runs","WARN no more"]}},{"component":"","task":0,"message":"it had 530 MiB","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","end":{"worker":"node-2:6630","incarnation":2,"pid":4700,"unix_ms":1700000000123,"cause":"out of memory","reason":"it had 530 MiB","signal":9,"exit_code":null,"up_s":0,"last_lines":[]}}]
+[{"component":"","task":0,"message":"was ended by signal 9","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","first_unix_ms":1700000000123,"kind":"","end":{"worker":"node-2:6630","incarnation":2,"pid":4700,"unix_ms":1700000000123,"cause":"ended","reason":"was ended by signal 9","signal":9,"exit_code":null,"up_s":12,"last_lines":["INFO it runs","WARN no more"]}},{"component":"","task":0,"message":"it had 530 MiB","count":1,"last_unix_ms":1700000000123,"worker":"node-2:6630","first_unix_ms":1700000000123,"kind":"","end":{"worker":"node-2:6630","incarnation":2,"pid":4700,"unix_ms":1700000000123,"cause":"out of memory","reason":"it had 530 MiB","signal":9,"exit_code":null,"up_s":0,"last_lines":[]}}]
 
 === describe words
 worker        pid  incarnation  tasks    up  restarts  state           runs

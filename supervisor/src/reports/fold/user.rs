@@ -1,6 +1,6 @@
 //! Sums up what components keep by name.
 
-use galerna_protocol::{UserHistograms, UserMetrics};
+use galerna_protocol::{MOST_USER_METRICS, UserHistograms, UserMetrics};
 
 use super::add_histogram;
 
@@ -9,8 +9,10 @@ pub(super) fn add(into: &mut Option<UserMetrics>, from: Option<UserMetrics>) {
     let Some(from) = from.filter(|from| !from.counters.is_empty()) else { return };
     let into = into.get_or_insert_default();
     for (name, count) in from.counters {
-        let sum = into.counters.entry(name).or_default();
-        *sum = sum.saturating_add(count);
+        if into.counters.len() < MOST_USER_METRICS || into.counters.contains_key(&name) {
+            let sum = into.counters.entry(name).or_default();
+            *sum = sum.saturating_add(count);
+        }
     }
 }
 
@@ -21,6 +23,9 @@ pub(super) fn add_histograms(into: &mut Vec<UserHistograms>, from: Vec<UserHisto
             None => into.push(of),
             Some(own) => {
                 for (name, histogram) in of.histograms {
+                    if own.histograms.len() >= MOST_USER_METRICS && !own.histograms.contains_key(&name) {
+                        continue;
+                    }
                     let mut sum = own.histograms.remove(&name);
                     add_histogram(&mut sum, Some(histogram));
                     own.histograms.extend(sum.map(|sum| (name, sum)));

@@ -1,9 +1,11 @@
 //! The end of a bolt task: spawned work ends, `finish` is called, the instance cleans up.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use galerna_topology_api::Failure;
 use galerna_topology_api::engine::{BoltEvent, ErasedBolt};
 use tokio::time::timeout_at;
 
@@ -106,7 +108,7 @@ impl BoltTask {
     /// Fails the tuples that the bolt still holds: no call follows that could decide about them.
     fn fail_held(&mut self) {
         let (mut host, Lent { staging, .. }) = Host::new(&mut self.core, &mut self.submissions, None);
-        host.lose_held(staging);
+        host.fail_held(staging, &Arc::new(Failure::Lost));
     }
 
     /// Ends the output of spawned work and calls `cleanup`.

@@ -68,10 +68,9 @@ impl Host<'_> {
 
     /// Fails all held tuples: the instance that kept them is lost, or no call follows that could decide about
     /// them.
-    pub(in crate::task) fn lose_held(&mut self, staging: &mut Staging) {
-        let lost = Arc::new(Failure::Lost);
+    pub(in crate::task) fn fail_held(&mut self, staging: &mut Staging, failure: &Arc<Failure>) {
         for entry in staging.held.clear() {
-            self.settle_entry(&entry, Err(&lost));
+            self.settle_entry(&entry, Err(failure));
         }
         self.note_held(&staging.held);
     }
