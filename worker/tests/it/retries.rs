@@ -402,3 +402,39 @@ async fn spout_that_exceeds_a_set_limit_in_one_call_is_listed_once_by_name() -> 
     }
     Ok(())
 }
+
+/// Keeps tuples and panics in each tick in which it keeps the number 7.
+#[derive(Default)]
+struct Batching(Vec<HeldTuple>);
+
+impl ManualBolt for Batching {
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut ManualEmitter<'_>) -> BoltResult {
+        self.0.push(out.keep(tuple));
+        Ok(())
+    }
+
+    async fn tick(&mut self, out: &mut ManualEmitter<'_>) -> BoltResult {
+        assert!(self.0.iter().all(|tuple| tuple.values()[0].as_i64() != Some(7)), "cannot write a seven");
+        self.0.drain(..).for_each(|tuple| out.ack(tuple));
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tuple_that_makes_a_tick_panic_is_given_up_at_the_limit() -> TestResult {
+    let mut builder = TopologyBuilder::new("batching");
+    let _ = builder.spout("source", || Source::new(8, Retries::at_most(2), Boundedness::Bounded));
+    let mut batching = builder.manual_bolt("batching", Batching::default);
+    batching = batching.config("topology.tick.tuple.freq.secs", 1);
+    let _ = batching.shuffle("source");
+    let summary = failed(LocalCluster::new().complete(builder.build()?).await.expect_err("tuples were given up"));
+    let spout = &summary.components[0];
+    assert_eq!(spout.acked + spout.gave_up, 8);
+    assert!(spout.gave_up >= 1, "{spout:?}");
+    assert!(
+        summary.errors.iter().any(|of| of.message.contains("cannot write a seven; values: [7]")),
+        "{:?}",
+        summary.errors
+    );
+    Ok(())
+}

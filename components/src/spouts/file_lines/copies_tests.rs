@@ -44,7 +44,7 @@ async fn compressed_files_are_read_whatever_their_names() {
     // Each format allows several parts in a row.
     fs::write(folder.path().join("a"), [gzip(&one), gzip(&two)].concat()).unwrap();
     let skippable = b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec();
-    fs::write(folder.path().join("b.gz"), [skippable, zstd(&one), zstd(&two)].concat()).unwrap();
+    fs::write(folder.path().join("b.gz"), [skippable, zstd(&one), zstd(""), zstd(&two)].concat()).unwrap();
     fs::write(folder.path().join("c.zst"), "plain\n").unwrap();
     let mut test = open(folder.path(), "").await;
     test.exhaust().await.unwrap();
@@ -225,4 +225,38 @@ async fn a_bounded_run_reads_every_file_of_a_pattern_copies_too() {
     let mut test = open(&folder.path().join("log*"), "").await;
     test.exhaust().await.unwrap();
     assert_eq!(texts(&test).len(), 2000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_under_way_when_their_file_is_copied_and_cut_off_are_read_again_by_a_later_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, copy) = (folder.path().join("app.log"), folder.path().join("app.log.1"));
+    let pattern = folder.path().join("app.log*");
+    let more = format!("follow: true, position: '{}'", folder.path().join("position").display());
+    fs::write(&log, lines("line", 100)).unwrap();
+    let mut first = open(&pattern, &more).await;
+    idle(&mut first).await;
+    assert_eq!(texts(&first).len(), 100);
+    // The last ten lines are being retried when the file is rotated.
+    for line in 0..90 {
+        first.ack(line).await;
+    }
+    fs::copy(&log, &copy).unwrap();
+    append(&copy, "late\n");
+    fs::write(&log, "fresh\n").unwrap();
+    for _ in 0..5 {
+        idle(&mut first).await;
+    }
+    let rows = texts(&first).len();
+    assert_eq!(rows, 102, "the new lines of both files");
+    first.ack(100).await;
+    first.ack(101).await;
+    // The run is killed: what its position says now is all that a later run has.
+    advance(Duration::from_secs(2)).await;
+    first.next().await.unwrap();
+    let mut second = open(&pattern, &more).await;
+    idle(&mut second).await;
+    for number in 91..=100 {
+        assert!(texts(&second).contains(&format!("line-{number}").as_str()), "{:?}", texts(&second));
+    }
 }
