@@ -4,7 +4,7 @@ mod user;
 
 use std::collections::BTreeSet;
 
-use galerna_protocol::{ComponentStats, ErrorReport, Latency, TopologySummary, WorkerId, WorkerReport};
+use galerna_protocol::{AssignedWorker, ComponentStats, ErrorReport, Latency, TopologySummary, WorkerId, WorkerReport};
 use serde::{Deserialize, Serialize};
 
 use self::user::EndedMetric;
@@ -59,9 +59,13 @@ impl Ended {
     }
 }
 
-/// The workers that have reported, each once.
-pub(crate) fn kept_workers<'a>(reports: impl Iterator<Item = &'a WorkerReport>) -> Vec<WorkerId> {
-    let workers: BTreeSet<&WorkerId> = reports.filter_map(|report| report.id.as_ref()).collect();
+/// The workers that have reported or are assigned, each once.
+pub(crate) fn kept_workers<'a>(
+    reports: impl Iterator<Item = &'a WorkerReport>,
+    assigned: impl Iterator<Item = &'a AssignedWorker>,
+) -> Vec<WorkerId> {
+    let reported = reports.filter_map(|report| report.id.as_ref());
+    let workers: BTreeSet<&WorkerId> = reported.chain(assigned.filter_map(|worker| worker.id.as_ref())).collect();
     workers.into_iter().take(MOST_WORKERS).cloned().collect()
 }
 

@@ -17,6 +17,7 @@ use std::pin::Pin;
 pub use crate::emitter::{auto_emitter, emitter};
 pub use crate::held::{HeldEntry, HeldTable, NotHeld};
 pub use crate::output_handle::{HeldDecision, OutputCommand, OutputRow};
+pub use crate::printable::printable;
 pub use batch::{Anchor, Batch, Root, TupleSource};
 pub use bolt_cell::{BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Flow};
 pub(crate) use decisions::NO_ROW;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
+use crate::printable::printable;
+
 /// Why a tuple of a spout failed: the argument of [`Spout::fail`](crate::Spout::fail).
 ///
 /// Only [`Failed`](Self::Failed) says something about the tuple itself. After a time-out or a loss, nobody
@@ -17,7 +19,7 @@ pub enum Failure {
     Failed {
         /// The component.
         component: SmolStr,
-        /// The message of the error, cut off after 500 characters.
+        /// The message of the error: its first 500 characters, control characters escaped.
         message: SmolStr,
     },
     /// The tuple was not acked within `topology.message.timeout.secs`.
@@ -32,11 +34,7 @@ const MESSAGE: usize = 500;
 impl Failure {
     /// A component failed the tuple.
     pub fn failed(component: impl Into<SmolStr>, message: &str) -> Arc<Self> {
-        let message = match message.char_indices().nth(MESSAGE) {
-            Some((end, _)) => SmolStr::new(format!("{}…", &message[..end])),
-            None => SmolStr::new(message),
-        };
-        Arc::new(Self::Failed { component: component.into(), message })
+        Arc::new(Self::Failed { component: component.into(), message: printable(message, MESSAGE).into() })
     }
 
     /// Whether the failure counts as a try: a component failed the tuple.

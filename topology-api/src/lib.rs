@@ -23,6 +23,7 @@ mod hooks;
 pub mod human;
 mod metrics;
 mod output_handle;
+mod printable;
 mod resources;
 mod retry;
 mod spout;

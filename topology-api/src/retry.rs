@@ -207,23 +207,26 @@ impl<K: Ord + Clone> RetryBuffer<K> {
     }
 
     /// Emits tuples whose wait is over, at most `most` and as many as there is
-    /// [room](SpoutEmitter::room_left) for; dead letters on their stream. Returns how many, and counts them as
-    /// replayed.
+    /// [room](SpoutEmitter::room_left) for; dead letters on their stream. Returns how many. Counts them as
+    /// replayed, dead letters aside.
     pub fn emit_due(&mut self, out: &mut SpoutEmitter<'_, K>, most: usize) -> usize {
         let most = most.min(out.room_left());
-        let mut emitted = 0;
+        let (mut emitted, mut letters) = (0, 0);
         while emitted < most
             && let Some((id, entry)) = self.take_due(out.context().elapsed())
         {
             let (id, values, is_letter) = (id, entry.values.clone(), entry.is_letter());
             match &self.policy.dead_letters {
-                Some(DeadLetters::Stream(stream)) if is_letter => out.emit_to(id, stream, values),
+                Some(DeadLetters::Stream(stream)) if is_letter => {
+                    letters += 1;
+                    out.emit_to(id, stream, values);
+                }
                 _ => out.emit(id, values),
             }
             emitted += 1;
         }
-        if emitted > 0 {
-            out.context().count_replayed(emitted as u64);
+        if emitted > letters {
+            out.context().count_replayed((emitted - letters) as u64);
         }
         emitted
     }

@@ -1,7 +1,7 @@
 //! Files of dead letters: a JSON object in each line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use galerna_topology_api::engine::DeadLetter;
@@ -16,7 +16,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Appends a letter. One write takes a whole line, so tasks and workers of one machine may share a file.
+/// Appends a letter. One write takes a whole line, so tasks and workers of one machine may share a file. A line that
+/// a full disk or a crash has cut off is ended first: the letter stands in a line of its own.
 pub(crate) fn append(path: &Path, origin: &Origin<'_>, letter: &DeadLetter<'_>) -> Result<()> {
     let DeadLetter { fields, values, failure, tries } = letter;
     let mut named = Map::new();
@@ -34,8 +35,23 @@ pub(crate) fn append(path: &Path, origin: &Origin<'_>, letter: &DeadLetter<'_>) 
         "task": origin.task,
         "time": origin.now.to_string(),
     });
-    let write = || open(path)?.write_all(format!("{line}\n").as_bytes());
+    let write = || {
+        let mut file = open(path)?;
+        let end = if ends_with_line(&mut file)? { "" } else { "\n" };
+        file.write_all(format!("{end}{line}\n").as_bytes())
+    };
     write().map_err(|error| unwritable(path, &error))
+}
+
+/// Whether the last line of a file is whole. What cannot be read at its end, such as a pipe, counts as whole.
+fn ends_with_line(file: &mut File) -> io::Result<bool> {
+    if !file.metadata()?.is_file() || file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 /// Has the system keep all letters of a file through a loss of power. Creates the file if there is none.
@@ -44,7 +60,7 @@ pub(crate) fn sync(path: &Path) -> Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    OpenOptions::new().read(true).append(true).create(true).open(path)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Error {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galerna_topology_api::engine::{BoxFuture, DeadLetter, OutputCommand, TaskPort};
+use galerna_topology_api::engine::{BoxFuture, DeadLetter, OutputCommand, TaskPort, printable};
 use galerna_topology_api::{Error, Failure, OutputClosed, Result, Retrying, TaskId, Timestamp, Value};
 use smol_str::SmolStr;
 
@@ -19,11 +19,7 @@ const SHOWN: usize = 200;
 /// What is said of a tuple that was given up.
 pub(crate) fn given_up(values: &[Value], failure: &Failure, tries: u32) -> String {
     let shown: Vec<_> = values.iter().map(ToString::to_string).collect();
-    let mut shown = shown.join(", ");
-    if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
-        shown.truncate(end);
-        shown.push('…');
-    }
+    let shown = printable(&shown.join(", "), SHOWN);
     let plural = if tries == 1 { "try" } else { "tries" };
     format!("gave up a tuple after {tries} {plural}: {failure}; values: [{shown}]")
 }

@@ -6,14 +6,15 @@ mod kind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::printable;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, WallClock};
 use crate::edges::Ending;
 use crate::stats::{TaskStats, add};
 use crate::summary::{ErrorReport, RunFailure};
-use errors::ErrorList;
 pub(crate) use errors::Listed;
+use errors::{ErrorList, LONGEST};
 
 /// What a run's coordinator hears.
 #[derive(Debug)]
@@ -58,10 +59,10 @@ impl RunShared {
         let unix_ms = self.wall_clock.now().as_nanos() / 1_000_000;
         let log = lock(&self.errors).add(error, self.clock.now(), unix_ms);
         if log.unlogged > 0 {
-            log_count(component, task, log.unlogged, message);
+            log_count(component, task, log.unlogged, &printable(message, LONGEST));
         }
         if log.is_logged {
-            tracing::warn!(component, task, "{message}");
+            tracing::warn!(component, task, "{}", printable(message, LONGEST));
         }
     }
 
@@ -91,6 +92,7 @@ impl RunShared {
 
     /// Makes the run fail at its end; the first reason stands.
     pub(crate) fn mark_failed(&self, code: &'static str, message: String) {
+        let message = printable(&message, LONGEST);
         lock(&self.failure).get_or_insert(RunFailure { code, message });
     }
 

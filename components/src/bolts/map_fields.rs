@@ -107,13 +107,28 @@ impl Output {
         self.apply.iter().try_fold(value.clone(), |value, step| {
             step.apply(&value).ok_or_else(|| {
                 let name = &self.name;
-                format!("cannot apply {step:?} to {value}, a {}, for field `{name}`", value.kind()).into()
+                // In quotes, so that errors of all values are of one kind.
+                let step = step.name();
+                format!("cannot apply {step} to \"{value}\", a {}, for field `{name}`", value.kind()).into()
             })
         })
     }
 }
 
 impl Step {
+    /// As it is written in YAML.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Upper => "upper",
+            Self::Lower => "lower",
+            Self::Trim => "trim",
+            Self::Length => "length",
+            Self::ToText => "to_text",
+            Self::ToInt => "to_int",
+            Self::ToFloat => "to_float",
+        }
+    }
+
     fn apply(self, value: &Value) -> Option<Value> {
         Some(match (self, value) {
             (_, Value::Null) => Value::Null,
@@ -177,7 +192,7 @@ mod tests {
     async fn a_value_that_does_not_convert_fails_the_tuple() {
         let mut test = bolt::<MapFields>("fields: [{name: n, apply: [to_int]}]", ["n"]).await;
         let error = test.execute(values!["twelve"]).await.into_result().unwrap_err();
-        assert_eq!(error.to_string(), "cannot apply ToInt to twelve, a string, for field `n`");
+        assert_eq!(error.to_string(), "cannot apply to_int to \"twelve\", a string, for field `n`");
         test.execute(values![()]).await.into_result().unwrap();
         assert_eq!(test.take_rows(), [values![()]]);
     }

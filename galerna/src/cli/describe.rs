@@ -22,7 +22,9 @@ pub(super) fn run(args: &Describe, io: &mut Io<'_>) -> Result<Exit, Failure> {
         let page = async || {
             let reply = describe(&nimbus, &args.name).await?;
             let is_last = reply.ended_unix_ms > 0;
-            Ok(Page { text: rendered(&args.cluster, &reply), is_last })
+            let notes = reply.notes.iter().filter(|_| args.cluster.output == Output::Text);
+            let notes: String = notes.map(|note| format!("note: {note}\n")).collect();
+            Ok(Page { text: notes + &rendered(&args.cluster, &reply), is_last })
         };
         return block_on(async { watch(args.every, io, page).await });
     }

@@ -112,7 +112,10 @@ fn ended(core: &Core, view: &View, topology: &Topology, status: &str) -> Ended {
         are_counts_exact: counts::are_exact(view, &reports, &topology.id, Instant::now(), core.freshness()),
         components: components.iter().map(EndedComponent::from).collect(),
         owner: topology.spec.owner.clone(),
-        workers: history::kept_workers(reports.of(&topology.id)),
+        workers: history::kept_workers(
+            reports.of(&topology.id),
+            view.assignments.get(&topology.id).into_iter().flat_map(|last| &last.value.workers),
+        ),
         errors: history::kept_errors(stats::errors(reports.of(&topology.id))),
     }
 }

@@ -52,7 +52,14 @@ impl Core {
     }
 
     fn check_is_free(&self, name: &str) -> Result<(), Status> {
-        let is_taken = self.view.borrow().names.contains_key(name);
+        let (is_taken, is_id) = {
+            let view = self.view.borrow();
+            (view.names.contains_key(name), view.topology(name).is_some())
+        };
+        if is_id {
+            // A command that names it would mean one of two topologies.
+            return Err(Status::already_exists(format!("`{name}` is the id of a topology; take another name")));
+        }
         if is_taken { Err(self.taken(name)) } else { Ok(()) }
     }
 

@@ -196,6 +196,8 @@ impl TryFrom<WrittenDeadLetters> for DeadLetters {
 
     fn try_from(written: WrittenDeadLetters) -> Result<Self, &'static str> {
         match (written.path, written.stream) {
+            (Some(path), None) if path.as_os_str().is_empty() => Err("the `path` of `dead_letter` is empty"),
+            (None, Some(stream)) if stream.is_empty() => Err("the `stream` of `dead_letter` is empty"),
             (Some(path), None) => Ok(Self::Path(path)),
             (None, Some(stream)) => Ok(Self::Stream(stream)),
             _ => Err("`dead_letter` takes exactly one of `path` and `stream`"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::printable;
 
 use super::kind::kind_of;
 use crate::summary::ErrorReport;
@@ -13,6 +14,9 @@ const MOST_KINDS: usize = 20;
 
 /// The kind of the errors that are counted together. A message of this kind would be counted there.
 const OTHER: &str = "(other kinds)";
+
+/// Characters of a message that are kept.
+pub(super) const LONGEST: usize = 1_000;
 
 /// Lines that are logged of one group in one period.
 const LOGGED: u32 = 10;
@@ -62,7 +66,7 @@ impl ErrorList {
             report: ErrorReport {
                 component: error.component.to_owned(),
                 task: error.task,
-                message: error.message.to_owned(),
+                message: printable(error.message, LONGEST),
                 count: 0,
                 kind,
                 is_consequence: error.is_consequence,
@@ -76,7 +80,8 @@ impl ErrorList {
         group.report.last_unix_ms = unix_ms;
         if is_other {
             // These are of many kinds: the latest is shown.
-            group.report.message = format!("errors of more than {MOST_KINDS} kinds; the latest: {}", error.message);
+            let latest = printable(error.message, LONGEST);
+            group.report.message = format!("errors of more than {MOST_KINDS} kinds; the latest: {latest}");
         }
         group.log.take(now)
     }

@@ -268,6 +268,38 @@ async fn dead_letter_that_cannot_be_written_keeps_its_tuple() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
+async fn dead_letter_behind_a_torn_line_stands_in_a_line_of_its_own() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("dead.jsonl");
+    fs::write(&path, r#"{"values":{"n":"to"#)?;
+    let policy = dead_letters(0, DeadLetters::Path(path.clone()))?;
+    let mut test = SpoutHarness::new(move || Source::new(2, policy.clone(), Boundedness::Bounded)).await?;
+    test.next().await?;
+    test.fail(0).await;
+    test.fail(1).await;
+    let text = fs::read_to_string(&path)?;
+    let numbers: Vec<_> =
+        text.lines().skip(1).map(|line| line.parse::<Json>().unwrap()["values"]["n"].clone()).collect();
+    assert_eq!(numbers, [0, 1]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_of_a_megabyte_with_terminal_sequences_is_cut_and_escaped() -> TestResult {
+    let mut builder = TopologyBuilder::new("huge");
+    let _ = builder.spout("source", || Source::new(3, Retries::at_most(0), Boundedness::Bounded));
+    let huge = |_: &Tuple<'_>, _: &mut Emitter<'_>| Err(format!("\u{1b}[2J{}", "x".repeat(1 << 20)).into());
+    let _ = builder.bolt("check", sink(huge)).shuffle("source");
+    let summary = failed(LocalCluster::new().complete(builder.build()?).await.expect_err("tuples were given up"));
+    assert_eq!(summary.errors.len(), 2);
+    for message in summary.errors.iter().map(|error| &error.message).chain([&summary.failure.as_ref().unwrap().message])
+    {
+        assert!(message.len() < 1_100 && !message.contains('\u{1b}'), "{message}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn dead_letter_file_that_cannot_be_made_ends_the_run_at_its_start() -> TestResult {
     let policy = dead_letters(0, DeadLetters::Path("/no/such/folder/dead.jsonl".into()))?;
     let Err(error) = SpoutHarness::new(move || Source::new(1, policy.clone(), Boundedness::Bounded)).await else {

@@ -110,7 +110,9 @@ impl Content {
         if start.is_empty() {
             return Ok(());
         }
-        if let Some((_, name)) = UNREADABLE.iter().find(|(magic, _)| start.starts_with(magic)) {
+        let is_text = start.starts_with(b"BZh") && !start.get(3).is_some_and(u8::is_ascii_digit);
+        let unreadable = UNREADABLE.iter().find(|(magic, _)| start.starts_with(magic) && !is_text);
+        if let Some((_, name)) = unreadable {
             let message = format!("it is compressed by {name}; only gzip and zstd can be read");
             return Err(io::Error::new(ErrorKind::Unsupported, message));
         }
