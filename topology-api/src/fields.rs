@@ -73,6 +73,8 @@ pub struct StreamSpec {
     pub fields: Fields,
     /// Whether each emit names the task that receives it.
     pub is_direct: bool,
+    /// Whether some bolt must receive the stream. The tuples of any other stream are dropped if no bolt does.
+    pub needs_receiver: bool,
 }
 
 /// The streams that a component declares as its output.
@@ -92,15 +94,24 @@ impl Streams {
 
     /// Adds a stream. Declaring one name twice is found by validation.
     #[must_use]
-    pub fn stream(mut self, id: impl Into<SmolStr>, fields: impl Into<Fields>) -> Self {
-        self.0.push(StreamSpec { id: id.into(), fields: fields.into(), is_direct: false });
-        self
+    pub fn stream(self, id: impl Into<SmolStr>, fields: impl Into<Fields>) -> Self {
+        self.push(id.into(), fields.into(), false, false)
+    }
+
+    /// Adds a stream that some bolt must receive: validation fails if none does.
+    #[must_use]
+    pub fn stream_with_receiver(self, id: impl Into<SmolStr>, fields: impl Into<Fields>) -> Self {
+        self.push(id.into(), fields.into(), false, true)
     }
 
     /// Adds a direct stream: each emit on it names the task that receives the tuple.
     #[must_use]
-    pub fn direct_stream(mut self, id: impl Into<SmolStr>, fields: impl Into<Fields>) -> Self {
-        self.0.push(StreamSpec { id: id.into(), fields: fields.into(), is_direct: true });
+    pub fn direct_stream(self, id: impl Into<SmolStr>, fields: impl Into<Fields>) -> Self {
+        self.push(id.into(), fields.into(), true, false)
+    }
+
+    fn push(mut self, id: SmolStr, fields: Fields, is_direct: bool, needs_receiver: bool) -> Self {
+        self.0.push(StreamSpec { id, fields, is_direct, needs_receiver });
         self
     }
 

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::builder::{Draft, TopologyBuilder};
 use crate::config::TopologyConfig;
 use crate::engine::ErasedBolt;
-use crate::fields::{DEFAULT_STREAM, StreamSpec, Streams};
+use crate::fields::{StreamSpec, Streams};
 use crate::grouping::Grouping;
 use crate::suggest::did_you_mean;
 use crate::tasks::TaskId;
@@ -292,19 +292,17 @@ impl Check {
         }
     }
 
-    /// Warns of named streams that no bolt receives. Default streams are left out: a bolt at the end of a topology
-    /// often has one.
+    /// Finds streams that some bolt must receive, and none does.
     fn receivers(&mut self, drafts: &[Draft], index: usize) {
         let id = &drafts[index].id;
         let is_received = |stream: &SmolStr| {
             drafts.iter().flat_map(|draft| &draft.inputs).any(|input| input.from == *id && input.stream == *stream)
         };
-        let named =
-            self.outputs[index].iter().map(|stream| stream.id.clone()).filter(|stream| stream != DEFAULT_STREAM);
-        let unheard: Vec<_> = named.filter(|stream| !is_received(stream)).collect();
+        let unheard = self.outputs[index].iter().filter(|stream| stream.needs_receiver && !is_received(&stream.id));
+        let unheard: Vec<_> = unheard.map(|stream| stream.id.clone()).collect();
         for stream in unheard {
-            let message = format!("no bolt receives stream `{stream}` of `{id}`: its tuples are dropped");
-            self.warning(Subject::Component(index), message);
+            let message = format!("no bolt receives stream `{stream}` of `{id}`, so its tuples would be lost");
+            self.problem(Subject::Component(index), message);
         }
     }
 

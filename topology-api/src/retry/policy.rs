@@ -265,13 +265,14 @@ impl RetryPolicy {
         Ok(Self { retries, on_give_up, dead_letters: dead_letter })
     }
 
-    /// The streams of a spout with this policy: its own, and that of dead letters if there is one.
+    /// The streams of a spout with this policy: its own, and that of dead letters if there is one, which some bolt must
+    /// receive.
     pub fn output(&self, streams: Streams) -> Streams {
         let Some(DeadLetters::Stream(id)) = &self.dead_letters else { return streams };
         let own = streams.get(DEFAULT_STREAM).map(|stream| stream.fields.clone());
         let own = own.iter().flat_map(Fields::iter);
         let fields = Fields::new(own.chain(["reason", "component", "tries"]));
-        streams.stream(id.clone(), fields)
+        streams.stream_with_receiver(id.clone(), fields)
     }
 }
 

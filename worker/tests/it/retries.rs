@@ -470,3 +470,14 @@ async fn tuple_that_makes_a_tick_panic_is_given_up_at_the_limit() -> TestResult 
     );
     Ok(())
 }
+
+#[test]
+fn stream_of_dead_letters_that_no_bolt_receives_is_an_error() -> TestResult {
+    let policy = dead_letters(1, DeadLetters::Stream("dead".into()))?;
+    let mut builder = TopologyBuilder::new("unheard");
+    let _ = builder.spout("source", move || Source::new(1, policy.clone(), Boundedness::Bounded));
+    let _ = builder.bolt("check", sink(poison(1))).shuffle("source");
+    let error = builder.build().expect_err("the letters would be lost").to_string();
+    assert!(error.contains("no bolt receives stream `dead` of `source`"), "{error}");
+    Ok(())
+}
