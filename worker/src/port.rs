@@ -49,7 +49,7 @@ impl TaskPort for Port {
         let (component, task, cause) = (&*self.component, self.task, Some(failure.to_string()));
         let cause = cause.as_deref();
         self.run.list(&Listed { component, task, message: &message, cause, is_consequence: true });
-        self.run.mark_failed("gave_up", format!("`{component}` {message}"));
+        self.run.mark_failed("gave_up", &format!("`{component}` {message}"));
     }
 
     fn write_dead_letter(&self, path: &Path, letter: &DeadLetter<'_>) -> Result<()> {

@@ -91,8 +91,8 @@ impl RunShared {
     }
 
     /// Makes the run fail at its end; the first reason stands.
-    pub(crate) fn mark_failed(&self, code: &'static str, message: String) {
-        let message = printable(&message, LONGEST);
+    pub(crate) fn mark_failed(&self, code: &'static str, message: &str) {
+        let message = printable(message, LONGEST);
         lock(&self.failure).get_or_insert(RunFailure { code, message });
     }
 

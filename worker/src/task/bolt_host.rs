@@ -228,7 +228,7 @@ impl<'a> Host<'a> {
                 "`{}` (task {}) failed a tuple that nobody can replay: it came from `finish`",
                 self.component, self.task
             );
-            self.run.mark_failed("finish_failed", message);
+            self.run.mark_failed("finish_failed", &message);
         }
     }
 

@@ -96,7 +96,7 @@ impl BoltTask {
             self.core.outbox.is_final = true;
             if !self.event(cell, BoltEvent::Finish).await? {
                 let message = format!("`{}` (task {}) failed in `finish`", self.core.component, self.core.task);
-                self.core.run.mark_failed("finish_failed", message);
+                self.core.run.mark_failed("finish_failed", &message);
             }
         }
         self.fail_held();
