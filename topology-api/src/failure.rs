@@ -10,12 +10,12 @@ use crate::printable::printable;
 /// Why a tuple of a spout failed: the argument of [`Spout::fail`](crate::Spout::fail).
 ///
 /// Only [`Failed`](Self::Failed) says something about the tuple itself. After a time-out or a loss, nobody
-/// knows whether the tuple can be processed, so a spout does not count those as tries.
+/// knows whether the tuple can be processed, so neither counts as a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// A component failed the tuple, or a tuple that was anchored to it: a call returned an error or panicked,
-    /// or a kept tuple was failed or dropped.
+    /// A component failed the tuple, or a tuple anchored to the tuple: a call returned an error or panicked, or a
+    /// kept tuple was failed or dropped.
     Failed {
         /// The component.
         component: SmolStr,

@@ -1,4 +1,4 @@
-//! Book-keeping for reliable spouts: what is open, what waits to be emitted again, what is given up.
+//! Book-keeping for reliable spouts: open tuples, tuples that wait for the next try, tuples that are given up.
 
 mod policy;
 
@@ -23,11 +23,11 @@ const MOST_BYTES: usize = 64 << 20;
 /// What became of a failed tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// It will be due again, as itself or as a dead letter.
+    /// The tuple will be due again, as itself or as a dead letter.
     WillRetry,
-    /// It was given up and listed. The source may move past it.
+    /// The tuple was given up and listed. The source may move past the tuple.
     Passed,
-    /// It was given up and listed. The source's position must stay before it.
+    /// The tuple was given up and listed. The source's position must stay before the tuple.
     Held,
     /// The tuple was not open.
     Unknown,
@@ -38,16 +38,16 @@ pub enum Failed {
 pub struct Retrying {
     /// How many tuples have failed and are neither acked nor given up.
     pub tuples: u64,
-    /// When the first of them failed first, on the engine's clock.
+    /// Time of the earliest first failure among these tuples, on the engine's clock.
     pub since: Duration,
-    /// Why this one failed last.
+    /// The last failure of the tuple that failed first.
     pub failure: Failure,
 }
 
 /// An open tuple.
 struct Entry {
     values: Vec<Value>,
-    /// What is known of its failures, once it has failed.
+    /// The failures so far; nothing before the first.
     trouble: Option<Box<Trouble>>,
 }
 
@@ -64,20 +64,20 @@ impl Entry {
 
 /// The failures of one tuple.
 struct Trouble {
-    /// When it failed first.
+    /// Time of the first failure.
     since: Duration,
-    /// When its first try failed.
+    /// Time of the first failed try.
     tried_since: Option<Duration>,
-    /// How many tries have failed.
+    /// Number of failed tries.
     tries: u32,
     failure: Failure,
     /// Whether the tuple was given up, and is now emitted as a dead letter.
     is_letter: bool,
-    /// The time of its next try, while it waits.
+    /// Time of the next try, while the tuple waits.
     due: Option<Duration>,
 }
 
-/// The open tuples of a reliable spout, each under its message id, and those that failed.
+/// The open tuples of a reliable spout, by message id, and the failures of those that failed.
 ///
 /// Call [`sent`](Self::sent) at the first emit, [`ack`](Self::ack) and [`fail`](Self::fail) from
 /// the spout's methods of these names. At the start of `next`, call [`emit_due`](Self::emit_due), and emit new
@@ -87,11 +87,11 @@ pub struct RetryBuffer<K> {
     policy: RetryPolicy,
     input: Boundedness,
     open: BTreeMap<K, Entry>,
-    /// Tuples that wait for their next try, by its time.
+    /// Tuples that wait for the next try, by the time of that try.
     waiting: BTreeSet<(Duration, K)>,
     /// Bytes of the tuples that wait.
     waiting_bytes: usize,
-    /// Open tuples that have failed, by their first failure.
+    /// Open tuples that have failed, by the time of the first failure.
     failing: BTreeSet<(Duration, K)>,
 }
 

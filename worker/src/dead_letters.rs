@@ -17,7 +17,7 @@ pub(crate) struct Origin<'a> {
 }
 
 /// Appends a letter. One write takes a whole line, so tasks and workers of one machine may share a file. A line that
-/// a full disk or a crash has cut off is ended first: the letter stands in a line of its own.
+/// a full disk or a crash has cut off is ended first, so that each letter has a line to itself.
 pub(crate) fn append(path: &Path, origin: &Origin<'_>, letter: &DeadLetter<'_>) -> Result<()> {
     let DeadLetter { fields, values, failure, tries } = letter;
     let mut named = Map::new();

@@ -99,9 +99,9 @@ async fn id_of_a_living_topology_is_as_good_as_its_name() -> Result<()> {
     assert_eq!(client.rebalance(rebalance).await?.into_inner().topology_id, id);
     client.kill(KillRequest { name: id.clone(), wait_secs: Some(600), ..KillRequest::default() }).await?;
     assert_eq!(status(&client, "words").await?, "KILLED");
-    // Another topology may be named as this one is called by its id: a name comes first.
-    let namesake = submit(&mut client, &id, 1).await?.topology_id;
-    assert_eq!(describe(&client, &id).await?.summary.context("a summary")?.id, namesake);
+    // A topology of this name would be meant by the same word.
+    let refused = submit(&mut client, &id, 1).await.expect_err("the name is an id").downcast::<tonic::Status>()?;
+    assert_eq!(refused.message(), format!("`{id}` is the id of a topology; take another name"));
     Ok(())
 }
 

@@ -123,9 +123,9 @@ const BOUNDED: Duration = Duration::from_secs(300);
 /// Whether a source has an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Boundedness {
-    /// It has none, or none that is known. By default, its tuples are never given up.
+    /// No known end. By default, tuples are never given up.
     Unbounded,
-    /// The run ends with it. By default, a tuple is given up after it has failed for five minutes, so that one bad
+    /// The run ends with the input. By default, a tuple is given up after five minutes of failures, so that one bad
     /// tuple does not keep the run alive for ever.
     Bounded,
 }
@@ -164,7 +164,7 @@ impl Retries {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnGiveUp {
-    /// The source's position stays before the tuple: a later run reads it again.
+    /// The source's position stays before the tuple: a later run reads the tuple again.
     #[default]
     Hold,
     /// The source moves past the tuple.

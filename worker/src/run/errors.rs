@@ -31,9 +31,9 @@ pub(crate) struct Listed<'a> {
     pub(crate) component: &'a str,
     pub(crate) task: TaskId,
     pub(crate) message: &'a str,
-    /// The error that the kind is taken from, if the message holds values beside it.
+    /// The text from which the kind is taken, if the message holds values besides.
     pub(crate) cause: Option<&'a str>,
-    /// Whether the error only follows from others that are listed, such as a tuple that was given up.
+    /// Whether the error only follows from other listed errors, such as a tuple that was given up.
     pub(crate) is_consequence: bool,
 }
 
