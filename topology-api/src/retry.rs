@@ -40,7 +40,7 @@ pub struct Retrying {
     pub tuples: u64,
     /// Time of the earliest first failure among these tuples, on the engine's clock.
     pub since: Duration,
-    /// The last failure of the tuple that failed first.
+    /// The latest failure of any tuple.
     pub failure: Failure,
 }
 
@@ -93,6 +93,8 @@ pub struct RetryBuffer<K> {
     waiting_bytes: usize,
     /// Open tuples that have failed, by the time of the first failure.
     failing: BTreeSet<(Duration, K)>,
+    /// The latest failure.
+    latest: Option<Failure>,
 }
 
 impl<K: Ord + Clone> RetryBuffer<K> {
@@ -105,6 +107,7 @@ impl<K: Ord + Clone> RetryBuffer<K> {
             waiting: BTreeSet::new(),
             waiting_bytes: 0,
             failing: BTreeSet::new(),
+            latest: None,
         }
     }
 
@@ -171,13 +174,19 @@ impl<K: Ord + Clone> RetryBuffer<K> {
             Box::new(Trouble { since: now, tried_since: None, tries: 0, failure, is_letter: false, due: None })
         });
         trouble.failure = failure.clone();
+        self.latest = Some(failure.clone());
         let mut outcome = Failed::WillRetry;
         if failure.is_try() {
             trouble.tries = trouble.tries.saturating_add(1);
             let since = *trouble.tried_since.get_or_insert(now);
             let retries = &self.policy.retries;
             if !trouble.is_letter && retries.is_over(self.input, trouble.tries, now.saturating_sub(since)) {
-                outcome = give_up(&self.policy, entry, context);
+                outcome = give_up(&self.policy, entry, context).unwrap_or_else(|error| {
+                    // What keeps the tuple now is the dead letter.
+                    self.latest = Some((*Failure::failed(context.component_id(), &error.to_string())).clone());
+                    context.report_error(error);
+                    Failed::WillRetry
+                });
             }
         }
         match outcome {
@@ -196,8 +205,9 @@ impl<K: Ord + Clone> RetryBuffer<K> {
         let Some(entry) = self.open.get_mut(id) else { return };
         let bytes = entry.bytes();
         let Some(trouble) = &mut entry.trouble else { return };
-        let tries = if is_try { trouble.tries } else { 1 };
-        let due = now.saturating_add(self.policy.retries.wait(tries));
+        let retries = &self.policy.retries;
+        let wait = if is_try { retries.wait(trouble.tries) } else { retries.wait_after_loss() };
+        let due = now.saturating_add(wait);
         if let Some(earlier) = trouble.due.replace(due) {
             self.waiting.remove(&(earlier, id.clone()));
         } else {
@@ -291,28 +301,29 @@ impl<K: Ord + Clone> RetryBuffer<K> {
 
     /// Publishes how many tuples are being retried, for how long, and why.
     fn note_retrying(&self, context: &TopologyContext) {
-        let first = self.failing.first().and_then(|(since, id)| Some((*since, self.open.get(id)?.trouble.as_ref()?)));
-        context.note_retrying(first.map(|(since, trouble)| Retrying {
-            tuples: self.failing.len() as u64,
-            since,
-            failure: trouble.failure.clone(),
+        let (first, tuples) = (self.failing.first(), self.failing.len() as u64);
+        let retrying = first.zip(self.latest.as_ref());
+        context.note_retrying(retrying.map(|((since, _), failure)| Retrying {
+            tuples,
+            since: *since,
+            failure: failure.clone(),
         }));
     }
 }
 
 /// Gives a tuple up: lists it, and writes its dead letter if there is to be one. A tuple whose dead letter cannot be
 /// written is not given up.
-fn give_up(policy: &RetryPolicy, entry: &mut Entry, context: &TopologyContext) -> Failed {
-    let Entry { values, trouble: Some(trouble) } = entry else { return Failed::WillRetry };
+///
+/// # Errors
+/// When the dead letter cannot be written.
+fn give_up(policy: &RetryPolicy, entry: &mut Entry, context: &TopologyContext) -> Result<Failed> {
+    let Entry { values, trouble: Some(trouble) } = entry else { return Ok(Failed::WillRetry) };
     let Trouble { failure, tries, .. } = trouble.as_ref();
     let outcome = match (policy.on_give_up, &policy.dead_letters) {
         (OnGiveUp::Hold, _) => Failed::Held,
         (OnGiveUp::Skip, _) | (OnGiveUp::DeadLetter, None) => Failed::Passed,
         (OnGiveUp::DeadLetter, Some(DeadLetters::Path(path))) => {
-            if let Err(error) = context.write_dead_letter(path, values, failure, *tries) {
-                context.report_error(error);
-                return Failed::WillRetry;
-            }
+            context.write_dead_letter(path, values, failure, *tries)?;
             Failed::Passed
         }
         (OnGiveUp::DeadLetter, Some(DeadLetters::Stream(_))) => Failed::WillRetry,
@@ -325,5 +336,5 @@ fn give_up(policy: &RetryPolicy, entry: &mut Entry, context: &TopologyContext) -
         trouble.is_letter = true;
         trouble.tries = 0;
     }
-    outcome
+    Ok(outcome)
 }

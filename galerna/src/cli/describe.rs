@@ -7,6 +7,7 @@ use galerna_protocol::{ComponentStats, DescribeReply, NameRequest, WorkerId, Wor
 use serde_json::{Value, json};
 
 use super::args::{Cluster, Describe, Output};
+use super::errors;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::io::Io;
@@ -60,6 +61,7 @@ fn as_json(reply: &DescribeReply) -> Value {
     object["components"] = reply.components.iter().map(component_json).collect();
     object["counts_are"] = json!(counts_are(reply));
     object["unscheduled"] = json!(reply.unscheduled);
+    object["errors"] = reply.errors.iter().map(errors::as_json).collect();
     object["worker_ends"] = reply.worker_ends.iter().map(end_json).collect();
     if !reply.failure.is_empty() {
         object["failure"] = json!(reply.failure);

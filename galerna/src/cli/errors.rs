@@ -32,7 +32,7 @@ pub(super) fn run(args: &Named, io: &mut Io<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn as_json(of: &ErrorReport) -> Value {
+pub(super) fn as_json(of: &ErrorReport) -> Value {
     json!({
         "component": of.component,
         "task": of.task,
@@ -46,7 +46,7 @@ fn as_json(of: &ErrorReport) -> Value {
 }
 
 /// `2026-01-31T12:00:00Z split task 3 on node-1:6701 (12 times): …`
-fn render(of: &ErrorReport) -> String {
+pub(super) fn render(of: &ErrorReport) -> String {
     let last = Timestamp::from_millis(of.last_unix_ms);
     let worker = of.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
     let times = times(of);

@@ -108,7 +108,15 @@ fn ended(core: &Core, view: &View, topology: &Topology, status: &str) -> Ended {
         submitted_unix_ms: topology.desired.value.submitted_unix_ms,
         ended_unix_ms: core.now_ms(),
         generation: view.assignments.get(&topology.id).map_or(0, |last| last.value.generation),
-        failure: topology.desired.value.failure.clone(),
+        failure: match topology.desired.value.failure.as_str() {
+            // It was killed, but not before it had given tuples up or lost its last words.
+            "" => reports
+                .of(&topology.id)
+                .map(|report| report.failure.clone())
+                .find(|of| !of.is_empty())
+                .unwrap_or_default(),
+            failure => failure.to_owned(),
+        },
         are_counts_exact: counts::are_exact(view, &reports, &topology.id, Instant::now(), core.freshness()),
         components: components.iter().map(EndedComponent::from).collect(),
         owner: topology.spec.owner.clone(),

@@ -2,7 +2,7 @@
 
 use galerna_coordination::keys::{self, Desired};
 use galerna_protocol::{
-    ComponentStats, DescribeReply, EndedSummary, ErrorsReply, ExecutorSummary, ListReply, ListRequest,
+    ComponentStats, DescribeReply, EndedSummary, ErrorReport, ErrorsReply, ExecutorSummary, ListReply, ListRequest,
     SupervisorSummary, SupervisorsReply, TopologySummary, WorkerSummary,
 };
 use tokio::time::Instant;
@@ -25,6 +25,25 @@ fn seconds_since(then_unix_ms: i64, now_unix_ms: i64) -> u64 {
     }
 }
 
+/// The errors of a topology, causes first. Of one that has finished, those that are remembered if the supervisors that
+/// reported them are gone.
+fn errors_of(view: &View, reports: &Reports, id: &str) -> Vec<ErrorReport> {
+    let errors = stats::errors(reports.of(id));
+    match view.history.get(id).filter(|_| errors.is_empty()) {
+        Some(record) => record.value.errors.clone(),
+        None => errors,
+    }
+}
+
+/// Errors that `describe` shows at most.
+const SHOWN_ERRORS: usize = 10;
+
+/// The errors that `describe` shows: causes come first.
+fn first(mut errors: Vec<ErrorReport>) -> Vec<ErrorReport> {
+    errors.truncate(SHOWN_ERRORS);
+    errors
+}
+
 /// What is remembered of a topology that has ended.
 fn describe_past(Past { id, record, notes }: Past) -> DescribeReply {
     DescribeReply {
@@ -33,6 +52,7 @@ fn describe_past(Past { id, record, notes }: Past) -> DescribeReply {
         components: record.components.iter().map(ComponentStats::from).collect(),
         are_counts_exact: record.are_counts_exact,
         failure: record.failure.clone(),
+        errors: first(record.errors.clone()),
         ended_unix_ms: record.ended_unix_ms,
         notes,
         ..DescribeReply::default()
@@ -123,6 +143,7 @@ impl Core {
             spec: Some(shown(&topology.spec)),
             failure: topology.desired.value.failure.clone(),
             executors,
+            errors: first(errors_of(&view, &reports, &topology.id)),
             worker_ends: workers::ends(reports.of(&topology.id)),
             ended_unix_ms: ended.map_or(0, |ended| ended.value.ended_unix_ms),
             ..DescribeReply::default()
@@ -196,13 +217,7 @@ impl Core {
         };
         let view = self.view.borrow();
         let reports = lock(&self.reports);
-        let mut errors = stats::errors(reports.of(&topology.id));
-        if errors.is_empty()
-            && let Some(record) = view.history.get(&topology.id)
-        {
-            // The topology has finished, and the supervisors that reported its errors may be gone.
-            errors.clone_from(&record.value.errors);
-        }
+        let errors = errors_of(&view, &reports, &topology.id);
         Ok(ErrorsReply { errors, worker_ends: workers::ends(reports.of(&topology.id)), notes: Vec::new() })
     }
 

@@ -846,6 +846,9 @@ pub struct DescribeReply {
     pub failure: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "9")]
     pub executors: ::prost::alloc::vec::Vec<ExecutorSummary>,
+    /// The first errors that `Errors` would list.
+    #[prost(message, repeated, tag = "31")]
+    pub errors: ::prost::alloc::vec::Vec<ErrorReport>,
     /// The last ends of each worker that nobody had ordered, the newest first.
     #[prost(message, repeated, tag = "40")]
     pub worker_ends: ::prost::alloc::vec::Vec<WorkerEnd>,

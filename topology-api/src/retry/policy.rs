@@ -90,7 +90,7 @@ impl<'de> Deserialize<'de> for Bound<HumanDuration> {
 /// How often and when a failed tuple is emitted again: the property `retries` of reliable spouts.
 ///
 /// A try is an emit that a component failed. Time-outs and lost workers are not tries: the tuple is emitted again
-/// after `backoff`, without end.
+/// within 100 ms, without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retries {
@@ -116,6 +116,9 @@ impl Default for Retries {
         }
     }
 }
+
+/// The longest wait after a time-out or a loss.
+const AFTER_LOSS: Duration = Duration::from_millis(100);
 
 /// How long a tuple of a bounded input may fail by default.
 const BOUNDED: Duration = Duration::from_secs(300);
@@ -153,7 +156,12 @@ impl Retries {
         self.limit.limit().is_some_and(|limit| tries > limit) || duration.is_some_and(|limit| failing >= limit)
     }
 
-    /// The wait after this many failed tries; after a failure that was not a try, with 1.
+    /// The wait after a failure that was not a try: a long `backoff` must not delay the recovery from a lost worker.
+    pub(super) fn wait_after_loss(&self) -> Duration {
+        self.backoff.0.min(AFTER_LOSS)
+    }
+
+    /// The wait after this many failed tries.
     pub(super) fn wait(&self, tries: u32) -> Duration {
         let factor = 2u32.saturating_pow(tries.saturating_sub(1));
         self.backoff.0.saturating_mul(factor).min(self.max_backoff.0.max(self.backoff.0))

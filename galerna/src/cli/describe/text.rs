@@ -8,6 +8,7 @@ use galerna_worker::{ComponentSummary, RetryingSummary};
 
 use super::{counts_are, user_metrics};
 use crate::cli::components::{counts, latencies, retrying};
+use crate::cli::errors;
 use crate::cli::list::moment;
 use crate::cli::numbers::{count, plural, seconds};
 use crate::cli::rates;
@@ -21,9 +22,9 @@ pub(super) fn render(reply: &DescribeReply) -> String {
     let summary = reply.summary.clone().unwrap_or_default();
     let (name, id, time) = (&summary.name, &summary.id, seconds(summary.uptime_secs));
     let mut text = match reply.ended_unix_ms {
-        0 => format!("{name} ({id}): {} for {time}, generation {}\n", summary.status, reply.generation),
+        0 => format!("{name} ({id}): {} for {time}, generation {}\n", status(reply), reply.generation),
         ended => {
-            let (status, ended) = (&summary.status, moment(ended));
+            let (status, ended) = (status(reply), moment(ended));
             format!("{name} ({id}): {status} at {ended} after {time}, generation {}\n", reply.generation)
         }
     };
@@ -68,7 +69,19 @@ pub(super) fn render(reply: &DescribeReply) -> String {
         };
         let _ = writeln!(text, "\ncounts are {}{why}", counts_are(reply));
     }
+    if !reply.errors.is_empty() {
+        text.push_str("\nerrors (`errors` shows all):\n");
+        for error in &reply.errors {
+            let _ = writeln!(text, "  {}", indented(&errors::render(error)));
+        }
+    }
     text
+}
+
+/// The status for people, as in `list`: a topology that has finished badly has failed.
+fn status(reply: &DescribeReply) -> &str {
+    let status = reply.summary.as_ref().map_or("-", |summary| &summary.status);
+    if status == "FINISHED" && !reply.failure.is_empty() { "FAILED" } else { status }
 }
 
 /// What it does now.

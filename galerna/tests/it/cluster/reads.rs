@@ -231,7 +231,7 @@ fn json_has_the_promised_keys_in_their_order() {
 [{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""},{"name":"a-longer-name","id":"words-1","status":"INACTIVE","tasks":5,"executors":3,"workers":2,"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":""}]
 
 === describe words
-{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"running","restarts":0},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"starting","restarts":0}],"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0,"pending":0,"queued":0,"queue_capacity":0,"last_10s":null,"last_10min":null},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0,"pending":0,"queued":0,"queue_capacity":0,"last_10s":null,"last_10min":null,"counters":{"cache.hits":12345},"gauges":{"cache\nsize":0.5},"histograms":{"bytes":{"count":4,"p50":10,"p99":2000,"max":2005}}}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"],"worker_ends":[],"sources":[],"rates_lack":[]}
+{"name":"words","id":"words-1","status":"ACTIVE","tasks":5,"executors":3,"workers":[{"supervisor":"node-1","slot":6629,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"running","restarts":0},{"supervisor":"node-2","slot":6630,"pid":4711,"incarnation":3,"tasks":2,"uptime_s":12,"state":"starting","restarts":0}],"uptime_s":185,"owner":"","workers_down":0,"workers_not_responding":0,"note":"","generation":7,"components":[{"id":"lines","kind":"spout","tasks":1,"executors":2,"emitted":1234567,"executed":0,"acked":1234000,"failed":3,"restarts":0,"execute_latency_us":{"p50":12.5,"p99":1610.0,"max":2000.0},"complete_latency_us":{"p50":1460.0,"p99":3340.0,"max":5000000.0},"errors":0,"replayed":3,"gave_up":0,"pending":0,"queued":0,"queue_capacity":0,"last_10s":null,"last_10min":null},{"id":"count","kind":"bolt","tasks":4,"executors":2,"emitted":0,"executed":1234567,"acked":0,"failed":0,"restarts":1,"execute_latency_us":null,"complete_latency_us":null,"errors":2,"replayed":0,"gave_up":0,"pending":0,"queued":0,"queue_capacity":0,"last_10s":null,"last_10min":null,"counters":{"cache.hits":12345},"gauges":{"cache\nsize":0.5},"histograms":{"bytes":{"count":4,"p50":10,"p99":2000,"max":2005}}}],"counts_are":"at least","unscheduled":["count: no free slot\nof 8"],"errors":[],"worker_ends":[],"sources":[],"rates_lack":[]}
 
 === supervisors
 [{"id":"node-1","address":"node-1:6628","slots":4,"used":1,"uptime_s":90000,"leaving":false,"cpu":350.0,"memory_mb":7936.0},{"id":"node-2","address":"node-2:6628","slots":4,"used":1,"uptime_s":90000,"leaving":true,"cpu":0.0,"memory_mb":0.0}]
@@ -418,4 +418,28 @@ fn a_signal_or_a_closed_pipe_ends_following_quietly() {
         }
         assert_eq!(seen(child.wait_with_output().expect("it ends")).expect(0).stderr, "");
     }
+}
+
+#[test]
+fn describe_shows_the_errors_with_their_cause_first() {
+    let cause = ErrorReport {
+        component: "store".into(),
+        task: 3,
+        message: "no connection to 10.0.0.1".into(),
+        count: 40,
+        first_unix_ms: 1_699_999_000_000,
+        last_unix_ms: 1_700_000_000_123,
+        ..ErrorReport::default()
+    };
+    let message = "gave up a tuple after 3 tries: `store`: no connection to 10.0.0.1; values: [7]".into();
+    let given_up = ErrorReport { component: "lines".into(), task: 1, message, count: 1, ..cause.clone() };
+    let described = DescribeReply { errors: vec![cause, given_up], ..described() };
+    let nimbus = FakeNimbus::start(State { described: Some(described), ..State::default() });
+    let text = nimbus.call(&["describe", "words"]).expect(0).stdout;
+    let shown = text.split("\n\n").last().unwrap_or_default();
+    insta::assert_snapshot!(shown, @r"
+    errors (`errors` shows all):
+      2023-11-14T22:13:20.123Z store task 3 (40 times since 2023-11-14T21:56:40Z): no connection to 10.0.0.1
+      2023-11-14T22:13:20.123Z lines task 1: gave up a tuple after 3 tries: `store`: no connection to 10.0.0.1; values: [7]
+    ");
 }
