@@ -3,9 +3,8 @@
 mod policy;
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::sync::Arc;
 use std::time::Duration;
-
-use smol_str::SmolStr;
 
 use crate::context::TopologyContext;
 use crate::error::{Error, Result};
@@ -70,7 +69,6 @@ struct Trouble {
     tried_since: Option<Duration>,
     /// Number of failed tries.
     tries: u32,
-    failure: Failure,
     /// Whether the tuple was given up, and is now emitted as a dead letter.
     is_letter: bool,
     /// Time of the next try, while the tuple waits.
@@ -170,10 +168,8 @@ impl<K: Ord + Clone> RetryBuffer<K> {
         let now = context.elapsed();
         let trouble = entry.trouble.get_or_insert_with(|| {
             self.failing.insert((now, id.clone()));
-            let failure = failure.clone();
-            Box::new(Trouble { since: now, tried_since: None, tries: 0, failure, is_letter: false, due: None })
+            Box::new(Trouble { since: now, tried_since: None, tries: 0, is_letter: false, due: None })
         });
-        trouble.failure = failure.clone();
         self.latest = Some(failure.clone());
         let mut outcome = Failed::WillRetry;
         if failure.is_try() {
@@ -181,9 +177,10 @@ impl<K: Ord + Clone> RetryBuffer<K> {
             let since = *trouble.tried_since.get_or_insert(now);
             let retries = &self.policy.retries;
             if !trouble.is_letter && retries.is_over(self.input, trouble.tries, now.saturating_sub(since)) {
-                outcome = give_up(&self.policy, entry, context).unwrap_or_else(|error| {
+                outcome = give_up(&self.policy, entry, failure, context).unwrap_or_else(|error| {
                     // What keeps the tuple now is the dead letter.
-                    self.latest = Some((*Failure::failed(context.component_id(), &error.to_string())).clone());
+                    let failure = Failure::failed(context.component_id(), &error.to_string());
+                    self.latest = Some(Arc::unwrap_or_clone(failure));
                     context.report_error(error);
                     Failed::WillRetry
                 });
@@ -316,23 +313,22 @@ impl<K: Ord + Clone> RetryBuffer<K> {
 ///
 /// # Errors
 /// When the dead letter cannot be written.
-fn give_up(policy: &RetryPolicy, entry: &mut Entry, context: &TopologyContext) -> Result<Failed> {
+fn give_up(policy: &RetryPolicy, entry: &mut Entry, failure: &Failure, context: &TopologyContext) -> Result<Failed> {
     let Entry { values, trouble: Some(trouble) } = entry else { return Ok(Failed::WillRetry) };
-    let Trouble { failure, tries, .. } = trouble.as_ref();
+    let tries = trouble.tries;
     let outcome = match (policy.on_give_up, &policy.dead_letters) {
         (OnGiveUp::Hold, _) => Failed::Held,
         (OnGiveUp::Skip, _) | (OnGiveUp::DeadLetter, None) => Failed::Passed,
         (OnGiveUp::DeadLetter, Some(DeadLetters::Path(path))) => {
-            context.write_dead_letter(path, values, failure, *tries)?;
+            context.write_dead_letter(path, values, failure, tries)?;
             Failed::Passed
         }
         (OnGiveUp::DeadLetter, Some(DeadLetters::Stream(_))) => Failed::WillRetry,
     };
-    context.give_up(values, failure, *tries);
+    context.give_up(values, failure, tries);
     if outcome == Failed::WillRetry {
-        let component = SmolStr::new(failure.component().unwrap_or_default());
-        let more = [Value::from(failure.reason()), Value::from(component.as_str()), Value::Int((*tries).into())];
-        values.extend(more);
+        let component = failure.component().unwrap_or_default();
+        values.extend([Value::from(failure.reason()), Value::from(component), Value::Int(tries.into())]);
         trouble.is_letter = true;
         trouble.tries = 0;
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::made::{Maker, made_spout};
+use super::retries::retry_policy;
 use crate::catalogue::StockType;
 
 pub(crate) const STOCK: StockType = StockType {
@@ -54,6 +55,8 @@ struct Properties {
 /// More would not be a test but an accident.
 const LARGEST_PAYLOAD: u64 = 64 << 20;
 
+retry_policy!(Properties);
+
 impl TryFrom<Properties> for Generator {
     type Error = String;
 
@@ -70,9 +73,7 @@ impl TryFrom<Properties> for Generator {
             Some(names) => Fields::new(names.iter().cloned()),
             None => Fields::new(defaults.iter().copied()),
         };
-        let dead_letter = properties.dead_letter.clone();
-        let policy = RetryPolicy::new(properties.retries, properties.on_give_up, dead_letter);
-        let policy = policy.map_err(|error| error.to_string())?;
+        let policy = properties.policy().map_err(|error| error.to_string())?;
         let payload = (bytes > 0).then(|| Value::from("x".repeat(bytes as usize)));
         Ok(Self { properties, fields, payload, policy, numbers: (0, 1), maker: None })
     }

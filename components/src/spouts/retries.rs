@@ -4,11 +4,7 @@
 /// itself. For a type with `#[serde(remote = "Self")]` and the fields `retries`, `on_give_up`, `dead_letter`.
 macro_rules! spout_with_retries {
     ($type:ty) => {
-        impl $type {
-            fn policy(&self) -> Result<galerna_topology_api::RetryPolicy, galerna_topology_api::PolicyError> {
-                galerna_topology_api::RetryPolicy::new(self.retries, self.on_give_up, self.dead_letter.clone())
-            }
-        }
+        $crate::spouts::retries::retry_policy!($type);
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -21,7 +17,18 @@ macro_rules! spout_with_retries {
     };
 }
 
-pub(crate) use spout_with_retries;
+/// Adds `policy`, the retry policy of a type with the fields `retries`, `on_give_up`, `dead_letter`.
+macro_rules! retry_policy {
+    ($type:ty) => {
+        impl $type {
+            fn policy(&self) -> Result<galerna_topology_api::RetryPolicy, galerna_topology_api::PolicyError> {
+                galerna_topology_api::RetryPolicy::new(self.retries, self.on_give_up, self.dead_letter.clone())
+            }
+        }
+    };
+}
+
+pub(crate) use {retry_policy, spout_with_retries};
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::retries::retry_policy;
 use crate::catalogue::StockType;
 use crate::lines::{Encoding, LineFeed, LineSettings, OnBadLine, Refusals, default_max_line, default_output};
 use network::Network;
@@ -98,6 +99,8 @@ struct Running {
     _tasks: JoinSet<()>,
 }
 
+retry_policy!(Properties);
+
 impl TryFrom<Properties> for SocketLines {
     type Error = String;
 
@@ -110,9 +113,7 @@ impl TryFrom<Properties> for SocketLines {
             (None, None, Some(address)) => Endpoint::Connect(address),
             _ => return Err("socket-lines takes exactly one of `port`, `listen` and `connect`".to_owned()),
         };
-        let dead_letter = properties.dead_letter.clone();
-        let policy = RetryPolicy::new(properties.retries, properties.on_give_up, dead_letter);
-        let policy = policy.map_err(|error| error.to_string())?;
+        let policy = properties.policy().map_err(|error| error.to_string())?;
         Ok(Self { endpoint, properties, policy, running: None })
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::made::{Maker, made_spout};
+use super::retries::retry_policy;
 use crate::catalogue::StockType;
 
 pub(crate) const STOCK: StockType = StockType {
@@ -43,6 +44,8 @@ struct Properties {
     dead_letter: Option<DeadLetters>,
 }
 
+retry_policy!(Properties);
+
 impl TryFrom<Properties> for Values {
     type Error = String;
 
@@ -53,9 +56,7 @@ impl TryFrom<Properties> for Values {
                 return Err(format!("row {} has {} values, the fields are {fields}", index + 1, row.len()));
             }
         }
-        let dead_letter = properties.dead_letter.clone();
-        let policy = RetryPolicy::new(properties.retries, properties.on_give_up, dead_letter);
-        let policy = policy.map_err(|error| error.to_string())?;
+        let policy = properties.policy().map_err(|error| error.to_string())?;
         Ok(Self { properties, policy, places: (0, 1), maker: None })
     }
 }
