@@ -1,11 +1,13 @@
 //! Measures the engine on four topologies, each beside the ceiling that a bare channel sets; two linked
-//! workers beside a bare connection; shuffle among tasks of different speeds; the scheduler; and how fast
-//! a test's cluster starts.
+//! workers beside a bare connection; shuffle among tasks of different speeds; components of many tasks;
+//! the scheduler; and how fast a test's cluster starts.
 //!
 //! The shapes are those that Storm's and Flink's harnesses measure: a constant into a null bolt, the
 //! same with an identity bolt between, words counted by key, and lines split into words.
 
 mod ceiling;
+mod heap;
+mod many_tasks;
 mod measure;
 mod process;
 mod schedule;
@@ -16,7 +18,6 @@ mod two_workers;
 mod uneven;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use galerna_topology_api::human::HumanDuration;
@@ -38,6 +39,8 @@ enum Shape {
     TwoWorkers,
     /// A fast spout, a bolt of four tasks by shuffle that sleep 1, 1, 1 and 10 ms a tuple.
     Uneven,
+    /// A spout and a bolt of as many tasks as the options say.
+    ManyTasks,
     /// Starts of a cluster in a test function (needs the feature `testing`).
     ClusterStart,
     /// Plans of the scheduler for large clusters.
@@ -59,6 +62,8 @@ struct Arguments {
     /// How to print the figures
     #[arg(long, default_value = "text")]
     output: Output,
+    #[command(flatten)]
+    many: many_tasks::Options,
     /// What this process does for another one that measures
     #[arg(long, hide = true)]
     part: Option<String>,
@@ -76,58 +81,24 @@ fn main() -> ExitCode {
     if let Some(part) = &arguments.part {
         return two_workers::play(part, began);
     }
-    if arguments.shape == Shape::TwoWorkers {
-        return two_workers(arguments.acked, arguments.duration.0, arguments.output);
-    }
-    if arguments.shape == Shape::Uneven {
-        return uneven(arguments.acked, arguments.duration.0, arguments.output);
-    }
-    if arguments.shape == Shape::ClusterStart {
-        return cluster_start();
-    }
-    if arguments.shape == Shape::Schedule {
-        return schedule(arguments.output);
-    }
-    match measure::measure(arguments.shape, arguments.acked, arguments.duration.0, began) {
-        Ok(measured) => {
-            print(&measured, arguments.output);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    let Arguments { shape, acked, duration: HumanDuration(duration), output, many, .. } = arguments;
+    match shape {
+        Shape::TwoWorkers => report(two_workers::measure(acked, duration), output, two_workers::print),
+        Shape::Uneven => report(uneven::measure(acked, duration), output, uneven::print),
+        Shape::ManyTasks => report(many_tasks::measure(&many, acked, duration, began), output, many_tasks::print),
+        Shape::ClusterStart => cluster_start(),
+        Shape::Schedule => report(schedule::measure(), output, |figures| schedule::print(figures)),
+        Shape::ConstNull | Shape::ConstIdentityNull | Shape::WordCount | Shape::LinesWordCount => {
+            report(measure::measure(shape, acked, duration, began), output, print)
         }
     }
 }
 
-fn two_workers(acked: bool, duration: Duration, output: Output) -> ExitCode {
-    match two_workers::measure(acked, duration) {
+/// Prints figures, or why there are none.
+fn report<F: serde::Serialize>(figures: anyhow::Result<F>, output: Output, print: impl FnOnce(&F)) -> ExitCode {
+    match figures {
         Ok(figures) if output == Output::Json => println!("{}", json(&figures)),
-        Ok(figures) => two_workers::print(&figures),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-fn uneven(acked: bool, duration: Duration, output: Output) -> ExitCode {
-    match uneven::measure(acked, duration) {
-        Ok(figures) if output == Output::Json => println!("{}", json(&figures)),
-        Ok(figures) => uneven::print(&figures),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-fn schedule(output: Output) -> ExitCode {
-    match schedule::measure() {
-        Ok(figures) if output == Output::Json => println!("{}", json(&figures)),
-        Ok(figures) => schedule::print(&figures),
+        Ok(figures) => print(&figures),
         Err(error) => {
             eprintln!("error: {error:#}");
             return ExitCode::FAILURE;
@@ -152,14 +123,13 @@ fn json(figures: &impl serde::Serialize) -> String {
     serde_json::to_string(figures).unwrap_or_else(|error| unreachable!("plain figures serialize: {error}"))
 }
 
-fn print(measured: &Measured, output: Output) {
-    match output {
-        Output::Json => println!("{}", json(measured)),
-        Output::Text => print_text(measured),
-    }
+fn print(measured: &Measured) {
+    print_load(measured);
+    println!("  start to tuple     {:.1} ms", measured.start_ms);
 }
 
-fn print_text(measured: &Measured) {
+/// Prints all but the times of starting.
+fn print_load(measured: &Measured) {
     let millions = |per_second: f64| format!("{:.2} M/s", per_second / 1e6);
     println!("{}{}", measured.name, if measured.acked { " (acked)" } else { "" });
     println!("  at the last bolt   {}", millions(measured.tuples_per_second));
@@ -170,7 +140,6 @@ fn print_text(measured: &Measured) {
     print_latency("complete latency", measured.complete_latency_us);
     println!("  cores              {:.2}", measured.cpu_cores);
     println!("  peak memory        {:.1} MB", measured.peak_rss_bytes as f64 / 1e6);
-    println!("  start to tuple     {:.1} ms", measured.start_ms);
 }
 
 fn print_latency(name: &str, latency: Option<Quantiles>) {

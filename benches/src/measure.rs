@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use galerna_topology_api::Histogram;
-use galerna_worker::{LocalOptions, LocalRun, RunStatus};
+use galerna_worker::{LocalOptions, LocalRun, RunStatus, RunSummary};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -31,7 +31,8 @@ pub(crate) struct Measured {
     pub(crate) complete_latency_us: Option<Quantiles>,
     pub(crate) cpu_cores: f64,
     pub(crate) peak_rss_bytes: u64,
-    /// From the start of the process to the first tuple at the last bolt.
+    /// From the start of the process to the first tuple at the last bolt; of many-tasks, from the start of
+    /// the run until all tasks are open.
     pub(crate) start_ms: f64,
     /// Of a bare channel, with the same tuples.
     pub(crate) ceiling_tuples_per_second: f64,
@@ -64,20 +65,24 @@ pub(crate) fn measure(shape: Shape, acked: bool, duration: Duration, began: Inst
     let topology = shapes::build(shape, acked, &shared)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut run = LocalRun::start(topology, LocalOptions::default())?;
-    let (rates, peak) = runtime.block_on(async {
+    let rates = runtime.block_on(async {
         sleep(duration / 5).await;
         shared.is_measuring.store(true, Ordering::Relaxed);
-        let before = Moment::take(&shared);
+        let before = Moment::of(&shared);
         sleep(duration).await;
-        let rates = before.rates_until(&Moment::take(&shared));
+        let rates = before.rates_until(&Moment::of(&shared));
         shared.has_ended.store(true, Ordering::Relaxed);
         let summary = run.finished().await;
-        ensure!(summary.status == RunStatus::Finished, "the run ended as {:?}: {:?}", summary.status, summary.failure);
-        Ok((rates, peak_memory("self")))
+        ensure_ended_as(RunStatus::Finished, &summary)?;
+        Ok::<_, anyhow::Error>(rates)
     })?;
-    let (emitted, sunk) = (shared.emitted_sum.load(Ordering::Relaxed), shared.sunk_sum.load(Ordering::Relaxed));
-    ensure!(emitted == sunk, "the sum of what was emitted is {emitted}, of what arrived {sunk}");
+    ensure_same_sums(shared.emitted_sum.load(Ordering::Relaxed), shared.sunk_sum.load(Ordering::Relaxed))?;
     let first = shared.first.load(Ordering::Relaxed).checked_sub(1).context("no tuple arrived")?;
+    measured(shape, acked, &rates, &shared, first as f64 / 1e6)
+}
+
+/// Puts the figures of a run that has ended together, and measures the ceiling.
+pub(crate) fn measured(shape: Shape, acked: bool, rates: &Rates, shared: &Shared, start_ms: f64) -> Result<Measured> {
     Ok(Measured {
         name: shape.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default(),
         acked,
@@ -86,36 +91,51 @@ pub(crate) fn measure(shape: Shape, acked: bool, duration: Duration, began: Inst
         latency_us: Quantiles::of(&shared.latency),
         complete_latency_us: Quantiles::of(&shared.complete),
         cpu_cores: rates.cores,
-        peak_rss_bytes: peak,
-        start_ms: first as f64 / 1e6,
+        peak_rss_bytes: peak_memory("self"),
+        start_ms,
+        // Last, because the ceiling takes memory too.
         ceiling_tuples_per_second: ceiling(Duration::from_secs(1))?,
     })
 }
 
-struct Moment {
+pub(crate) fn ensure_ended_as(expected: RunStatus, summary: &RunSummary) -> Result<()> {
+    let RunSummary { status, failure, .. } = summary;
+    ensure!(*status == expected, "the run ended as {status:?}, not {expected:?}: {failure:?}");
+    Ok(())
+}
+
+pub(crate) fn ensure_same_sums(emitted: i64, sunk: i64) -> Result<()> {
+    ensure!(emitted == sunk, "the sum of what was emitted is {emitted}, of what arrived {sunk}");
+    Ok(())
+}
+
+/// The counts of a run at one time.
+pub(crate) struct Moment {
     at: Instant,
     emitted: u64,
     sunk: u64,
     cpu: f64,
 }
 
-struct Rates {
+/// What a run does in each second.
+pub(crate) struct Rates {
     emitted: f64,
-    sunk: f64,
-    cores: f64,
+    pub(crate) sunk: f64,
+    /// Seconds of processor time.
+    pub(crate) cores: f64,
 }
 
 impl Moment {
-    fn take(shared: &Shared) -> Self {
-        Self {
-            at: Instant::now(),
-            emitted: shared.emitted.load(Ordering::Relaxed),
-            sunk: shared.sunk.load(Ordering::Relaxed),
-            cpu: cpu_seconds("self"),
-        }
+    /// The present, with these counts.
+    pub(crate) fn new(emitted: u64, sunk: u64) -> Self {
+        Self { at: Instant::now(), emitted, sunk, cpu: cpu_seconds("self") }
     }
 
-    fn rates_until(&self, later: &Self) -> Rates {
+    fn of(shared: &Shared) -> Self {
+        Self::new(shared.emitted.load(Ordering::Relaxed), shared.sunk.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn rates_until(&self, later: &Self) -> Rates {
         let seconds = (later.at - self.at).as_secs_f64();
         Rates {
             emitted: (later.emitted - self.emitted) as f64 / seconds,

@@ -18,6 +18,11 @@ pub(crate) fn peak_memory(process: impl Display) -> u64 {
     field(&format!("/proc/{process}/status"), "VmHWM:") * 1024
 }
 
+/// The memory that is resident now, in bytes.
+pub(crate) fn resident_memory(process: impl Display) -> u64 {
+    field(&format!("/proc/{process}/status"), "VmRSS:") * 1024
+}
+
 /// Bytes written so far, to files, pipes and connections.
 pub(crate) fn written_bytes(process: impl Display) -> u64 {
     field(&format!("/proc/{process}/io"), "wchar:")

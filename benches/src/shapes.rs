@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use crate::Shape;
 
 /// A source that has many tuples at hand emits several a call, as the stock spouts do.
-const TUPLES_PER_CALL: usize = 16;
+pub(crate) const TUPLES_PER_CALL: usize = 16;
 /// Tuples of which one is stamped.
 const STAMPED: i64 = 64;
-const WORDS: usize = 10_000;
+pub(crate) const WORDS: usize = 10_000;
 const LINES: usize = 1_000;
 const WORDS_PER_LINE: usize = 10;
 /// What is counted is published when there is this much.
@@ -57,11 +57,18 @@ impl Shared {
         }
     }
 
-    fn now(&self) -> i64 {
+    /// Nanoseconds since the start.
+    pub(crate) fn now(&self) -> i64 {
         self.began.elapsed().as_nanos() as i64
     }
 
-    fn record(&self, histogram: &Histogram, stamp: i64) {
+    /// The number of a task's `n`th tuple.
+    #[inline]
+    pub(crate) fn number(&self, n: i64) -> i64 {
+        if n % STAMPED == 0 { -self.now() } else { n }
+    }
+
+    pub(crate) fn record(&self, histogram: &Histogram, stamp: i64) {
         if stamp < 0 && self.is_measuring.load(Ordering::Relaxed) {
             histogram.record((self.now() + stamp).max(0) as u64);
         }
@@ -73,7 +80,7 @@ pub(crate) fn build(shape: Shape, acked: bool, shared: &Arc<Shared>) -> Result<T
     let mut builder = TopologyBuilder::new("bench");
     builder.config("topology.acker.executors", i64::from(acked));
     let texts: Arc<[Value]> = match shape {
-        Shape::WordCount => words().map(Value::from).collect(),
+        Shape::WordCount => words(WORDS).map(Value::from).collect(),
         Shape::LinesWordCount => lines().into_iter().map(Value::from).collect(),
         _ => [Value::from("some data")].into(),
     };
@@ -86,7 +93,12 @@ pub(crate) fn build(shape: Shape, acked: bool, shared: &Arc<Shared>) -> Result<T
     let sink = shared.clone();
     let count = move || Count { counts: HashMap::new(), sink: Sink::new(sink.clone()) };
     match shape {
-        Shape::ConstNull | Shape::TwoWorkers | Shape::Uneven | Shape::ClusterStart | Shape::Schedule => {
+        Shape::ConstNull
+        | Shape::TwoWorkers
+        | Shape::Uneven
+        | Shape::ManyTasks
+        | Shape::ClusterStart
+        | Shape::Schedule => {
             let _ = builder.bolt("null", null).local_or_shuffle("spout");
         }
         Shape::ConstIdentityNull => {
@@ -104,12 +116,12 @@ pub(crate) fn build(shape: Shape, acked: bool, shared: &Arc<Shared>) -> Result<T
     builder.build()
 }
 
-fn words() -> impl Iterator<Item = String> {
-    (0..WORDS).map(|n| format!("word{n}"))
+pub(crate) fn words(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("word{n}"))
 }
 
 fn lines() -> Vec<String> {
-    let words: Vec<String> = words().collect();
+    let words: Vec<String> = words(WORDS).collect();
     // A linear congruential generator is random enough for picking words.
     let mut state = 7u64;
     let mut pick = || {
@@ -119,10 +131,43 @@ fn lines() -> Vec<String> {
     (0..LINES).map(|_| (0..WORDS_PER_LINE).map(|_| pick()).collect::<Vec<_>>().join(" ")).collect()
 }
 
-struct Source {
+/// The texts that a source emits, in turn and without end.
+pub(crate) struct Texts {
     texts: Arc<[Value]>,
     next: usize,
     step: usize,
+}
+
+impl Texts {
+    /// A walk from text `start` by `step`, both below the number of texts. A step that is prime to this
+    /// number visits all texts, in a mixed order.
+    pub(crate) fn new(texts: Arc<[Value]>, start: usize, step: usize) -> Self {
+        Self { texts, next: start, step }
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self) -> Value {
+        let text = self.texts[self.next].clone();
+        self.next += self.step;
+        if self.next >= self.texts.len() {
+            self.next -= self.texts.len();
+        }
+        text
+    }
+}
+
+/// Emits one tuple, tracked by its number if it is to be acked.
+#[inline]
+pub(crate) fn emit(out: &mut SpoutEmitter<'_, i64>, acked: bool, text: Value, number: i64) {
+    if acked {
+        out.emit(number, [text, Value::Int(number)]);
+    } else {
+        out.emit_untracked([text, Value::Int(number)]);
+    }
+}
+
+struct Source {
+    texts: Texts,
     copies: i64,
     acked: bool,
     n: i64,
@@ -134,37 +179,24 @@ struct Source {
 
 impl Source {
     fn new(texts: Arc<[Value]>, copies: i64, acked: bool, shared: Arc<Shared>) -> Self {
-        // A step that is prime to the number of texts visits them all in a mixed order.
         let step = if texts.len() > 1 { 7919 % texts.len() } else { 0 };
-        Self { texts, next: 0, step, copies, acked, n: 0, published: 0, sum: 0, shared }
+        Self { texts: Texts::new(texts, 0, step), copies, acked, n: 0, published: 0, sum: 0, shared }
     }
 
     /// Emits a tuple, unless the measurement is over.
     #[inline]
     fn emit_one(&mut self, out: &mut SpoutEmitter<'_, i64>) -> bool {
         let n = self.n + 1;
-        let mut number = n;
-        if n % STAMPED == 0 {
-            number = -self.shared.now();
-            if n % PUBLISH as i64 == 0 {
-                self.publish();
-                if self.shared.has_ended.load(Ordering::Relaxed) {
-                    return false;
-                }
+        if n % PUBLISH as i64 == 0 {
+            self.publish();
+            if self.shared.has_ended.load(Ordering::Relaxed) {
+                return false;
             }
         }
+        let number = self.shared.number(n);
         self.n = n;
         self.sum = self.sum.wrapping_add(number.wrapping_mul(self.copies));
-        let text = self.texts[self.next].clone();
-        self.next += self.step;
-        if self.next >= self.texts.len() {
-            self.next -= self.texts.len();
-        }
-        if self.acked {
-            out.emit(number, [text, Value::Int(number)]);
-        } else {
-            out.emit_untracked([text, Value::Int(number)]);
-        }
+        emit(out, self.acked, self.texts.take(), number);
         true
     }
 
