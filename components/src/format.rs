@@ -110,8 +110,8 @@ mod tests {
         let values: Vec<Value> = row.into_iter().collect();
         let fields = Fields::new(["a", "b", "c"].into_iter().take(values.len()));
         let (component, stream) = ("it".into(), "default".into());
-        let source = TupleSource { component, task: 1, incarnation: 1, stream_index: 0, stream, fields };
-        let mut batch = Batch::new(Arc::new(source), 1);
+        let source = TupleSource { component, stream_index: 0, stream, fields };
+        let mut batch = Batch::new(Arc::new(source));
         (batch.values, batch.rows) = (values, 1);
         let mut line = Vec::new();
         format.append(&batch.tuple(0), &mut line).unwrap();

@@ -148,7 +148,7 @@ impl<'a> TupleBatch<'a> {
 
     /// The task that emitted the tuples.
     pub fn source_task(&self) -> TaskId {
-        self.batch.source.task
+        self.batch.senders.of(self.first).task
     }
 
     /// The source that all tuples share.

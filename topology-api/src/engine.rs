@@ -18,7 +18,7 @@ pub use crate::emitter::{auto_emitter, emitter};
 pub use crate::held::{HeldEntry, HeldTable, NotHeld};
 pub use crate::output_handle::{HeldDecision, OutputCommand, OutputRow};
 pub use crate::printable::printable;
-pub use batch::{Anchor, Batch, Root, TupleSource};
+pub use batch::{Anchor, Batch, Root, Sender, Senders, TupleSource};
 pub use bolt_cell::{BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Flow};
 pub(crate) use decisions::NO_ROW;
 pub use decisions::{Decision, Decisions};

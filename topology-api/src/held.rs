@@ -19,6 +19,7 @@ use crate::value::Value;
 /// also acks or fails a tuple by its [`id`](Self::id).
 pub struct HeldTuple {
     source: Arc<TupleSource>,
+    task: TaskId,
     values: Box<[Value]>,
     token: Token,
 }
@@ -26,7 +27,8 @@ pub struct HeldTuple {
 impl HeldTuple {
     /// The tuple, to read its fields.
     pub fn tuple(&self) -> Tuple<'_> {
-        Tuple { source: &self.source, values: &self.values, anchors: TupleAnchors::Held(&self.source) }
+        let anchors = TupleAnchors::Held(&self.source);
+        Tuple { source: &self.source, task: self.task, values: &self.values, anchors }
     }
 
     /// The values, in the order of the fields.
@@ -288,6 +290,7 @@ impl HeldTable {
         }
         HeldTuple {
             source: tuple.shared_source().clone(),
+            task: tuple.task,
             values: tuple.values.into(),
             token: Token { id: HeldId { slot, generation, dropped: self.dropped.clone() }, is_spent: false },
         }
@@ -297,6 +300,7 @@ impl HeldTable {
     pub(crate) fn nothing(&self, source: &TupleSource) -> HeldTuple {
         HeldTuple {
             source: Arc::new(source.clone()),
+            task: 0,
             values: source.fields.iter().map(|_| Value::Null).collect(),
             token: Token {
                 id: HeldId { slot: u32::MAX, generation: 0, dropped: self.dropped.clone() },
@@ -307,8 +311,8 @@ impl HeldTable {
 
     fn insert(&mut self, tuple: &Tuple<'_>) -> u32 {
         let anchors: Vec<_> = tuple.anchors().collect();
-        let is_final = matches!(tuple.anchors, TupleAnchors::Row(batch, _) if batch.is_final);
-        let source = (tuple.source.task, tuple.source.stream_index);
+        let is_final = matches!(tuple.anchors, TupleAnchors::Row(batch, row) if batch.is_final(row));
+        let source = (tuple.task, tuple.source.stream_index);
         let entry = HeldEntry { anchors, emitted: 0, is_final, source, called: None, tokens: 0 };
         match self.free.pop() {
             Some(slot) => {
@@ -332,13 +336,11 @@ mod tests {
     fn kept_tuples_share_the_source_of_their_batch() {
         let source = Arc::new(TupleSource {
             component: "numbers".into(),
-            task: 1,
-            incarnation: 1,
             stream_index: 0,
             stream: "default".into(),
             fields: ["n"].into(),
         });
-        let mut batch = Batch::new(source.clone(), 2);
+        let mut batch = Batch::new(source.clone());
         batch.values = vec![Value::from(7), Value::from(8)];
         batch.rows = 2;
         let mut table = HeldTable::default();

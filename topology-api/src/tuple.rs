@@ -16,6 +16,8 @@ use crate::value::{RowDeserializer, RowError, Timestamp, Value, ValueKind};
 #[derive(Clone, Copy)]
 pub struct Tuple<'a> {
     pub(crate) source: &'a TupleSource,
+    /// The task that emitted it.
+    pub(crate) task: TaskId,
     pub(crate) values: &'a [Value],
     pub(crate) anchors: TupleAnchors<'a>,
 }
@@ -194,7 +196,7 @@ impl<'a> Tuple<'a> {
 
     /// The task that emitted it.
     pub fn source_task(&self) -> TaskId {
-        self.source.task
+        self.task
     }
 
     /// The shared source.

@@ -1,11 +1,12 @@
 //! What bolts tell spouts about their trees, combined per tree and sent in batches.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
 use galerna_topology_api::engine::Root;
 use galerna_topology_api::{Failure, TaskId};
+
+use crate::lane::DestId;
+use crate::parcel::Acks;
 
 /// What is said about a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ use galerna_topology_api::{Failure, TaskId};
 pub(crate) enum AckKind {
     /// Tuples were made and acked: XOR this in.
     Ack = 0,
-    /// A tuple failed: `xor` is the place of the reason in [`AckBatch::failures`].
+    /// A tuple failed: `xor` is the place of the reason in [`Acks::failures`].
     Fail = 1,
     /// A bolt holds a tuple of it.
     Held = 2,
@@ -26,16 +27,38 @@ pub(crate) enum AckKind {
 /// One statement about a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AckDelta {
+    pub(crate) spout: TaskId,
+    /// The incarnation of the ledger that is meant.
+    pub(crate) incarnation: u32,
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) kind: AckKind,
     pub(crate) xor: u64,
 }
 
+impl AckDelta {
+    fn new(root: Root, kind: AckKind, xor: u64) -> Self {
+        let Root { spout, incarnation, slot, generation } = root;
+        Self { spout, incarnation, slot, generation, kind, xor }
+    }
+
+    /// Whether both are about trees of the same launch of a spout task.
+    pub(crate) fn is_for_launch_of(&self, other: &Self) -> bool {
+        self.spout == other.spout && self.incarnation == other.incarnation
+    }
+
+    fn is_ack_of(&self, root: Root) -> bool {
+        self.slot == root.slot
+            && self.generation == root.generation
+            && self.spout == root.spout
+            && self.incarnation == root.incarnation
+            && self.kind == AckKind::Ack
+    }
+}
+
 /// Statements about trees of one spout task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AckBatch {
-    pub(crate) spout: TaskId,
     /// The incarnation of the ledger that is meant.
     pub(crate) incarnation: u32,
     pub(crate) deltas: Vec<AckDelta>,
@@ -51,125 +74,66 @@ impl AckBatch {
 }
 
 /// How many recent trees are remembered for combining; a power of two.
-const RECENT: usize = 64;
+const RECENT: usize = 256;
 
-/// The statements for one spout task that have not left yet.
+/// The latest statements of a lane: where those about a tree stand, so that acks of one tree are combined.
 #[derive(Debug)]
-struct Pending {
-    batch: AckBatch,
-    /// For a tree's slot modulo the size: the place of its latest ack in the batch.
-    recent: [u32; RECENT],
-    /// The place in `pending` of another launch of the same spout task.
-    sibling: Option<usize>,
+pub(crate) struct Recent {
+    /// By a hash of the tree: the destination and the place of its latest ack. Made when it is first needed.
+    places: Vec<(DestId, u32)>,
 }
 
-impl Pending {
-    #[inline]
-    fn is_for(&self, root: Root) -> bool {
-        self.batch.spout == root.spout && self.batch.incarnation == root.incarnation
-    }
-}
-
-/// The statements of one task that have not left yet.
-#[derive(Debug, Default)]
-pub(crate) struct AckOutbox {
-    pending: Vec<Pending>,
-    /// For each spout task, the place of one of its launches; `sibling` leads to the next launch. The map
-    /// is never iterated.
-    places: HashMap<TaskId, usize, FixedState>,
-    /// The place of the spout that was spoken to last.
-    last: usize,
-    count: usize,
-}
-
-impl AckOutbox {
-    /// How many statements wait to leave.
-    pub(crate) fn len(&self) -> usize {
-        self.count
+impl Recent {
+    pub(crate) const fn new() -> Self {
+        Self { places: Vec::new() }
     }
 
-    /// Notes that `xor` is to be taken into a tree.
+    /// Notes in `acks`, which go to `dest`, that `xor` is to be taken into a tree. Returns whether that is a new
+    /// statement.
     #[inline]
-    pub(crate) fn ack(&mut self, root: Root, xor: u64) {
-        let pending = self.pending_for(root);
-        let deltas = &mut pending.batch.deltas;
-        let recent = &mut pending.recent[root.slot as usize % RECENT];
-        if let Some(known) = deltas.get_mut(*recent as usize)
-            && known.slot == root.slot
-            && known.generation == root.generation
-            && known.kind == AckKind::Ack
+    pub(crate) fn ack(&mut self, acks: &mut Acks, dest: DestId, root: Root, xor: u64) -> bool {
+        if self.places.is_empty() {
+            self.places.resize(RECENT, (DestId::MAX, 0));
+        }
+        let hash = root.slot.wrapping_add(root.spout.wrapping_mul(0x9e37_79b1));
+        let place = &mut self.places[hash as usize % RECENT];
+        if place.0 == dest
+            && let Some(known) = acks.deltas.get_mut(place.1 as usize)
+            && known.is_ack_of(root)
         {
             known.xor ^= xor;
-            return;
+            return false;
         }
-        *recent = deltas.len() as u32;
-        deltas.push(AckDelta { slot: root.slot, generation: root.generation, kind: AckKind::Ack, xor });
-        self.count += 1;
+        *place = (dest, acks.deltas.len() as u32);
+        acks.deltas.push(AckDelta::new(root, AckKind::Ack, xor));
+        true
     }
+}
 
+impl Acks {
     /// Notes that a tree failed.
     pub(crate) fn fail(&mut self, root: Root, failure: &Arc<Failure>) {
-        let AckBatch { deltas, failures, .. } = &mut self.pending_for(root).batch;
-        if failures.last() != Some(failure) {
-            failures.push(failure.clone());
+        if self.failures.last() != Some(failure) {
+            self.failures.push(failure.clone());
         }
-        let xor = failures.len() as u64 - 1;
-        deltas.push(AckDelta { slot: root.slot, generation: root.generation, kind: AckKind::Fail, xor });
-        self.count += 1;
+        let xor = self.failures.len() as u64 - 1;
+        self.deltas.push(AckDelta::new(root, AckKind::Fail, xor));
     }
 
     /// Notes another statement about a tree.
     pub(crate) fn say(&mut self, root: Root, kind: AckKind) {
         debug_assert!(kind != AckKind::Fail, "a failure has a reason");
-        let delta = AckDelta { slot: root.slot, generation: root.generation, kind, xor: 0 };
-        self.pending_for(root).batch.deltas.push(delta);
-        self.count += 1;
+        self.deltas.push(AckDelta::new(root, kind, 0));
     }
 
-    #[inline]
-    fn pending_for(&mut self, root: Root) -> &mut Pending {
-        if !self.pending.get(self.last).is_some_and(|pending| pending.is_for(root)) {
-            self.last = self.place_for(root);
-        }
-        &mut self.pending[self.last]
-    }
-
-    /// The place of the launch of a root. A new launch takes the place of an earlier launch of the same
-    /// spout task that has no pending statements, so the outbox does not grow with the number of launches.
-    fn place_for(&mut self, root: Root) -> usize {
-        let first = self.places.get(&root.spout).copied();
-        let (mut next, mut unused) = (first, None);
-        while let Some(place) = next {
-            let pending = &self.pending[place];
-            if pending.is_for(root) {
-                return place;
-            }
-            if pending.batch.deltas.is_empty() {
-                unused = Some(place);
-            }
-            next = pending.sibling;
-        }
-        if let Some(place) = unused {
-            self.pending[place].batch.incarnation = root.incarnation;
-            return place;
-        }
-        let (spout, incarnation) = (root.spout, root.incarnation);
-        let batch = AckBatch { spout, incarnation, deltas: Vec::new(), failures: Vec::new() };
-        self.pending.push(Pending { batch, recent: [0; RECENT], sibling: first });
-        let place = self.pending.len() - 1;
-        self.places.insert(root.spout, place);
-        place
-    }
-
-    /// Takes everything out, a batch per spout task.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = AckBatch> {
-        self.count = 0;
-        self.pending.iter_mut().filter(|pending| !pending.batch.deltas.is_empty()).map(|pending| {
-            let capacity = pending.batch.deltas.len();
-            let deltas = std::mem::replace(&mut pending.batch.deltas, Vec::with_capacity(capacity));
-            let failures = std::mem::take(&mut pending.batch.failures);
-            AckBatch { spout: pending.batch.spout, incarnation: pending.batch.incarnation, deltas, failures }
-        })
+    /// Takes over the statements of others.
+    pub(crate) fn append(&mut self, other: &Self) {
+        let before = self.failures.len() as u64;
+        self.failures.extend(other.failures.iter().cloned());
+        self.deltas.extend(other.deltas.iter().map(|delta| match delta.kind {
+            AckKind::Fail => AckDelta { xor: delta.xor + before, ..*delta },
+            _ => *delta,
+        }));
     }
 }
 
@@ -182,46 +146,29 @@ mod tests {
     }
 
     #[test]
-    fn acks_of_one_tree_are_combined_and_each_spout_gets_its_own() {
-        let mut outbox = AckOutbox::default();
-        outbox.ack(root(1, 7), 0b0011);
-        outbox.ack(root(1, 8), 0b1000);
-        outbox.ack(root(2, 7), 0b0001);
-        outbox.ack(root(1, 7), 0b0110);
-        assert_eq!(outbox.len(), 3);
-        let batches: Vec<_> = outbox.drain().collect();
-        assert_eq!(batches.len(), 2);
-        assert_eq!(batches[0].deltas.iter().map(|delta| delta.xor).collect::<Vec<_>>(), [0b0101, 0b1000]);
-        assert_eq!(batches[1].deltas.iter().map(|delta| delta.xor).collect::<Vec<_>>(), [0b0001]);
-        assert_eq!(outbox.drain().count(), 0);
-    }
-    #[test]
-    fn spout_task_that_is_relaunched_does_not_grow_the_outbox() {
-        let mut outbox = AckOutbox::default();
-        for incarnation in 0..10_000 {
-            outbox.ack(Root { incarnation, ..root(1, 7) }, 1);
-            let batches: Vec<_> = outbox.drain().collect();
-            assert_eq!(batches.len(), 1);
-            assert_eq!((batches[0].incarnation, batches[0].deltas.len()), (incarnation, 1));
-        }
-        assert_eq!((outbox.pending.len(), outbox.places.len()), (1, 1));
+    fn acks_of_one_tree_are_combined_and_those_of_others_are_not() {
+        let (mut recent, mut here, mut there) = (Recent::new(), Acks::default(), Acks::default());
+        recent.ack(&mut here, 1, root(1, 7), 0b0011);
+        recent.ack(&mut here, 1, root(1, 8), 0b1000);
+        recent.ack(&mut there, 2, root(2, 7), 0b0001);
+        assert!(!recent.ack(&mut here, 1, root(1, 7), 0b0110));
+        assert!(recent.ack(&mut here, 1, Root { incarnation: 2, ..root(1, 7) }, 1), "another launch");
+        let xors = |acks: &Acks| acks.deltas.iter().map(|delta| delta.xor).collect::<Vec<_>>();
+        assert_eq!((xors(&here), xors(&there)), (vec![0b0101, 0b1000, 1], vec![1]));
+        here.deltas.clear();
+        assert!(recent.ack(&mut here, 1, root(1, 7), 1), "what has left is not changed any more");
     }
 
     #[test]
-    fn launches_of_one_spout_task_that_are_spoken_of_together_stay_apart() {
-        let mut outbox = AckOutbox::default();
-        let of = |incarnation| Root { incarnation, ..root(1, 7) };
-        for _ in 0..3 {
-            for incarnation in [1, 2, 3, 2, 1] {
-                outbox.ack(of(incarnation), 1 << incarnation);
-                outbox.ack(root(2, 7), 1);
-            }
-            outbox.say(of(1), AckKind::Reset);
-            let mut batches: Vec<_> = outbox.drain().filter(|batch| batch.spout == 1).collect();
-            batches.sort_by_key(|batch| batch.incarnation);
-            let summary = batches.iter().map(|batch| (batch.incarnation, batch.deltas.len(), batch.deltas[0].xor));
-            assert_eq!(summary.collect::<Vec<_>>(), [(1, 2, 0), (2, 1, 0), (3, 1, 1 << 3)]);
-        }
-        assert_eq!(outbox.pending.len(), 4);
+    fn reasons_keep_to_their_trees_when_statements_are_put_together() {
+        let failure = |message: &str| Failure::failed("it", message);
+        let (mut one, mut other) = (Acks::default(), Acks::default());
+        one.fail(root(1, 1), &failure("one"));
+        other.say(root(1, 2), AckKind::Held);
+        other.fail(root(1, 3), &failure("other"));
+        one.append(&other);
+        let batch = AckBatch { incarnation: 1, deltas: one.deltas.clone(), failures: one.failures.clone() };
+        let reasons: Vec<String> = [0, 2].iter().map(|at| batch.failure(&batch.deltas[*at]).to_string()).collect();
+        assert!(reasons[0].contains("one") && reasons[1].contains("other"), "{reasons:?}");
     }
 }

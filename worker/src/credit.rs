@@ -1,16 +1,14 @@
-//! Credits: how much a task may send to another before that one has worked some of it off.
+//! Credits: how much a lane may send to a task before the task has worked some of it off.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::task::Waker;
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use galerna_topology_api::Value;
 
 use crate::routing::Stray;
 use crate::wire::DEEPEST;
 
-/// What a new pair of tasks starts with, in rows.
+/// What a new pair of lane and task starts with, in rows.
 pub(crate) const FIRST: u32 = 1024;
 /// What a pair grows to at most.
 pub(crate) const MOST: u32 = 16 * 1024;
@@ -26,50 +24,65 @@ pub(crate) struct Progress {
     pub(crate) is_idle: bool,
 }
 
-/// The credit of one pair of tasks, shared by both sides.
+/// The credit of one lane towards one task, shared by both sides.
 ///
-/// A batch may be sent while any credit is left, so a batch of any size gets through. The sender takes the
-/// weight of the batch; the receiver gives the weight back as it processes the rows.
+/// Rows may be sent while any credit is left, so a row of any size gets through. The sender takes the weight of
+/// the rows; the receiver gives the weight back as it processes them.
 #[derive(Debug)]
 pub(crate) struct Credit {
     left: AtomicI64,
     size: AtomicI64,
-    /// The threshold: `give_back` wakes the sender when `left` rises above it.
+    /// The threshold: `give_back` tells the sender when `left` rises above it.
     wake_above: AtomicI64,
     /// The receiver's time per row in nanoseconds; 0 while unknown.
     pace: AtomicU64,
     /// Whether the receiver ran out of rows since the last call of `take_progress`.
     was_idle: AtomicBool,
-    sender: AtomicWaker,
+    /// The memory of the rows under way, about.
+    bytes: AtomicI64,
 }
+
+/// Nobody waits for credit.
+const NEVER: i64 = i64::MAX;
 
 impl Default for Credit {
     fn default() -> Self {
         Self {
             left: AtomicI64::new(FIRST.into()),
             size: AtomicI64::new(FIRST.into()),
-            wake_above: AtomicI64::new(0),
+            wake_above: AtomicI64::new(NEVER),
             pace: AtomicU64::new(0),
             was_idle: AtomicBool::new(false),
-            sender: AtomicWaker::new(),
+            bytes: AtomicI64::new(0),
         }
     }
 }
 
+/// The effect of returned credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Returned {
+    /// Whether the sender waits for this.
+    pub(crate) wakes: bool,
+    /// The memory that is free again.
+    pub(crate) bytes: i64,
+}
+
 impl Credit {
-    /// Whether any credit is left, so that a batch may be sent. Only the sender takes credit, so the credit
-    /// does not shrink between this call and [`take`](Self::take).
-    pub(crate) fn has_any(&self) -> bool {
-        self.left.load(Ordering::SeqCst) > 0
+    /// The credit that is left. Only the sender takes credit, so it does not shrink before the next
+    /// [`take`](Self::take).
+    #[inline]
+    pub(crate) fn left(&self) -> i64 {
+        self.left.load(Ordering::SeqCst)
     }
 
-    /// Takes the weight of a batch.
-    pub(crate) fn take(&self, weight: usize) {
+    /// Takes the weight of rows, and notes their memory.
+    pub(crate) fn take(&self, weight: usize, bytes: usize) {
+        self.bytes.fetch_add(bytes as i64, Ordering::Relaxed);
         self.left.fetch_sub(weight as i64, Ordering::AcqRel);
     }
 
-    /// Gives back the weight of processed rows, and wakes the sender if its threshold is passed.
-    pub(crate) fn give_back(&self, weight: usize, progress: Progress) {
+    /// Gives back the weight of processed rows.
+    pub(crate) fn give_back(&self, weight: usize, progress: Progress) -> Returned {
         if !progress.pace.is_zero() {
             self.pace.store(progress.pace.as_nanos() as u64, Ordering::Relaxed);
         }
@@ -80,38 +93,52 @@ impl Credit {
         // than the whole. The size is read after what is left, and `grow` changes it before: a size
         // that is out of date belongs to a `left` that is, and then the update tries again.
         let given = |left: i64| Some((left + weight as i64).min(self.size.load(Ordering::Relaxed)));
-        // Sequentially consistent with `register`: either the sender sees the credit given back here, or this
+        // Sequentially consistent with `wait_above`: either the sender sees the credit given back here, or this
         // call sees the sender's threshold.
         let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, given).unwrap_or_default();
         let above = self.wake_above.load(Ordering::SeqCst);
-        if before <= above && before + weight as i64 > above {
-            self.sender.wake();
+        let wakes = before <= above && before + weight as i64 > above;
+        if wakes {
+            // The sender says anew what it waits for, or has done so already.
+            let _ = self.wake_above.compare_exchange(above, NEVER, Ordering::SeqCst, Ordering::SeqCst);
         }
+        Returned { wakes, bytes: self.free(self.size.load(Ordering::Relaxed) - before, weight as i64) }
     }
 
-    /// Gives back all: the receiver is lost with what was under way to it.
-    pub(crate) fn refill(&self) {
+    /// The share of the memory that `weight` of `under_way` rows have had. The share of the last rows is the rest,
+    /// so that no error adds up.
+    fn free(&self, under_way: i64, weight: i64) -> i64 {
+        if weight >= under_way {
+            return self.bytes.swap(0, Ordering::Relaxed);
+        }
+        let share = self.bytes.load(Ordering::Relaxed).max(0) / under_way.max(1) * weight;
+        self.bytes.fetch_sub(share, Ordering::Relaxed);
+        share
+    }
+
+    /// Gives back all: the receiver is lost with what was under way to it. Returns the memory that is free again.
+    pub(crate) fn refill(&self) -> i64 {
         // As in `give_back`, the size is read after what is left, because it may grow meanwhile.
         let all = |_| Some(self.size.load(Ordering::Relaxed));
         let _ = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, all);
-        self.sender.wake();
+        self.bytes.swap(0, Ordering::Relaxed)
     }
 
-    /// Wakes `waker` when more than `above` is left. The caller must check the credit after this call.
-    pub(crate) fn register(&self, waker: &Waker, above: i64) {
-        self.wake_above.store(above, Ordering::SeqCst);
-        self.sender.register(waker);
+    /// The memory of the rows under way, which counts no more.
+    pub(crate) fn forget_bytes(&self) -> i64 {
+        self.bytes.swap(0, Ordering::Relaxed)
     }
 
-    /// The threshold for [`register`](Self::register) at which at most this much is under way, and a
-    /// batch may be sent.
+    /// The sender waits until more than `above` is left, or less if it waits for less already. The sender must check the
+    /// credit after this call, and say anew what it waits for whenever it is woken.
+    pub(crate) fn wait_above(&self, above: i64) {
+        self.wake_above.fetch_min(above, Ordering::SeqCst);
+    }
+
+    /// The threshold for [`wait_above`](Self::wait_above) at which at most this much is under way, and rows may
+    /// be sent.
     pub(crate) fn above(&self, under_way: u32) -> i64 {
         (self.size.load(Ordering::Relaxed) - i64::from(under_way) - 1).max(0)
-    }
-
-    /// Whether more than `above` is left. If not, the next `give_back` beyond `above` wakes the registered sender.
-    pub(crate) fn is_above(&self, above: i64) -> bool {
-        self.left.load(Ordering::SeqCst) > above
     }
 
     /// The latest report of the receiver. `is_idle` is true if the receiver ran out of rows since the last
@@ -120,6 +147,12 @@ impl Credit {
         let pace = Duration::from_nanos(self.pace.load(Ordering::Relaxed));
         let is_idle = self.was_idle.load(Ordering::Relaxed) && self.was_idle.swap(false, Ordering::Relaxed);
         Progress { pace, is_idle }
+    }
+
+    /// Whether the receiver processes as many rows as may be under way in less than this time.
+    pub(crate) fn is_short(&self, time: Duration) -> bool {
+        let pace = self.pace.load(Ordering::Relaxed);
+        pace > 0 && pace.saturating_mul(u64::from(self.limit())) < time.as_nanos() as u64
     }
 
     /// The weight of the rows that were sent and are not processed yet.
@@ -143,12 +176,12 @@ impl Credit {
     }
 }
 
-/// What values weigh beyond their rows, in rows.
+/// The heap memory of a row's values, in bytes.
 ///
 /// # Errors
-/// When one is nested too deeply to cross a link.
+/// When a value is nested too deeply to cross a link.
 #[inline(always)]
-pub(crate) fn weigh(values: &[Value]) -> Result<usize, Stray> {
+pub(crate) fn heap_of(values: &[Value]) -> Result<usize, Stray> {
     let mut bytes = 0;
     for value in values {
         if let Value::List(_) | Value::Map(_) = value
@@ -158,12 +191,13 @@ pub(crate) fn weigh(values: &[Value]) -> Result<usize, Stray> {
         }
         bytes += value.heap_size();
     }
-    Ok(bytes / BYTES_PER_ROW)
+    Ok(bytes)
 }
 
-/// The weight of values beyond their rows, in rows. [`weigh`] must have accepted the values.
-pub(crate) fn bytes_weight(values: &[Value]) -> usize {
-    values.iter().map(Value::heap_size).sum::<usize>() / BYTES_PER_ROW
+/// The weight of a row beyond one, for its heap memory.
+#[inline(always)]
+pub(crate) fn extra_of(heap: usize) -> usize {
+    heap / BYTES_PER_ROW
 }
 
 fn is_shallow(value: &Value, levels: usize) -> bool {
@@ -176,8 +210,7 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Barrier};
-    use std::task::Wake;
+    use std::sync::Barrier;
     use std::thread;
 
     use super::*;
@@ -185,17 +218,20 @@ mod tests {
     /// More than the whole credit is never under way, but nothing may be sent then.
     #[test]
     fn sender_that_wants_more_than_the_credit_is_woken_when_it_may_send() {
-        struct Woken(AtomicBool);
-        impl Wake for Woken {
-            fn wake(self: Arc<Self>) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let (credit, woken) = (Credit::default(), Arc::new(Woken(AtomicBool::new(false))));
-        credit.take(FIRST as usize);
-        credit.register(&woken.clone().into(), credit.above(2 * FIRST));
-        credit.give_back(1, Progress::default());
-        assert!(credit.has_any() && woken.0.load(Ordering::Relaxed));
+        let credit = Credit::default();
+        credit.take(FIRST as usize, 0);
+        credit.wait_above(credit.above(2 * FIRST));
+        assert!(credit.give_back(1, Progress::default()).wakes && credit.left() > 0);
+    }
+
+    #[test]
+    fn memory_of_rows_comes_back_with_their_credit() {
+        let credit = Credit::default();
+        credit.take(10, 1_000);
+        credit.take(20, 500);
+        let freed = [15, 10, 5].map(|weight| credit.give_back(weight, Progress::default()).bytes);
+        assert_eq!(freed.iter().sum::<i64>(), 1_500, "{freed:?}");
+        assert!(freed.iter().all(|bytes| *bytes > 100), "{freed:?}");
     }
 
     /// The receiver gives back all that was taken while the sender lets the credit grow.
@@ -203,14 +239,16 @@ mod tests {
     fn credit_that_grows_while_it_is_given_back_loses_nothing() {
         const ROUNDS: usize = 20_000;
         let credits: Vec<Credit> = (0..ROUNDS).map(|_| Credit::default()).collect();
-        credits.iter().for_each(|credit| credit.take(FIRST as usize));
+        credits.iter().for_each(|credit| credit.take(FIRST as usize, 0));
         let barrier = Barrier::new(2);
         thread::scope(|scope| {
             scope.spawn(|| {
                 for round in credits.chunks(100) {
                     barrier.wait();
                     for credit in round {
-                        (0..FIRST / 64).for_each(|_| credit.give_back(64, Progress::default()));
+                        (0..FIRST / 64).for_each(|_| {
+                            credit.give_back(64, Progress::default());
+                        });
                     }
                 }
             });

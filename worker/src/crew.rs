@@ -1,21 +1,19 @@
 //! Builds the tasks of one worker: their inboxes and outboxes, tied to the worker's exchange.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use galerna_topology_api::engine::{BoxFuture, Done, Staging, TupleSource};
+use galerna_topology_api::engine::{BoxFuture, Done, Staging};
 use galerna_topology_api::{
     Component, ComponentKind, GroupingContext, Resources, Result, TaskId, Topology, TopologyContext, TopologyInfo,
     WorkerHook,
 };
 
-use crate::edges::InEdges;
-use crate::exchange::{Exchange, Way};
-use crate::inbox::{Arrivals, Inbox, queue};
-use crate::link::Sources;
-use crate::message::Sink;
-use crate::outbox::{Consumer, Outbox, Peer, StreamOut};
+use crate::exchange::{Exchange, To};
+use crate::graph::{Graph, Place};
+use crate::inbox::{Arrivals, Inbox};
+use crate::lane::{InputKey, Lane};
+use crate::outbox::{Consumer, Membership, Outbox, StreamOut};
 use crate::output::{QUEUE, output_queue};
 use crate::panics::{Panic, guarded};
 use crate::port::Port;
@@ -23,7 +21,7 @@ use crate::random::Edges;
 use crate::routing::Router;
 use crate::run::RunShared;
 use crate::runtimes::OwnThread;
-use crate::stats::{Counts, InStreams, StreamStats, TaskStats};
+use crate::stats::{Counts, InStreams, QueueCapacity, StreamStats, TaskStats};
 use crate::tap::Tap;
 use crate::task::{BoltTask, Core, Hooks, Inlets, SpoutTask};
 
@@ -52,10 +50,13 @@ pub(crate) struct Crew {
     pub(crate) topology: Topology,
     pub(crate) info: Arc<TopologyInfo>,
     pub(crate) run: Arc<RunShared>,
+    pub(crate) graph: Arc<Graph>,
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) resources: Arc<Resources>,
     pub(crate) seed: u64,
     pub(crate) tap: Option<Tap>,
+    /// Whether lanes have threads of their own, or threads that they share with a few others.
+    pub(crate) has_threads: bool,
     /// Whether tasks whose input has ended wait for orders, because it may come back.
     pub(crate) parks: bool,
 }
@@ -83,45 +84,21 @@ pub(crate) fn start_hook(hook: &dyn WorkerHook, info: &TopologyInfo, resources: 
     guarded(|| hook.start(info, resources)).unwrap_or_else(|Panic(message)| Err(message.into()))
 }
 
-/// The bolts that receive a component's stream.
-fn receivers<'a>(topology: &'a Topology, from: &'a Component) -> impl Iterator<Item = &'a Component> {
-    topology.components().iter().filter(|to| to.inputs.iter().any(|input| input.from == from.id))
-}
-
-/// The descriptions of all streams, as of tasks that were never launched.
-pub(crate) fn sources_of(topology: &Topology) -> Sources {
-    let mut sources = Sources::new();
-    for component in topology.components() {
-        for task in component.tasks.clone() {
-            sources.extend(streams_of(component, task, Launch::ONLY.number));
-        }
-    }
-    sources
-}
-
-fn streams_of(
-    component: &Component,
-    task: TaskId,
-    launch: u32,
-) -> impl Iterator<Item = ((TaskId, u16), Arc<TupleSource>)> {
-    component.output.iter().enumerate().map(move |(index, stream)| {
-        let source = TupleSource {
-            component: component.id.clone(),
-            task,
-            incarnation: launch,
-            stream_index: index as u16,
-            stream: stream.id.clone(),
-            fields: stream.fields.clone(),
-        };
-        ((task, index as u16), Arc::new(source))
-    })
-}
-
 impl Crew {
-    /// Makes an inbox for a task and opens its door. From now on it gets messages.
-    pub(crate) fn admit(&self, task: TaskId) -> (Inbox, Arrivals) {
-        let (inbox, arrivals) = queue();
-        self.exchange.open(task, Way::Local(inbox.clone()), Vec::new());
+    /// A new lane of this worker. Its driver is to be spawned where its tasks are.
+    pub(crate) fn lane(&self) -> Arc<Lane> {
+        let port = self.exchange.add_lane();
+        if self.has_threads {
+            self.run.count_lane(true);
+        }
+        Arc::new(Lane::new(port, &self.graph, &self.exchange, self.run.clock))
+    }
+
+    /// Makes an inbox for a task of a lane and opens the way to it. From now on it gets messages.
+    pub(crate) fn admit(&self, task: TaskId, lane: &Arc<Lane>) -> (Inbox, Arrivals) {
+        let inbox = Inbox::new();
+        let arrivals = inbox.arrivals(lane.clone());
+        self.exchange.open(task, To::Lane(lane.port.clone(), inbox.clone()), Vec::new());
         (inbox, arrivals)
     }
 
@@ -132,10 +109,16 @@ impl Crew {
         task: TaskId,
         launch: Launch,
         own_thread: OwnThread,
+        lane: &Arc<Lane>,
         inbox: Arrivals,
     ) -> Ready {
-        let stats =
-            Arc::new(TaskStats { streams: StreamStats::of(component), queued: inbox.queued(), ..TaskStats::default() });
+        let queue_capacity = match component.is_spout() {
+            true => QueueCapacity::default(),
+            false => QueueCapacity::of(&self.exchange, task),
+        };
+        let (streams, queued) = (StreamStats::of(component), inbox.queued());
+        let latencies = lane.out().latencies(task);
+        let stats = Arc::new(TaskStats { streams, queued, queue_capacity, latencies, ..TaskStats::default() });
         let (output, submissions) = output_queue(QUEUE);
         let (topology, component_id) = (self.info.name.clone(), component.id.clone());
         let port =
@@ -155,7 +138,7 @@ impl Crew {
             task,
             launch: launch.number,
             staging: Staging::new(Arc::new(component.output.clone()), context.config().emit_limit()),
-            outbox: self.outbox(component, task, launch.number, context.config().is_debug()),
+            outbox: self.outbox(component, task, launch.number, lane, context.config().is_debug()),
             context,
             stats: stats.clone(),
             run: self.run.clone(),
@@ -171,57 +154,42 @@ impl Crew {
         let inlets = Inlets { inbox, submissions };
         let future: BoxFuture<'static, ()> = match &component.kind {
             ComponentKind::Spout(make) => Box::pin(SpoutTask::new(core, make.clone(), inlets).run()),
-            ComponentKind::Bolt(make) => {
-                Box::pin(BoltTask::new(core, make.clone(), inlets, self.in_edges(component)).run())
-            }
+            ComponentKind::Bolt(make) => Box::pin(BoltTask::new(core, make.clone(), inlets).run()),
         };
         Ready { future, stats }
     }
 
-    fn in_edges(&self, bolt: &Component) -> InEdges {
-        let sources = bolt.inputs.iter().filter_map(|input| self.topology.component(&input.from));
-        InEdges::new(sources.flat_map(|source| source.tasks.clone()))
-    }
-
-    fn sink(&self, task: TaskId) -> Option<Sink> {
-        self.exchange.door(task).cloned()
-    }
-
-    fn outbox(&self, component: &Component, task: TaskId, launch: u32, is_debug: bool) -> Outbox {
-        let targets = receivers(&self.topology, component).flat_map(|to| to.tasks.clone());
-        let peers: Vec<Peer> = targets
-            .filter_map(|to| {
-                Some(Peer { task: to, sink: self.sink(to)?, credit: self.exchange.new_credit(task, launch, to) })
-            })
-            .collect();
-        let place_of: BTreeMap<TaskId, usize> =
-            peers.iter().enumerate().map(|(place, peer)| (peer.task, place)).collect();
-        let streams = streams_of(component, task, launch).map(|(_, source)| {
-            let consumers = self.consumers(&source, &place_of);
-            StreamOut::new(source, consumers)
+    fn outbox(&self, component: &Component, task: TaskId, launch: u32, lane: &Arc<Lane>, is_debug: bool) -> Outbox {
+        let place = self.graph.place_of(task).unwrap_or_default();
+        let home = Membership::new(lane.clone(), task, launch, place, component.is_spout());
+        let streams = self.graph.node(place).streams.iter().map(|source| {
+            let consumers = self.consumers(place, task, source.stream_index, &home);
+            StreamOut { source: source.clone(), consumers }
         });
+        let streams = streams.collect();
         let edges = Edges::new(self.seed, task, launch);
-        let spouts = spout_tasks_of(&self.topology).filter_map(|spout| Some((spout, self.sink(spout)?))).collect();
-        let exchange = self.exchange.clone();
-        let (is_spout, clock, tap) = (component.is_spout(), self.run.clock, self.tap.clone());
-        Outbox::new(task, is_spout, clock, streams.collect(), peers, spouts, exchange, edges, tap, is_debug)
+        Outbox::new(task, launch, streams, home, edges, self.tap.clone(), is_debug)
     }
 
-    fn consumers(&self, source: &TupleSource, place_of: &BTreeMap<TaskId, usize>) -> Vec<Consumer> {
+    /// Those who receive a stream of a task.
+    fn consumers(&self, from: Place, task: TaskId, stream: u16, home: &Membership) -> Vec<Consumer> {
+        let source = &self.graph.node(from).streams[stream as usize];
         let mut consumers = Vec::new();
-        for to in self.topology.components() {
+        for (receiver, to) in self.topology.components().iter().enumerate() {
             let is_ours =
                 |input: &&galerna_topology_api::Input| input.from == source.component && input.stream == source.stream;
             for input in to.inputs.iter().filter(is_ours) {
                 let context = GroupingContext {
                     source_component: source.component.clone(),
-                    source_task: source.task,
+                    source_task: task,
                     fields: source.fields.clone(),
-                    targets: to.tasks.clone().collect(),
+                    targets: self.graph.node(receiver).ids.clone(),
                 };
                 let router = Router::new(&input.grouping, &context);
-                let peers = to.tasks.clone().map(|task| place_of[&task]).collect();
-                consumers.push(Consumer::new(router, peers, source.task as usize));
+                let number = consumers.len();
+                let key = InputKey { from, stream, number, receiver, shuffles: router.shuffles() };
+                let outlet = home.outlet(&key);
+                consumers.push(Consumer::new(router, to.tasks.len(), to.tasks.start, outlet));
             }
         }
         consumers

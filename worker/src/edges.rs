@@ -1,11 +1,16 @@
-//! What a bolt task knows of its input edges: which have said that nothing follows for now, and
-//! which have ended. Pure.
+//! What the tasks of a lane know of their input edges: which source tasks have said that nothing follows for now,
+//! and which have ended. Pure.
+//!
+//! A task says the same of all its edges, and it says so once to each lane. So a lane keeps one state for each
+//! source task, and counts by component; its tasks hear only when the state of their whole input changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::Sender;
 
-use crate::credit::FIRST;
+use crate::graph::{Graph, Place};
 
 /// A statement about an edge, in order with its tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,144 +32,170 @@ pub(crate) enum Ending {
     Stopped,
 }
 
+/// What a launch of a task says of its edges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) from: Sender,
+    pub(crate) marker: Marker,
+}
+
+/// The state of the whole input of a bolt task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InputState {
+    /// Whether every edge is flushed or ended.
+    pub(crate) is_flushed: bool,
+    /// How the whole input ended, once every edge has.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// What is known of the edges from one task.
 #[derive(Clone, Copy, Debug, Default)]
 struct Edge {
+    /// The launch that was heard last.
+    launch: Option<u32>,
     is_flushed: bool,
     ending: Option<Ending>,
-    /// How much may be under way on it, as was heard last; nothing before the first tuples.
-    limit: Option<u32>,
 }
 
-/// The input edges of one task, by the task at their other end.
+/// The edges from the tasks of one component.
 #[derive(Debug)]
-pub(crate) struct InEdges {
-    edges: BTreeMap<TaskId, Edge>,
+struct Source {
+    /// By task.
+    edges: Vec<Edge>,
     unflushed: usize,
     open: usize,
-    /// Whether tuples came since the last flush was taken.
-    needs_flush: bool,
-    /// The sum of all limits.
-    capacity: u64,
+    stopped: usize,
 }
 
-impl InEdges {
-    pub(crate) fn new(sources: impl IntoIterator<Item = TaskId>) -> Self {
-        let edges: BTreeMap<_, _> = sources.into_iter().map(|task| (task, Edge::default())).collect();
-        let capacity = edges.len() as u64 * u64::from(FIRST);
-        Self { unflushed: edges.len(), open: edges.len(), edges, needs_flush: true, capacity }
+impl Source {
+    fn new(tasks: usize) -> Self {
+        Self { edges: vec![Edge::default(); tasks], unflushed: tasks, open: tasks, stopped: 0 }
     }
 
-    /// Tuples came on an edge, on which this much may be under way.
-    pub(crate) fn data(&mut self, from: TaskId, limit: u32) {
+    fn set(&mut self, at: usize, edge: Edge) {
+        let before = std::mem::replace(&mut self.edges[at], edge);
+        self.unflushed = self.unflushed + usize::from(before.is_flushed) - usize::from(edge.is_flushed);
+        self.open = self.open + usize::from(before.ending.is_some()) - usize::from(edge.ending.is_some());
+        let is_stopped = |edge: Edge| usize::from(edge.ending == Some(Ending::Stopped));
+        self.stopped = self.stopped + is_stopped(edge) - is_stopped(before);
+    }
+
+    fn state(&self) -> InputState {
+        let ending = if self.stopped > 0 { Ending::Stopped } else { Ending::Finished };
+        InputState { is_flushed: self.unflushed == 0, ending: (self.open == 0).then_some(ending) }
+    }
+}
+
+/// Whether a launch is an earlier one than another; none is earlier than any. The numbers may wrap.
+fn is_earlier(launch: Option<u32>, than: Option<u32>) -> bool {
+    match (launch, than) {
+        (Some(launch), Some(than)) => launch != than && than.wrapping_sub(launch) < 1 << 31,
+        (launch, than) => launch.is_none() && than.is_some(),
+    }
+}
+
+/// The input edges of the tasks of one lane, by the component at their other end.
+#[derive(Debug)]
+pub(crate) struct LaneEdges {
+    graph: Arc<Graph>,
+    /// Only the components that have said something.
+    sources: BTreeMap<Place, Source>,
+}
+
+impl LaneEdges {
+    pub(crate) fn new(graph: Arc<Graph>) -> Self {
+        Self { graph, sources: BTreeMap::new() }
+    }
+
+    /// Tuples came from a launch of a task. Returns the component of the task if the state of its edges changed.
+    #[inline]
+    pub(crate) fn data(&mut self, from: Sender) -> Option<Place> {
+        if self.sources.is_empty() { None } else { self.note_data(from) }
+    }
+
+    fn note_data(&mut self, from: Sender) -> Option<Place> {
+        let (place, at) = self.graph.find(from.task)?;
+        let edge = self.sources.get(&place)?.edges[at];
+        let launch = Some(from.launch);
+        let is_new = is_earlier(edge.launch, launch);
+        let revokes = edge.is_flushed && edge.ending.is_none() && edge.launch == launch;
+        (is_new || revokes).then(|| self.update(place, at, Edge { launch, ..Edge::default() })).flatten()
+    }
+
+    /// A task has said something. Returns the component of the task if the state of its edges changed.
+    pub(crate) fn mark(&mut self, Mark { from, marker }: Mark) -> Option<Place> {
+        let (place, at) = self.graph.find(from.task)?;
+        let known = self.sources.get(&place).map_or(Edge::default(), |source| source.edges[at]);
+        let launch = Some(from.launch);
+        if is_earlier(launch, known.launch) {
+            return None;
+        }
+        let mut edge = if known.launch == launch { known } else { Edge::default() };
+        edge.launch = launch;
+        match marker {
+            Marker::Open => edge = Edge { launch, ..Edge::default() },
+            Marker::Flush(_) => edge.is_flushed = true,
+            Marker::End(ending) => {
+                edge.is_flushed = true;
+                edge.ending = edge.ending.or(Some(ending));
+            }
+        }
+        self.update(place, at, edge)
+    }
+
+    /// The launch of a task that was heard last is lost: what it said is void.
+    /// Returns the component of the task if the state of its edges changed.
+    pub(crate) fn reopen(&mut self, task: TaskId) -> Option<Place> {
+        let (place, at) = self.graph.find(task)?;
+        let known = self.sources.get(&place)?.edges[at];
+        self.update(place, at, Edge { launch: known.launch, ..Edge::default() })
+    }
+
+    fn update(&mut self, place: Place, at: usize, edge: Edge) -> Option<Place> {
+        let tasks = self.graph.node(place).tasks.len();
+        let source = self.sources.entry(place).or_insert_with(|| Source::new(tasks));
+        let before = source.state();
+        source.set(at, edge);
+        (source.state() != before).then_some(place)
+    }
+
+    /// The state of the whole input of a component's tasks.
+    pub(crate) fn state_of(&self, component: Place) -> InputState {
+        let inputs = &self.graph.node(component).inputs;
+        let mut state = InputState { is_flushed: true, ending: Some(Ending::Finished) };
+        for input in inputs {
+            let of = self.sources.get(input).map_or(InputState::default(), Source::state);
+            state.is_flushed &= of.is_flushed;
+            state.ending = match (state.ending, of.ending) {
+                (Some(Ending::Finished), Some(Ending::Finished)) => Some(Ending::Finished),
+                (Some(_), Some(_)) => Some(Ending::Stopped),
+                _ => None,
+            };
+        }
+        state
+    }
+}
+
+/// The input of one task.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) state: InputState,
+    /// Whether tuples came since the last flush was taken.
+    needs_flush: bool,
+}
+
+impl Input {
+    pub(crate) fn new() -> Self {
+        Self { state: InputState::default(), needs_flush: true }
+    }
+
+    /// Tuples came.
+    pub(crate) fn data(&mut self) {
         self.needs_flush = true;
-        let Some(edge) = self.edges.get_mut(&from) else { return };
-        if edge.is_flushed && edge.ending.is_none() {
-            edge.is_flushed = false;
-            self.unflushed += 1;
-        }
-        let before = edge.limit.replace(limit).unwrap_or(FIRST);
-        self.capacity = self.capacity + u64::from(limit) - u64::from(before);
-    }
-
-    /// How much may be under way on all edges together, as far as is known.
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    /// A statement came on an edge.
-    pub(crate) fn marker(&mut self, from: TaskId, marker: Marker) {
-        if marker == Marker::Open {
-            return self.reopen(from);
-        }
-        let Some(edge) = self.edges.get_mut(&from) else { return };
-        if !edge.is_flushed {
-            edge.is_flushed = true;
-            self.unflushed -= 1;
-        }
-        if let Marker::End(ending) = marker
-            && edge.ending.is_none()
-        {
-            edge.ending = Some(ending);
-            self.open -= 1;
-        }
-    }
-
-    /// The task at the other end was launched anew: what it said is void. What it says last may come
-    /// true again without more tuples.
-    pub(crate) fn reopen(&mut self, from: TaskId) {
-        let Some(edge) = self.edges.get_mut(&from) else { return };
-        self.unflushed += usize::from(edge.is_flushed);
-        self.open += usize::from(edge.ending.is_some());
-        self.capacity = self.capacity + u64::from(FIRST) - u64::from(edge.limit.unwrap_or(FIRST));
-        *edge = Edge::default();
-    }
-
-    /// Whether every edge is flushed or ended.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.unflushed == 0
     }
 
     /// Whether it is time to flush the task; each time once.
     pub(crate) fn take_flush(&mut self) -> bool {
-        let is_due = self.needs_flush && self.is_flushed();
-        if is_due {
-            self.needs_flush = false;
-        }
-        is_due
-    }
-
-    /// How the whole input ended, once every edge has.
-    pub(crate) fn ending(&self) -> Option<Ending> {
-        if self.open > 0 {
-            return None;
-        }
-        let is_stopped = self.edges.values().any(|edge| edge.ending == Some(Ending::Stopped));
-        Some(if is_stopped { Ending::Stopped } else { Ending::Finished })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flush_waits_for_all_edges_and_comes_again_after_a_replay() {
-        let mut edges = InEdges::new([1, 2]);
-        edges.data(1, FIRST);
-        edges.marker(1, Marker::Flush(1));
-        assert!(!edges.take_flush());
-        edges.marker(2, Marker::Flush(1));
-        assert!(edges.take_flush());
-        assert!(!edges.take_flush());
-        edges.marker(2, Marker::Flush(2));
-        assert!(!edges.take_flush(), "nothing came in between");
-        edges.data(1, FIRST);
-        assert!(!edges.is_flushed());
-        edges.marker(1, Marker::Flush(2));
-        assert!(edges.take_flush());
-    }
-
-    #[test]
-    fn an_edge_whose_task_was_launched_anew_ends_once_more() {
-        let mut edges = InEdges::new([1, 2]);
-        for from in [1, 2] {
-            edges.marker(from, Marker::End(Ending::Finished));
-        }
-        assert!(edges.take_flush());
-        edges.reopen(1);
-        edges.reopen(1);
-        assert_eq!((edges.ending(), edges.is_flushed()), (None, false));
-        edges.marker(1, Marker::End(Ending::Finished));
-        assert_eq!(edges.ending(), Some(Ending::Finished));
-        assert!(!edges.take_flush(), "nothing came in between");
-    }
-
-    #[test]
-    fn an_input_has_ended_when_all_edges_have_and_one_stop_stops_it() {
-        let mut edges = InEdges::new([1, 2]);
-        edges.marker(1, Marker::End(Ending::Finished));
-        assert_eq!(edges.ending(), None);
-        edges.marker(2, Marker::End(Ending::Stopped));
-        assert_eq!(edges.ending(), Some(Ending::Stopped));
+        self.state.is_flushed && std::mem::take(&mut self.needs_flush)
     }
 }

@@ -1,26 +1,24 @@
-//! How the tasks of one worker reach all tasks of the topology, wherever those run, and what comes
-//! in over links.
+//! How the lanes of one worker reach all tasks of the topology, wherever those run, and what comes in over links.
 //!
-//! There is a [`Door`] for each task. Whoever sends to a task sends through its door, which knows
-//! the way: into the inbox of a task of this worker, over a link, or into a queue while the task
-//! moves. So a task can move without those who send to it noticing.
+//! There is a way to each task: to a lane of this worker, over a link, or nowhere yet while the task moves. So a
+//! task can move without those who send to it noticing: a lane that sends by an old way is told so, and what it has
+//! under way finds the new one.
 
-mod door;
+mod arriving;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use galerna_topology_api::engine::Batch;
-use galerna_topology_api::{Failure, TaskId};
+use galerna_topology_api::TaskId;
 
-use crate::acks::AckOutbox;
-use crate::credit::{Credit, Progress};
+use crate::credit::FIRST;
+use crate::graph::Graph;
+use crate::inbox::Inbox;
+use crate::lane::{Budget, DestId, LanePort};
 use crate::link::{Frame, Link};
-use crate::message::{CreditReturn, Delivery, Message};
-pub(crate) use door::{Door, Way};
-
-type Credits = BTreeMap<(TaskId, TaskId), (u32, Arc<Credit>)>;
+use crate::parcel::{Acks, Item, Origin, Packet, Parcel, Run};
 
 /// The number of batches that this worker has dropped because they came from a replaced launch of a worker,
 /// or were for a task that no longer runs at their destination.
@@ -37,263 +35,381 @@ impl FencedBatches {
     }
 }
 
-/// All doors of one worker, and the credits of its tasks.
+/// The destination of what has no way yet.
+pub(crate) const HELD: DestId = 0;
+
+/// A destination.
+#[derive(Debug)]
+enum Way {
+    /// Nowhere yet: what is sent waits. Credits bound it.
+    Held,
+    Lane(Arc<LanePort>),
+    Link(Arc<dyn Link>),
+}
+
+/// The new way to a task.
+pub(crate) enum To {
+    /// The task runs in a lane of this worker.
+    Lane(Arc<LanePort>, Inbox),
+    /// The task runs in another worker.
+    Link(Arc<dyn Link>),
+}
+
+/// What waits for a task without a way.
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: Vec<Item>,
+    acks: Acks,
+}
+
+#[derive(Debug)]
+struct Ways {
+    /// Grows when a task comes, goes or moves.
+    version: u64,
+    dests: Vec<Way>,
+    /// The destination of each task.
+    by_task: Vec<DestId>,
+    /// A copy of it for the lanes, made when it is first needed.
+    copy: Mutex<Option<Arc<[DestId]>>>,
+    /// The lane of each task that runs in this worker.
+    homes: Vec<Option<Arc<LanePort>>>,
+    /// Tasks that do not belong to this worker.
+    strangers: BTreeSet<TaskId>,
+}
+
+/// The ways to all tasks.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    doors: BTreeMap<TaskId, Arc<Door>>,
-    /// By the tasks that send and receive, with the launch of the sender.
-    credits: Mutex<Credits>,
-    /// Grows when a task comes or goes.
-    locality: AtomicU64,
+    graph: Arc<Graph>,
+    /// The launch of the worker, in the frames of its lanes.
+    launch: u32,
+    budget: Arc<Budget>,
+    ways: RwLock<Ways>,
+    /// The version of the ways, to look at without a lock.
+    version: AtomicU64,
+    /// What is for tasks without a way.
+    held: Mutex<BTreeMap<TaskId, Waiting>>,
+    /// What came over links for tasks that are not here yet.
+    early: Mutex<BTreeMap<TaskId, Vec<(Parcel, Origin)>>>,
+    /// For each task of this worker, how much may be under way from lanes of others, by link and lane.
+    limits: Mutex<BTreeMap<TaskId, BTreeMap<(usize, u32), u32>>>,
     pub(crate) fenced_batches: FencedBatches,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Exchange {
-    /// Doors to these tasks, all held until they are opened.
-    pub(crate) fn new(tasks: impl IntoIterator<Item = TaskId>) -> Self {
-        let doors = tasks.into_iter().map(|task| (task, Arc::new(Door::new(task)))).collect();
-        let (credits, locality) = (Mutex::default(), AtomicU64::new(0));
-        Self { doors, credits, locality, fenced_batches: FencedBatches::default() }
+    /// Ways to all tasks, which lead nowhere yet. `launch` tells the launches of the worker apart.
+    pub(crate) fn new(graph: Arc<Graph>, launch: u32, budget: i64) -> Self {
+        let tasks = graph.end();
+        let ways = Ways {
+            version: 1,
+            dests: vec![Way::Held],
+            by_task: vec![HELD; tasks],
+            copy: Mutex::default(),
+            homes: vec![None; tasks],
+            strangers: BTreeSet::new(),
+        };
+        Self {
+            graph,
+            launch,
+            budget: Arc::new(Budget::new(budget)),
+            ways: RwLock::new(ways),
+            version: AtomicU64::new(1),
+            held: Mutex::default(),
+            early: Mutex::default(),
+            limits: Mutex::default(),
+            fenced_batches: FencedBatches::default(),
+        }
     }
 
-    /// The way into a task of this topology.
-    pub(crate) fn door(&self, task: TaskId) -> Option<&Arc<Door>> {
-        self.doors.get(&task)
+    fn read(&self) -> RwLockReadGuard<'_, Ways> {
+        self.ways.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Ways> {
+        self.ways.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a lane of this worker.
+    pub(crate) fn add_lane(&self) -> Arc<LanePort> {
+        let mut ways = self.write();
+        let port = Arc::new(LanePort::new(ways.dests.len() as DestId, self.graph.end(), self.budget.clone()));
+        ways.dests.push(Way::Lane(port.clone()));
+        self.changed(&mut ways);
+        port
+    }
+
+    /// A lane has no tasks any more.
+    pub(crate) fn remove_lane(&self, port: &LanePort) {
+        let mut ways = self.write();
+        ways.dests[port.dest as usize] = Way::Held;
+        port.credits.retire();
+    }
+
+    /// The ways have changed: all lanes follow. Nothing is sent by the old ways after this.
+    fn changed(&self, ways: &mut Ways) {
+        ways.version += 1;
+        *lock(&ways.copy) = None;
+        self.version.store(ways.version, Ordering::SeqCst);
+        for port in ways.ports() {
+            port.wait_for_senders();
+            port.signal.wake();
+        }
+    }
+
+    /// Grows when a task comes, goes or moves.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// The version of the ways, the destination of each task, and the number of destinations.
+    pub(crate) fn ways(&self) -> (u64, Arc<[DestId]>, usize) {
+        let ways = self.read();
+        let mut copy = lock(&ways.copy);
+        let by_task = copy.get_or_insert_with(|| ways.by_task.as_slice().into()).clone();
+        (ways.version, by_task, ways.dests.len())
+    }
+
+    /// The lane of this worker that is a destination, if it is one.
+    pub(crate) fn port(&self, dest: DestId) -> Option<Arc<LanePort>> {
+        match self.read().dests.get(dest as usize) {
+            Some(Way::Lane(port)) => Some(port.clone()),
+            _ => None,
+        }
     }
 
     /// Whether a task runs in this worker.
     pub(crate) fn is_local(&self, task: TaskId) -> bool {
-        self.door(task).is_some_and(|door| door.is_local())
+        self.read().homes.get(task as usize).is_some_and(Option::is_some)
     }
 
-    /// Grows whenever a task comes to this worker or leaves it.
-    pub(crate) fn locality(&self) -> u64 {
-        self.locality.load(Ordering::Relaxed)
-    }
-
-    /// Opens a task's door to another way. `again` is what was sent the way before and may not have
-    /// arrived.
-    pub(crate) fn open(&self, task: TaskId, way: Way, again: Vec<Frame>) {
-        let Some(door) = self.door(task) else { return };
-        let again = again.into_iter().filter_map(|frame| self.message_again(frame)).collect();
-        door.open(way, again);
-        self.locality.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Notes whether a task belongs to this worker, so that what comes for it waits until it is here.
-    pub(crate) fn expect(&self, task: TaskId, is_expected: bool) {
-        let Some(door) = self.door(task) else { return };
-        door.expect(is_expected).into_iter().for_each(|message| self.refuse(message));
-    }
-
-    /// Tells all tasks again what is known of the edges from this worker's tasks.
-    pub(crate) fn tell_marks(&self) {
-        self.doors.values().for_each(|door| door.tell_marks());
-    }
-
-    /// A task has left this worker: what it said of its edges is no longer this worker's to tell.
-    pub(crate) fn forget_marks_of(&self, task: TaskId) {
-        for door in self.doors.values() {
-            door.forget_marks_of(task);
+    /// Sends the contents of a packet of a lane that knows this version of the ways. Returns whether the packet is
+    /// sent; else the ways have changed since.
+    pub(crate) fn send(&self, dest: DestId, packet: &mut Packet, version: u64) -> bool {
+        let ways = self.read();
+        if ways.version != version {
+            return false;
         }
+        let way = &ways.dests[dest as usize];
+        packet.items.drain(..).for_each(|item| self.pass(&ways, way, item));
+        self.pass_acks_by(way, &mut packet.acks);
+        true
+    }
+
+    /// Has an item go a way.
+    fn pass(&self, ways: &Ways, way: &Way, item: Item) {
+        match (way, item) {
+            (Way::Lane(port), item) => port.tell(item),
+            (Way::Link(link), Item::Rows(parcel)) => {
+                let Run { lane, target, .. } = parcel.runs[0];
+                let limit = match &ways.dests[lane as usize] {
+                    Way::Lane(port) => port.credits.towards(target).limit(),
+                    Way::Link(_) | Way::Held => 0,
+                };
+                let frame = Frame::Rows { lane, launch: self.launch, limit, parcel };
+                if let Some(unsent) = link.send(frame) {
+                    self.fail_unsent(ways, &unsent);
+                }
+            }
+            (Way::Link(link), Item::Mark(mark)) => {
+                link.send(Frame::Mark(mark));
+            }
+            (Way::Held, Item::Rows(parcel)) => {
+                for (task, part) in parcel.split() {
+                    lock(&self.held).entry(task).or_default().rows.push(Item::Rows(part));
+                }
+            }
+            // What is said of edges is said again by the lanes. The others stay within their worker.
+            (Way::Held | Way::Link(_), _) => {}
+        }
+    }
+
+    /// Has statements about trees go a way.
+    fn pass_acks_by(&self, way: &Way, acks: &mut Acks) {
+        if acks.deltas.is_empty() {
+            return;
+        }
+        match way {
+            Way::Lane(port) => port.push_acks(acks),
+            Way::Link(link) => {
+                link.send(Frame::Acks(mem::take(acks)));
+            }
+            Way::Held => {
+                for (spout, of_spout) in acks.by_spout() {
+                    lock(&self.held).entry(spout).or_default().acks.append(&of_spout);
+                }
+            }
+        }
+        acks.deltas.clear();
+        acks.failures.clear();
+    }
+
+    /// Where the rows of a lane of this worker come from.
+    pub(crate) fn origin_of(&self, lane: DestId) -> Origin {
+        match self.read().dests.get(lane as usize) {
+            Some(Way::Lane(port)) => Origin::Lane(port.credits.clone()),
+            _ => Origin::Worker,
+        }
+    }
+
+    /// How much may be under way to a task, as far as is known; at first what one lane may send.
+    pub(crate) fn capacity(&self, task: TaskId) -> u64 {
+        let local: u64 = self.read().ports().filter_map(|port| port.credits.limit(task)).map(u64::from).sum();
+        let remote =
+            lock(&self.limits).get(&task).map_or(0, |limits| limits.values().map(|limit| u64::from(*limit)).sum());
+        (local + remote).max(FIRST.into())
+    }
+
+    /// Has a task be reached another way. `again` is what was sent the way before and may not have arrived.
+    pub(crate) fn open(&self, task: TaskId, to: To, again: Vec<Frame>) {
+        let mut guard = self.write();
+        let ways = &mut *guard;
+        let dest = match to {
+            To::Lane(port, inbox) => {
+                port.tell(Item::Admit(task, inbox));
+                for (parcel, origin) in lock(&self.early).remove(&task).unwrap_or_default() {
+                    port.tell(Item::RowsFrom(parcel, origin));
+                }
+                ways.homes[task as usize] = Some(port.clone());
+                port.dest
+            }
+            To::Link(link) => {
+                ways.leave_home(task);
+                ways.dest_of_link(&link)
+            }
+        };
+        ways.by_task[task as usize] = dest;
+        let way = &ways.dests[dest as usize];
+        for frame in again {
+            if let Some(parcel) = self.taken_again(ways, frame) {
+                self.pass(ways, way, Item::Rows(parcel));
+            }
+        }
+        if let Some(Waiting { rows, mut acks }) = lock(&self.held).remove(&task) {
+            rows.into_iter().for_each(|item| self.pass(ways, way, item));
+            self.pass_acks_by(way, &mut acks);
+        }
+        self.changed(ways);
+    }
+
+    /// Has what is sent to a task of this worker take a link all the same.
+    pub(crate) fn detour(&self, task: TaskId, link: &Arc<dyn Link>) {
+        let mut ways = self.write();
+        let dest = ways.dest_of_link(link);
+        ways.by_task[task as usize] = dest;
+        self.changed(&mut ways);
+    }
+
+    /// Holds back what is sent to a task from now on; `then` runs before anything else can be sent.
+    pub(crate) fn hold(&self, task: TaskId, then: impl FnOnce()) {
+        let mut ways = self.write();
+        let Some(dest) = ways.by_task.get_mut(task as usize) else { return };
+        *dest = HELD;
+        self.changed(&mut ways);
+        then();
+    }
+
+    /// Whoever receives from this worker's tasks has not heard what was said of the edges: it is said again.
+    pub(crate) fn tell_marks(&self) {
+        self.changed(&mut self.write());
     }
 
     /// A task of this worker is told to end: what comes over links from now on is not for it.
     pub(crate) fn detach(&self, task: TaskId) {
-        let Some(door) = self.door(task) else { return };
-        door.detach();
-        self.locality.fetch_add(1, Ordering::Relaxed);
+        let mut ways = self.write();
+        ways.leave_home(task);
+        self.changed(&mut ways);
     }
 
-    /// Tuples came for a task that is not here, from a worker that knew no better: they fail, and
-    /// their sender gets its credit back.
-    fn refuse(&self, message: Message) {
-        let Message::Data(Delivery { batch, weight, credit }) = message else { return };
-        self.fenced_batches.add(1);
-        credit.give_back(weight, Progress::default());
-        let (mut fails, lost) = (AckOutbox::default(), Arc::new(Failure::Lost));
-        let more = batch.more_anchors.iter().map(|(_, anchor)| anchor);
-        for anchor in batch.anchors.iter().chain(more).filter(|anchor| !anchor.is_none()) {
-            fails.fail(anchor.root, &lost);
-        }
-        for batch in fails.drain() {
-            if let Some(spout) = self.door(batch.spout) {
-                spout.send(Message::Acks(batch));
-            }
+    /// Tells the lane of a task of this worker something, behind all that came before.
+    pub(crate) fn tell(&self, task: TaskId, item: Item) {
+        if let Some(Some(port)) = self.read().homes.get(task as usize) {
+            port.tell(item);
         }
     }
 
-    /// A frame that one of this worker's tasks has sent, as the message that it was made of.
-    fn message_again(&self, frame: Frame) -> Option<Message> {
-        Some(match frame {
-            Frame::Data { batch, weight, .. } => {
-                // What an earlier launch has sent counts against no credit any more.
-                let credit = self.credit_of(&batch).unwrap_or_default();
-                credit.take(weight);
-                Message::Data(Delivery { batch, weight, credit: CreditReturn::Local(credit) })
-            }
-            Frame::Marker { from, marker, .. } => Message::Marker { from, marker },
-            Frame::Acks(batch) => Message::Acks(batch),
-            Frame::Credit { .. } | Frame::Hold { .. } | Frame::Released { .. } | Frame::Lost { .. } => return None,
-        })
-    }
-
-    /// A frame that was sent before is sent again to a launch that has not heard of it.
-    pub(crate) fn take_again(&self, frame: &Frame) {
-        if let Frame::Data { batch, weight, .. } = frame
-            && let Some(credit) = self.credit_of(batch)
-        {
-            credit.take(*weight);
+    /// Tells all lanes something.
+    pub(crate) fn tell_all(&self, item: impl Fn() -> Item) {
+        for port in self.read().ports() {
+            port.tell(item());
         }
     }
 
-    fn credits(&self) -> MutexGuard<'_, Credits> {
-        self.credits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The credit that a batch counts against.
-    fn credit_of(&self, batch: &Batch) -> Option<Arc<Credit>> {
-        let credits = self.credits();
-        let (launch, credit) = credits.get(&(batch.source.task, batch.target))?;
-        (*launch == batch.source.incarnation).then(|| credit.clone())
-    }
-
-    /// A full credit for what a launch of the task `from` sends to `to`.
-    pub(crate) fn new_credit(&self, from: TaskId, launch: u32, to: TaskId) -> Arc<Credit> {
-        let credit = Arc::new(Credit::default());
-        self.credits().insert((from, to), (launch, credit.clone()));
-        credit
+    /// Notes whether a task belongs to this worker, so that what comes for it waits until it is here.
+    pub(crate) fn expect(&self, task: TaskId, is_expected: bool) {
+        let mut ways = self.write();
+        if is_expected {
+            ways.strangers.remove(&task);
+            return;
+        }
+        ways.strangers.insert(task);
+        let early = lock(&self.early).remove(&task).unwrap_or_default();
+        for (parcel, origin) in early {
+            self.refuse(&ways, task, &parcel, &origin);
+        }
     }
 
     /// Gives back all credit towards tasks that are lost: nobody else will.
-    pub(crate) fn refill(&self, is_lost: impl Fn(TaskId) -> bool) {
-        for ((_, to), (_, credit)) in self.credits().iter() {
-            if is_lost(*to) {
-                credit.refill();
-            }
+    pub(crate) fn refill(&self, lost: &BTreeSet<TaskId>) {
+        for port in self.read().ports() {
+            lost.iter().for_each(|task| port.credits.refill(*task));
         }
     }
 
-    /// Takes in a frame that has come over a link; what goes back takes the link `back`.
-    pub(crate) fn deliver(&self, frame: Frame, back: &Arc<dyn Link>) {
-        let (to, message) = match frame {
-            Frame::Data { batch, weight, limit } => {
-                let to = batch.target;
-                let (from, launch) = (batch.source.task, batch.source.incarnation);
-                let credit = CreditReturn::Link { link: back.clone(), from, launch, to, limit };
-                (to, Message::Data(Delivery { batch, weight, credit }))
-            }
-            Frame::Marker { from, to, marker } => (to, Message::Marker { from, marker }),
-            Frame::Acks(batch) => (batch.spout, Message::Acks(batch)),
-            Frame::Credit { from, launch, to, weight, progress } => {
-                if let Some((of, credit)) = self.credits().get(&(from, to))
-                    && *of == launch
-                {
-                    credit.give_back(weight, progress);
-                }
-                return;
-            }
-            // They concern the worker as a whole.
-            Frame::Hold { .. } | Frame::Released { .. } | Frame::Lost { .. } => return,
+    /// A frame that was sent before is sent again to a launch that has not heard of it: it counts against the
+    /// credit once more.
+    pub(crate) fn take_again(&self, frame: Frame) {
+        let _ = self.taken_again(&self.read(), frame);
+    }
+
+    /// The rows of a frame of this worker that is sent again. Only rows are.
+    fn taken_again(&self, ways: &Ways, frame: Frame) -> Option<Parcel> {
+        let Frame::Rows { lane, launch, mut parcel, .. } = frame else { return None };
+        // What an earlier launch has sent counts against no credit any more.
+        let port = match ways.dests.get(lane as usize) {
+            Some(Way::Lane(port)) if launch == self.launch => Some(port),
+            _ => None,
         };
-        if let Some(refused) = self.door(to).and_then(|door| door.deliver(message)) {
-            self.refuse(refused);
+        let mut first = 0;
+        for run in &mut parcel.runs {
+            run.lane = HELD;
+            if let Some(port) = port {
+                let rows = (run.end - first) as usize;
+                let bytes = parcel.bytes * rows / parcel.batch.rows.max(1);
+                port.credits.take(run.target, rows + run.extra as usize, bytes);
+                run.lane = lane;
+            }
+            first = run.end;
         }
+        Some(parcel)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use galerna_topology_api::Fields;
-    use galerna_topology_api::engine::{Anchor, Root, TupleSource};
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::acks::{AckBatch, AckDelta, AckKind};
-    use crate::inbox::{Arrivals, queue};
-    use crate::link::QueueLink;
-
-    #[test]
-    fn what_an_earlier_launch_sent_is_sent_again_without_credit() {
-        let (from, to) = (1, 3);
-        let exchange = Exchange::new([from, to]);
-        let credit = exchange.new_credit(from, 2, to);
-        let source = TupleSource {
-            component: "numbers".into(),
-            task: from,
-            incarnation: 1,
-            stream_index: 0,
-            stream: "default".into(),
-            fields: Fields::new(["n"]),
-        };
-        let frame = Frame::Data { batch: Batch::new(Arc::new(source), to), weight: 1 << 20, limit: 1024 };
-        exchange.take_again(&frame);
-        let (inbox, mut received) = queue();
-        exchange.open(to, Way::Local(inbox), vec![frame]);
-        assert!(matches!(received.try_next(), Some(Message::Data(_))));
-        assert!(credit.has_any(), "nobody would give back what the earlier launch has taken");
+impl Ways {
+    fn ports(&self) -> impl Iterator<Item = &Arc<LanePort>> {
+        self.dests.iter().filter_map(|way| if let Way::Lane(port) = way { Some(port) } else { None })
     }
 
-    #[test]
-    fn acks_for_a_spout_that_has_moved_follow_it() {
-        let (spout, bolt) = (1, 3);
-        let exchange = Exchange::new([spout, bolt]);
-        let (link, mut received) = QueueLink::new();
-        exchange.open(spout, Way::Link(Arc::new(link)), Vec::new());
-        let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
-        let delta = AckDelta { slot: 4, generation: 2, kind: AckKind::Ack, xor: 5 };
-        let batch = AckBatch { spout, incarnation: 7, deltas: vec![delta], failures: Vec::new() };
-        exchange.deliver(Frame::Acks(batch), &back);
-        assert!(matches!(received.try_recv(), Ok(Frame::Acks(batch)) if batch.incarnation == 7));
+    fn dest_of_link(&mut self, link: &Arc<dyn Link>) -> DestId {
+        let is_it = |way: &Way| matches!(way, Way::Link(known) if Arc::ptr_eq(known, link));
+        let place = self.dests.iter().position(is_it).unwrap_or_else(|| {
+            self.dests.push(Way::Link(link.clone()));
+            self.dests.len() - 1
+        });
+        place as DestId
     }
 
-    #[test]
-    fn tuples_for_a_task_that_is_gone_fail_and_give_their_credit_back() {
-        let (spout, bolt) = (1, 3);
-        let exchange = Exchange::new([spout, bolt]);
-        let (inbox, mut acks) = queue();
-        exchange.open(spout, Way::Local(inbox), Vec::new());
-        let (link, mut back) = QueueLink::new();
-        let back_link: Arc<dyn Link> = Arc::new(link);
-        let source = TupleSource {
-            component: "numbers".into(),
-            task: spout,
-            incarnation: 7,
-            stream_index: 0,
-            stream: "default".into(),
-            fields: Fields::new(["n"]),
-        };
-        let root = Root { spout, incarnation: 7, slot: 4, generation: 2 };
-        let data = || {
-            let mut batch = Batch::new(Arc::new(source.clone()), bolt);
-            batch.rows = 1;
-            batch.values.push(5.into());
-            batch.anchors.push(Anchor { root, edge: 9 });
-            Frame::Data { batch, weight: 6, limit: 1024 }
-        };
-        let is_refused = |back: &mut mpsc::UnboundedReceiver<Frame>, acks: &mut Arrivals| {
-            let credit = back.try_recv();
-            let fail = acks.try_next();
-            assert_eq!(credit.is_ok(), fail.is_some());
-            if let Ok(credit) = credit {
-                assert!(matches!(credit, Frame::Credit { from: 1, launch: 7, to: 3, weight: 6, .. }), "{credit:?}");
-            }
-            if let Some(fail) = &fail {
-                let Message::Acks(fail) = fail else { panic!("{fail:?}") };
-                assert_eq!((fail.incarnation, fail.deltas[0].slot, fail.deltas[0].kind), (7, 4, AckKind::Fail));
-            }
-            fail.is_some()
-        };
-        exchange.deliver(data(), &back_link);
-        assert!(!is_refused(&mut back, &mut acks), "it may still come");
-        assert_eq!(exchange.fenced_batches.count(), 0);
-        exchange.expect(bolt, false);
-        assert!(is_refused(&mut back, &mut acks));
-        exchange.deliver(data(), &back_link);
-        assert!(is_refused(&mut back, &mut acks));
-        assert_eq!(exchange.fenced_batches.count(), 2);
-        // Only batches are counted.
-        exchange.deliver(Frame::Marker { from: spout, to: bolt, marker: crate::edges::Marker::Open }, &back_link);
-        assert_eq!(exchange.fenced_batches.count(), 2);
+    /// The task has no lane any more.
+    fn leave_home(&mut self, task: TaskId) {
+        if let Some(port) = self.homes.get_mut(task as usize).and_then(Option::take) {
+            port.tell(Item::Dismiss(task));
+        }
+    }
+
+    fn home(&self, task: TaskId) -> Option<&Arc<LanePort>> {
+        self.homes.get(task as usize)?.as_ref()
     }
 }

@@ -11,7 +11,7 @@ const MOST: usize = 1 << 20;
 const ROUND_TRIPS: u32 = 4;
 /// The shortest latency that the limit aims at, so that pauses of a busy machine do not leave bolts without
 /// work.
-const LEAST_LATENCY: Duration = Duration::from_millis(20);
+pub(crate) const LEAST_LATENCY: Duration = Duration::from_millis(20);
 /// The time after which the shortest round trip is measured again.
 const MEMORY: Duration = Duration::from_secs(10);
 /// Time-outs count as overload if one of this many open trees, or more, times out together.
@@ -41,7 +41,7 @@ impl Open {
 /// second limit.
 ///
 /// The adaptive limit aims at a latency: [`ROUND_TRIPS`] times the shortest recent round trip, at least
-/// [`LEAST_LATENCY`], at most a quarter of the time-out; where a single round trip takes long, at twice as
+/// [`LEAST_LATENCY`] (more where many lanes share a core), at most a quarter of the time-out; where a single round trip takes long, at twice as
 /// much, at most half of the time-out. It works in rounds of as many trees as were on
 /// their way at the start. By Little's law, the time that a whole limit of trees takes at the rate of
 /// the round is the latency that the limit causes. A round in which the limit held the spout back
@@ -55,6 +55,8 @@ pub(crate) struct InFlightLimit {
     limit: usize,
     is_fixed: bool,
     timeout: Duration,
+    /// The shortest latency to aim at.
+    least: Duration,
     shortest: Shortest,
     round: Round,
     /// The limit of all open trees, held ones included.
@@ -138,11 +140,17 @@ impl InFlightLimit {
             limit,
             is_fixed: fixed.is_some(),
             timeout: timeout.unwrap_or(NO_TIMEOUT),
+            least: LEAST_LATENCY,
             shortest: Shortest::default(),
             round: Round::new(Duration::ZERO, limit),
             most_open: MOST,
             most_open_at: Duration::ZERO,
         }
+    }
+
+    /// Aims at this latency at least, from now on.
+    pub(crate) fn aim_at_least(&mut self, latency: Duration) {
+        self.least = latency;
     }
 
     /// The number of trees that may be opened now.
@@ -197,7 +205,7 @@ impl InFlightLimit {
         let most = self.timeout / 4;
         // Where a single round trip takes longer than that, tasks that work side by side still get work.
         let least = |shortest: Duration| (shortest * 2).min(self.timeout / 2);
-        let aim = |shortest: Duration| (shortest * ROUND_TRIPS).max(LEAST_LATENCY).min(most).max(least(shortest));
+        let aim = |shortest: Duration| (shortest * ROUND_TRIPS).max(self.least).min(most).max(least(shortest));
         self.shortest.latency.map_or(most, aim)
     }
 

@@ -202,7 +202,8 @@ impl Ledger {
         let now = nanos(now);
         for root in trees {
             let Some(entry) = self.entries.get_mut(root.slot as usize) else { continue };
-            if entry.generation != root.generation || root.spout != self.spout {
+            let is_ours = root.spout == self.spout && root.incarnation == self.incarnation;
+            if entry.generation != root.generation || !is_ours {
                 continue;
             }
             entry.waiting = entry.waiting.saturating_sub(1);
@@ -260,6 +261,11 @@ impl Ledger {
         let active = if was_held { active } else { nanos(now).saturating_sub(active) };
         let taken = Taken { departed: (departed != NOT_YET).then_some(departed), active, was_held };
         Applied::Settled(self.close(slot, is_acked), taken)
+    }
+
+    /// When the time of a tree is over that departed at this time.
+    pub(crate) fn deadline(&self, departed: Duration) -> Duration {
+        departed + self.timeout.unwrap_or(Duration::MAX / 2) + DEPARTURE_SLACK
     }
 
     /// Fails all trees whose time is over, and answers when to look again: never before a tree's

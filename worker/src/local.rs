@@ -15,7 +15,7 @@ use crate::clock::WallClock;
 use crate::crew::start_hook;
 use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
-use crate::runtimes::Runtimes;
+use crate::runtimes::{MOST_THREADS, Runtimes};
 use crate::summary::RunSummary;
 use crate::tap::Tap;
 use assembly::{Parts, assemble};
@@ -109,6 +109,7 @@ impl LocalRun {
                 serializes_all: options.serializes_all,
                 seed: options.seed,
                 own_threads: runtimes.own_threads(),
+                most_lanes: MOST_THREADS,
                 tap,
                 resources,
             })

@@ -1,81 +1,34 @@
-//! What tasks send each other.
-
-use std::sync::Arc;
+//! What tasks get.
 
 use galerna_topology_api::TaskId;
-use galerna_topology_api::engine::Batch;
 
 use crate::acks::AckBatch;
-use crate::credit::{Credit, Progress};
-use crate::edges::Marker;
-use crate::exchange::Door;
-use crate::link::{Frame, Link};
+use crate::credit::Progress;
+use crate::edges::InputState;
+use crate::link::Frame;
+use crate::parcel::{Delivery, Origin};
 
 /// Something that enters a task.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Tuples for a bolt.
     Data(Delivery),
-    /// A statement about one of a bolt's edges, in order with its tuples.
-    Marker {
-        /// The task at the other end of the edge.
-        from: TaskId,
-        /// The statement.
-        marker: Marker,
-    },
+    /// The state of a bolt's whole input has changed, in order with its tuples.
+    Input(InputState),
     /// News of a spout's trees.
     Acks(AckBatch),
     /// An order of whoever runs the worker.
     Control(Control),
-    /// The source tasks of these edges were launched again: their earlier markers are void.
-    Reopen(Arc<[TaskId]>),
 }
 
-/// A batch, and what it weighs against its sender's credit.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    pub(crate) batch: Batch,
-    pub(crate) weight: usize,
-    pub(crate) credit: CreditReturn,
-}
-
-/// Who gets the credit back when a batch is done.
-#[derive(Debug)]
-pub(crate) enum CreditReturn {
-    /// A task in this worker.
-    Local(Arc<Credit>),
-    /// A task at the other end of a link.
-    Link {
-        /// The way back.
-        link: Arc<dyn Link>,
-        /// The task that sent the batch, and which launch of it.
-        from: TaskId,
-        /// The launch.
-        launch: u32,
-        /// The task that received it.
-        to: TaskId,
-        /// How much could be under way between the two when it was sent.
-        limit: u32,
-    },
-}
-
-impl CreditReturn {
-    /// Gives the credit back.
-    pub(crate) fn give_back(&self, weight: usize, progress: Progress) {
-        match self {
-            Self::Local(credit) => credit.give_back(weight, progress),
-            Self::Link { link, from, launch, to, .. } => {
-                link.send(Frame::Credit { from: *from, launch: *launch, to: *to, weight, progress });
-            }
+/// Gives back the credit for rows that a task has processed.
+pub(crate) fn give_back(origin: &Origin, task: TaskId, weight: usize, progress: Progress) {
+    match origin {
+        Origin::Lane(credits) => credits.give_back(task, weight, progress),
+        Origin::Link { link, lane, launch } => {
+            link.send(Frame::Credit { lane: *lane, launch: *launch, to: task, weight, progress });
         }
-    }
-
-    /// How much may be under way between the two tasks, as far as is known here.
-    pub(crate) fn limit(&self) -> u32 {
-        match self {
-            Self::Local(credit) => credit.limit(),
-            Self::Link { limit, .. } => *limit,
-        }
+        Origin::Worker => {}
     }
 }
 
@@ -95,6 +48,3 @@ pub(crate) enum Control {
     /// A task whose input has ended: clean up and end. Any other ends as soon as it can.
     Exit,
 }
-
-/// The way into a task.
-pub(crate) type Sink = Arc<Door>;

@@ -28,6 +28,33 @@ pub(crate) fn executors(topology: &Topology, workers: usize) -> Vec<Executor> {
     executors
 }
 
+/// The lane of each executor, counted from 0 in the order in which lanes begin. Up to `most` executors of a run that
+/// do not block have a lane each; others share theirs with executors of the same worker. An executor that blocks
+/// shares its lane with no other.
+pub(crate) fn lanes(topology: &Topology, executors: &[Executor], most: usize) -> Vec<usize> {
+    let workers = executors.iter().map(|executor| executor.worker + 1).max().unwrap_or(1);
+    let most_of_worker = (most / workers).max(1);
+    // For each worker, its lanes that are shared, and the number of its executors that do not block.
+    let mut shared: Vec<(Vec<usize>, usize)> = vec![(Vec::new(), 0); workers];
+    let mut count = 0;
+    let mut begin = || {
+        count += 1;
+        count - 1
+    };
+    let lane_of = |executor: &Executor| {
+        if topology.components()[executor.component].is_blocking {
+            return begin();
+        }
+        let (lanes, executors) = &mut shared[executor.worker];
+        if lanes.len() < most_of_worker {
+            lanes.push(begin());
+        }
+        *executors += 1;
+        lanes[(*executors - 1) % lanes.len()]
+    };
+    executors.iter().map(lane_of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use galerna_topology_api::{Next, Result, Spout, SpoutEmitter, Streams, TopologyBuilder};

@@ -3,7 +3,11 @@
 mod errors;
 mod kind;
 
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::printable;
@@ -15,6 +19,9 @@ use crate::stats::{TaskStats, add};
 use crate::summary::{ErrorReport, RunFailure};
 pub(crate) use errors::Listed;
 use errors::{ErrorList, LONGEST};
+
+/// See [`RunShared::busy_latency`].
+const TURN: Duration = Duration::from_millis(1);
 
 /// What a run's coordinator hears.
 #[derive(Debug)]
@@ -36,6 +43,9 @@ pub(crate) struct RunShared {
     pub(crate) wall_clock: WallClock,
     /// Lets other threads run without sleeping. Tests replace it by a scheduler of their own.
     pub(crate) step_aside: fn(),
+    /// The lanes that have a thread.
+    lanes: AtomicUsize,
+    cores: usize,
     errors: Mutex<ErrorList>,
     /// A failure that lets the run come to its end first.
     failure: Mutex<Option<RunFailure>>,
@@ -49,8 +59,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl RunShared {
     pub(crate) fn new(wall_clock: WallClock, events: mpsc::UnboundedSender<RunEvent>) -> Self {
-        let (clock, step_aside) = (Clock::start(), std::thread::yield_now);
-        Self { clock, wall_clock, step_aside, errors: Mutex::default(), failure: Mutex::default(), events }
+        let (clock, step_aside, lanes) = (Clock::start(), std::thread::yield_now, AtomicUsize::new(0));
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            clock,
+            wall_clock,
+            step_aside,
+            lanes,
+            cores,
+            errors: Mutex::default(),
+            failure: Mutex::default(),
+            events,
+        }
+    }
+
+    /// Notes that there is one more lane with a thread, or one less.
+    pub(crate) fn count_lane(&self, is_new: bool) {
+        match is_new {
+            true => self.lanes.fetch_add(1, Ordering::Relaxed),
+            false => self.lanes.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// The latency that tuples have where all lanes are busy: each gets a turn of [`TURN`] on its core before the next
+    /// one. With shorter turns, changing from lane to lane would take most of the time.
+    pub(crate) fn busy_latency(&self) -> Duration {
+        TURN * (self.lanes.load(Ordering::Relaxed) / self.cores) as u32
     }
 
     /// Lists and logs an error.

@@ -5,10 +5,13 @@ mod report;
 mod streams;
 mod user;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use galerna_topology_api::{Histogram, Metrics, Retrying};
+use galerna_topology_api::{Histogram, Metrics, Retrying, TaskId};
+
+use crate::exchange::Exchange;
 
 pub(crate) use activity::{Activity, Waiting};
 pub(crate) use report::{Counted, report};
@@ -34,19 +37,52 @@ pub(crate) struct TaskStats {
     /// Tuples that have arrived and are not executed yet; the inbox counts them.
     pub(crate) queued: Arc<AtomicU64>,
     /// How much may be under way to the task, by the present limits of all who send to it.
-    pub(crate) queue_capacity: AtomicU64,
+    pub(crate) queue_capacity: QueueCapacity,
     pub(crate) waiting: Waiting,
-    /// One call per batch, in nanoseconds.
-    pub(crate) execute_latency: Histogram,
-    /// From the call of `execute` to the ack, in nanoseconds: each tuple that a bolt kept, and the one
-    /// call per batch that is timed if its tuple was acked automatically.
-    pub(crate) process_latency: Histogram,
-    /// Each completed tree, in nanoseconds.
-    pub(crate) complete_latency: Histogram,
+    pub(crate) latencies: Arc<Latencies>,
     /// What the component counts itself.
     pub(crate) metrics: Metrics,
     pub(crate) activity: Activity,
     pub(crate) source: Source,
+}
+
+/// The latencies of the tasks of one component in one lane, in nanoseconds. They share them: nobody asks for those of
+/// one task, and thousands of tasks would need much memory.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    /// One call per batch.
+    pub(crate) execute: Histogram,
+    /// From the call of `execute` to the ack: each tuple that a bolt kept, and the one call per batch that is timed
+    /// if its tuple was acked automatically.
+    pub(crate) process: Histogram,
+    /// Each completed tree.
+    pub(crate) complete: Histogram,
+}
+
+/// Picks latencies that several tasks share, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Once(BTreeSet<*const Latencies>);
+
+impl Once {
+    /// The latencies of a task, if no other task has had them.
+    pub(crate) fn pick<'a>(&mut self, stats: &'a TaskStats) -> Option<&'a Latencies> {
+        self.0.insert(Arc::as_ptr(&stats.latencies)).then_some(&*stats.latencies)
+    }
+}
+
+/// How much may be under way to a bolt task, by the limits of all who send to it as they are when it is asked.
+#[derive(Debug, Default)]
+pub(crate) struct QueueCapacity(Option<(Weak<Exchange>, TaskId)>);
+
+impl QueueCapacity {
+    pub(crate) fn of(exchange: &Arc<Exchange>, task: TaskId) -> Self {
+        Self(Some((Arc::downgrade(exchange), task)))
+    }
+
+    fn get(&self) -> u64 {
+        let of = |(exchange, task): &(Weak<Exchange>, TaskId)| Some(exchange.upgrade()?.capacity(*task));
+        self.0.as_ref().and_then(of).unwrap_or_default()
+    }
 }
 
 /// The position of a spout in its source, as the spout reports it.

@@ -44,7 +44,7 @@ const CHUNK: usize = 64;
 
 /// Notes how long the timed call of a batch took; whether calls are to be watched one by one.
 fn note_call(stats: &TaskStats, took: Duration) -> bool {
-    stats.execute_latency.record(took.as_nanos() as u64);
+    stats.latencies.execute.record(took.as_nanos() as u64);
     took > 10 * SLOW_CALL
 }
 

@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use galerna_protocol::WorkerId;
 use galerna_topology_api::Failure;
-use galerna_topology_api::engine::{Anchor, Batch, Root, TupleSource};
+use galerna_topology_api::engine::{Anchor, Root, Sender};
 
-use crate::acks::{AckBatch, AckDelta, AckKind};
+use crate::acks::{AckDelta, AckKind};
 use crate::credit::Progress;
-use crate::edges::{Ending, Marker};
-use crate::link::{Frame, Sources};
+use crate::edges::{Ending, Mark, Marker};
+use crate::exchange::HELD;
+use crate::graph::Graph;
+use crate::link::Frame;
+use crate::parcel::{Acks, Parcel, Run, row_bytes};
 use reader::Reader;
 pub(crate) use value::DEEPEST;
 
@@ -58,7 +61,7 @@ const LOST: u8 = 6;
 
 /// The number of this encoding. Workers that link run the same executable, so that it differs only
 /// where that was circumvented.
-pub(crate) const WIRE_VERSION: u32 = 4;
+pub(crate) const WIRE_VERSION: u32 = 5;
 
 const FLUSH: u8 = 0;
 const END_FINISHED: u8 = 1;
@@ -69,8 +72,10 @@ const FAILED: u8 = 0;
 const TIMED_OUT: u8 = 1;
 const LOST_TUPLE: u8 = 2;
 
-const IS_FINAL: u8 = 1;
-const HAS_ANCHORS: u8 = 2;
+const HAS_ANCHORS: u8 = 1;
+
+/// The most rows of a frame: a parcel takes no more once it is full.
+const MOST_ROWS: usize = 1 << 20;
 
 /// Appends a number.
 #[inline]
@@ -103,11 +108,14 @@ pub(crate) fn usual_size(frame: &Frame) -> usize {
     const FRAME: usize = 32;
     const VALUE: usize = 12;
     const ANCHOR: usize = 24;
-    const ACK: usize = 18;
+    const RUN: usize = 4;
+    const ACK: usize = 20;
     const FAILURE: usize = 64;
     match frame {
-        Frame::Data { batch, .. } => FRAME + batch.values.len() * VALUE + batch.anchors.len() * ANCHOR,
-        Frame::Acks(batch) => FRAME + batch.deltas.len() * ACK + batch.failures.len() * FAILURE,
+        Frame::Rows { parcel: Parcel { batch, runs, .. }, .. } => {
+            FRAME + batch.values.len() * VALUE + batch.anchors.len() * ANCHOR + runs.len() * RUN
+        }
+        Frame::Acks(acks) => FRAME + acks.deltas.len() * ACK + acks.failures.len() * FAILURE,
         _ => FRAME,
     }
 }
@@ -120,14 +128,17 @@ pub(crate) fn is_batch(frame: &[u8]) -> bool {
 /// Appends the encoding of a frame.
 pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     match frame {
-        Frame::Data { batch, weight, limit } => {
+        Frame::Rows { lane, launch, limit, parcel } => {
             bytes.push(DATA);
-            encode_batch(batch, *weight, *limit, bytes);
+            put(*lane, bytes);
+            put(*launch, bytes);
+            put(*limit, bytes);
+            encode_parcel(parcel, bytes);
         }
-        Frame::Marker { from, to, marker } => {
+        Frame::Mark(Mark { from, marker }) => {
             bytes.push(MARKER);
-            put(*from, bytes);
-            put(*to, bytes);
+            put(from.task, bytes);
+            put(from.launch, bytes);
             match marker {
                 Marker::Flush(number) => {
                     bytes.push(FLUSH);
@@ -138,12 +149,12 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
                 Marker::Open => bytes.push(OPEN),
             }
         }
-        Frame::Acks(AckBatch { spout, incarnation, deltas, failures }) => {
+        Frame::Acks(Acks { deltas, failures }) => {
             bytes.push(ACKS);
-            put(*spout, bytes);
-            put(*incarnation, bytes);
             put(deltas.len() as u64, bytes);
-            for AckDelta { slot, generation, kind, xor } in deltas {
+            for AckDelta { spout, incarnation, slot, generation, kind, xor } in deltas {
+                put(*spout, bytes);
+                put(*incarnation, bytes);
                 put(*slot, bytes);
                 put(*generation, bytes);
                 bytes.push(*kind as u8);
@@ -152,9 +163,9 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
             put(failures.len() as u64, bytes);
             failures.iter().for_each(|failure| encode_failure(failure, bytes));
         }
-        Frame::Credit { from, launch, to, weight, progress } => {
+        Frame::Credit { lane, launch, to, weight, progress } => {
             bytes.push(CREDIT);
-            put(*from, bytes);
+            put(*lane, bytes);
             put(*launch, bytes);
             put(*to, bytes);
             put(*weight as u64, bytes);
@@ -180,16 +191,31 @@ pub(crate) fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     }
 }
 
-fn encode_batch(batch: &Batch, weight: usize, limit: u32, bytes: &mut Vec<u8>) {
+/// The rows, where they come from and go to, their values, and their ties to trees.
+fn encode_parcel(Parcel { batch, runs, .. }: &Parcel, bytes: &mut Vec<u8>) {
     let has_anchors = !batch.anchors.is_empty();
-    put(batch.source.task, bytes);
+    put(batch.senders.of(0).task, bytes);
     put(batch.source.stream_index, bytes);
-    put(batch.source.incarnation, bytes);
-    put(batch.target, bytes);
-    put(weight as u64, bytes);
-    put(limit, bytes);
     put(batch.rows as u64, bytes);
-    bytes.push((u8::from(batch.is_final) * IS_FINAL) | (u8::from(has_anchors) * HAS_ANCHORS));
+    bytes.push(u8::from(has_anchors) * HAS_ANCHORS);
+    let mut first = 0;
+    let senders: Vec<(usize, Sender)> = batch.senders.runs(batch.rows).collect();
+    put(senders.len() as u64, bytes);
+    for (end, Sender { task, launch, is_final }) in senders {
+        put((end - first) as u64, bytes);
+        put(task, bytes);
+        put(launch, bytes);
+        bytes.push(is_final.into());
+        first = end;
+    }
+    first = 0;
+    put(runs.len() as u64, bytes);
+    for Run { end, target, extra, .. } in runs {
+        put((*end as usize - first) as u64, bytes);
+        put(*target, bytes);
+        put(*extra, bytes);
+        first = *end as usize;
+    }
     batch.values.iter().for_each(|value| value::encode(value, bytes));
     if has_anchors {
         batch.anchors.iter().for_each(|anchor| encode_anchor(*anchor, bytes));
@@ -209,16 +235,21 @@ fn encode_anchor(Anchor { root, edge }: Anchor, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&edge.to_le_bytes());
 }
 
-/// Reads a frame. `sources` learns of new launches of tasks.
+/// Reads a frame.
 ///
 /// # Errors
-/// When the bytes are no frame, or name a stream that is not among `sources`.
-pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireError> {
+/// When the bytes are no frame, or do not fit the topology.
+pub(crate) fn decode(bytes: &[u8], graph: &Graph) -> Result<Frame, WireError> {
     let mut reader = Reader::new(bytes);
     let frame = match reader.byte()? {
-        DATA => decode_batch(&mut reader, sources)?,
+        DATA => Frame::Rows {
+            lane: reader.number()?,
+            launch: reader.number()?,
+            limit: reader.number()?,
+            parcel: decode_parcel(&mut reader, graph)?,
+        },
         MARKER => {
-            let (from, to) = (reader.number()?, reader.number()?);
+            let from = Sender { task: task_of(&mut reader, graph)?, launch: reader.number()?, is_final: false };
             let marker = match reader.byte()? {
                 FLUSH => Marker::Flush(reader.number()?),
                 END_FINISHED => Marker::End(Ending::Finished),
@@ -226,13 +257,13 @@ pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireE
                 OPEN => Marker::Open,
                 found => return Err(WireError::Unknown { what: "marker", found: found.into() }),
             };
-            Frame::Marker { from, to, marker }
+            Frame::Mark(Mark { from, marker })
         }
         ACKS => decode_acks(&mut reader)?,
         CREDIT => Frame::Credit {
-            from: reader.number()?,
+            lane: reader.number()?,
             launch: reader.number()?,
-            to: reader.number()?,
+            to: task_of(&mut reader, graph)?,
             weight: reader.number()?,
             progress: Progress { pace: Duration::from_nanos(reader.number()?), is_idle: reader.byte()? != 0 },
         },
@@ -248,11 +279,20 @@ pub(crate) fn decode(bytes: &[u8], sources: &mut Sources) -> Result<Frame, WireE
     Ok(frame)
 }
 
+/// Reads the number of a task of the topology.
+fn task_of(reader: &mut Reader<'_>, graph: &Graph) -> Result<u32, WireError> {
+    let task = reader.number()?;
+    match graph.place_of(task) {
+        Some(_) => Ok(task),
+        None => Err(WireError::Unknown { what: "task", found: task.into() }),
+    }
+}
+
 fn decode_acks(reader: &mut Reader<'_>) -> Result<Frame, WireError> {
-    let (spout, incarnation) = (reader.number()?, reader.number()?);
-    let count = reader.count(11)?;
+    let count = reader.count(13)?;
     let mut deltas = Vec::with_capacity(count);
     for _ in 0..count {
+        let (spout, incarnation) = (reader.number()?, reader.number()?);
         let (slot, generation) = (reader.number()?, reader.number()?);
         let kind = match reader.byte()? {
             0 => AckKind::Ack,
@@ -262,11 +302,11 @@ fn decode_acks(reader: &mut Reader<'_>) -> Result<Frame, WireError> {
             4 => AckKind::Released,
             found => return Err(WireError::Unknown { what: "ack", found: found.into() }),
         };
-        deltas.push(AckDelta { slot, generation, kind, xor: reader.fixed()? });
+        deltas.push(AckDelta { spout, incarnation, slot, generation, kind, xor: reader.fixed()? });
     }
     let count = reader.count(1)?;
     let failures: Result<Vec<_>, WireError> = (0..count).map(|_| decode_failure(reader).map(Arc::new)).collect();
-    Ok(Frame::Acks(AckBatch { spout, incarnation, deltas, failures: failures? }))
+    Ok(Frame::Acks(Acks { deltas, failures: failures? }))
 }
 
 fn encode_failure(failure: &Failure, bytes: &mut Vec<u8>) {
@@ -291,22 +331,47 @@ fn decode_failure(reader: &mut Reader<'_>) -> Result<Failure, WireError> {
     })
 }
 
-fn decode_batch(reader: &mut Reader<'_>, sources: &mut Sources) -> Result<Frame, WireError> {
+fn decode_parcel(reader: &mut Reader<'_>, graph: &Graph) -> Result<Parcel, WireError> {
     let (task, stream) = (reader.number()?, reader.number()?);
-    let source =
-        sources.get_mut(&(task, stream)).ok_or(WireError::Unknown { what: "stream of task", found: task.into() })?;
-    let incarnation: u32 = reader.number()?;
-    if incarnation != source.incarnation {
-        *source = Arc::new(TupleSource { incarnation, ..TupleSource::clone(source) });
-    }
-    let mut batch = Batch::new(source.clone(), reader.number()?);
-    let (weight, limit) = (reader.number()?, reader.number()?);
-    let arity = batch.source.fields.len();
+    let source = graph.stream_of(task, stream);
+    let source = source.ok_or(WireError::Unknown { what: "stream of task", found: task.into() })?.clone();
+    let component = graph.place_of(task);
+    let arity = source.fields.len();
+    let mut parcel = Parcel::new(source);
+    let batch = &mut parcel.batch;
     batch.rows = reader.number()?;
     let flags = reader.byte()?;
+    // Rows without values take no bytes of their own, but each sender and each receiver has at least one row.
+    if batch.rows == 0 || batch.rows > MOST_ROWS {
+        return Err(WireError::Range);
+    }
+    let senders = reader.count(4)?;
+    let mut first = 0;
+    for _ in 0..senders {
+        let end = next_end(reader, first, batch.rows)?;
+        let task = task_of(reader, graph)?;
+        if graph.place_of(task) != component {
+            return Err(WireError::Unknown { what: "task of the stream", found: task.into() });
+        }
+        batch.senders.begin(first, Sender { task, launch: reader.number()?, is_final: reader.byte()? != 0 });
+        first = end;
+    }
+    if first != batch.rows {
+        return Err(WireError::Range);
+    }
+    let runs = reader.count(3)?;
+    first = 0;
+    for _ in 0..runs {
+        let end = next_end(reader, first, batch.rows)?;
+        let target = task_of(reader, graph)?;
+        parcel.runs.push(Run { end: end as u32, target, extra: reader.number()?, lane: HELD });
+        first = end;
+    }
+    if first != batch.rows {
+        return Err(WireError::Range);
+    }
     let values = batch.rows.checked_mul(arity).ok_or(WireError::Range)?;
     reader.check_room(values)?;
-    batch.is_final = flags & IS_FINAL != 0;
     batch.values.reserve_exact(values);
     for _ in 0..values {
         batch.values.push(value::decode(reader)?);
@@ -321,11 +386,22 @@ fn decode_batch(reader: &mut Reader<'_>, sources: &mut Sources) -> Result<Frame,
         batch.more_anchors =
             (0..more).map(|_| Ok((reader.number()?, decode_anchor(reader)?))).collect::<Result<_, WireError>>()?;
         let is_ascending = batch.more_anchors.is_sorted_by_key(|(row, _)| *row);
-        if !is_ascending {
+        let is_within = batch.more_anchors.last().is_none_or(|(row, _)| (*row as usize) < batch.rows);
+        if !is_ascending || !is_within {
             return Err(WireError::Range);
         }
     }
-    Ok(Frame::Data { batch, weight, limit })
+    let heap: usize = batch.values.iter().map(galerna_topology_api::Value::heap_size).sum();
+    parcel.bytes = heap + batch.rows * row_bytes(arity);
+    Ok(parcel)
+}
+
+/// Reads the length of a run of rows that begins at `first`, and returns its end. A run has at least one row, and
+/// ends within the rows.
+fn next_end(reader: &mut Reader<'_>, first: usize, rows: usize) -> Result<usize, WireError> {
+    let len: usize = reader.number()?;
+    let end = first.checked_add(len).filter(|end| len > 0 && *end <= rows);
+    end.ok_or(WireError::Range)
 }
 
 fn decode_anchor(reader: &mut Reader<'_>) -> Result<Anchor, WireError> {

@@ -3226,7 +3226,7 @@ pub struct LinkPacket {
     /// In the first packet; later again, without frames, when the sender has a newer plan.
     #[prost(message, optional, tag = "1")]
     pub hello: ::core::option::Option<LinkHello>,
-    /// The number of the first frame; frames are numbered from 1 for each pair of incarnations.
+    /// The number of the first frame; each stream numbers its frames from 1 for each pair of incarnations.
     #[prost(uint64, tag = "2")]
     pub first: u64,
     /// Frames in the workers' own encoding.
@@ -3257,13 +3257,16 @@ pub struct LinkHello {
     /// What the sender was told, for a receiver that has heard less.
     #[prost(message, optional, tag = "9")]
     pub plan: ::core::option::Option<WorkerPlan>,
+    /// The stream that the sender opens.
+    #[prost(enumeration = "LinkStream", tag = "10")]
+    pub stream: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LinkAnswer {
     /// In the first answer alone.
     #[prost(message, optional, tag = "1")]
     pub welcome: ::core::option::Option<LinkWelcome>,
-    /// All frames up to this one have arrived.
+    /// All frames of this stream up to this one have arrived.
     #[prost(uint64, tag = "2")]
     pub confirmed: u64,
 }
@@ -3285,6 +3288,37 @@ pub struct LinkRefusal {
     pub is_fenced: bool,
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LinkStream {
+    Unspecified = 0,
+    /// Tuples, and what must not overtake tuples.
+    Data = 1,
+    /// Acks and credit, which never wait behind tuples.
+    Control = 2,
+}
+impl LinkStream {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LINK_STREAM_UNSPECIFIED",
+            Self::Data => "LINK_STREAM_DATA",
+            Self::Control => "LINK_STREAM_CONTROL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LINK_STREAM_UNSPECIFIED" => Some(Self::Unspecified),
+            "LINK_STREAM_DATA" => Some(Self::Data),
+            "LINK_STREAM_CONTROL" => Some(Self::Control),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod link_client {
@@ -3366,7 +3400,8 @@ pub mod link_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// One stream for each pair of workers and direction, for as long as both live.
+        /// Two streams for each pair of workers and direction, for as long as both live: one for data, one for
+        /// control. Each numbers and confirms its own frames.
         pub async fn open(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::LinkPacket>,
@@ -3409,7 +3444,8 @@ pub mod link_server {
             >
             + std::marker::Send
             + 'static;
-        /// One stream for each pair of workers and direction, for as long as both live.
+        /// Two streams for each pair of workers and direction, for as long as both live: one for data, one for
+        /// control. Each numbers and confirms its own frames.
         async fn open(
             &self,
             request: tonic::Request<tonic::Streaming<super::LinkPacket>>,

@@ -1,22 +1,24 @@
 //! The receiving end of links from other workers: a service that lets in whom the steward lets in,
 //! drops what has arrived before, and hands the rest to the worker's exchange.
 
+mod inbound;
+mod pieces;
+
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use galerna_protocol::link_server;
-use galerna_protocol::{LinkAnswer, LinkPacket, LinkRefusal, LinkWelcome, WorkerId};
-use tokio::sync::{Notify, oneshot};
+use galerna_protocol::{LinkAnswer, LinkPacket, LinkRefusal, LinkWelcome};
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::LONGEST_FRAME;
 use super::steward::{Event, Events};
-use crate::exchange::Exchange;
-use crate::link::{Frame, Link, Sources};
-use crate::wire;
+pub(super) use inbound::{Connection, Inbound};
+use pieces::{Pieces, Whole};
 
 /// How long a peer may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,143 +26,11 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 const PACKETS_A_TURN: usize = 16;
 /// The most packets of a replaced launch that are counted when its connection ends.
 const MOST_UNREAD: usize = 64;
-/// The longest frame that is put together of pieces.
-const LONGEST_FRAME: usize = 1 << 30;
-
-/// What has come from a peer.
-#[derive(Debug)]
-pub(super) struct Inbound {
-    peer: WorkerId,
-    state: Mutex<State>,
-    /// Wakes a connection that waits for packets when it is void.
-    changed: Notify,
-    exchange: Arc<Exchange>,
-    /// The link in the other direction.
-    back: Arc<dyn Link>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// The number of the last frame that has arrived.
-    last: u64,
-    /// Counts connections: only the newest may deliver.
-    connection: u64,
-    /// The first connection of the newest known launch of the peer.
-    first_connection: u64,
-    /// Why no connection may deliver any more, if so.
-    refusal: Option<LinkRefusal>,
-    sources: Sources,
-}
-
-impl State {
-    /// Why a connection may deliver nothing more, if so.
-    fn refusal_of(&self, connection: u64) -> Option<LinkRefusal> {
-        let newer = || LinkRefusal { is_fenced: false, message: "there is a newer connection".to_owned() };
-        self.refusal.clone().or_else(|| (self.connection != connection).then(newer))
-    }
-
-    /// Whether a connection belongs to a replaced launch: no other connection delivers its batches again.
-    fn is_of_replaced(&self, connection: u64) -> bool {
-        connection < self.first_connection || self.refusal.as_ref().is_some_and(|refusal| refusal.is_fenced)
-    }
-}
-
-impl Inbound {
-    pub(super) fn new(peer: WorkerId, exchange: Arc<Exchange>, sources: Sources, back: Arc<dyn Link>) -> Self {
-        let state = Mutex::new(State { last: 0, connection: 0, first_connection: 0, refusal: None, sources });
-        Self { peer, state, changed: Notify::new(), exchange, back }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The peer is a new launch: nothing has come from it, and its predecessor's connection is void.
-    pub(super) fn begin_anew(&self) {
-        let mut state = self.lock();
-        state.last = 0;
-        state.connection += 1;
-        state.first_connection = state.connection;
-        drop(state);
-        self.changed.notify_waiters();
-    }
-
-    /// Nothing more is taken in.
-    pub(super) fn close(&self, refusal: LinkRefusal) {
-        let mut state = self.lock();
-        state.connection += 1;
-        state.refusal = Some(refusal);
-        drop(state);
-        self.changed.notify_waiters();
-    }
-
-    /// Lets a new connection deliver, in place of any other: its number and what has arrived so far. It
-    /// is for the launch of the peer that was seen last, so nobody but the steward may call this.
-    pub(super) fn connect(&self) -> (u64, u64) {
-        let mut state = self.lock();
-        state.connection += 1;
-        let connected = (state.connection, state.last);
-        drop(state);
-        self.changed.notify_waiters();
-        connected
-    }
-
-    /// Why a connection may deliver nothing more, if so.
-    fn refusal_of(&self, connection: u64) -> Option<LinkRefusal> {
-        self.lock().refusal_of(connection)
-    }
-
-    /// Counts the batches among `frames`, if the connection belongs to a replaced launch. Returns whether it
-    /// does.
-    fn count_fenced(&self, connection: u64, frames: &[Bytes]) -> bool {
-        let is_of_replaced = self.lock().is_of_replaced(connection);
-        if is_of_replaced {
-            let batches = frames.iter().filter(|frame| wire::is_batch(frame)).count();
-            self.exchange.fenced_batches.add(batches as u64);
-        }
-        is_of_replaced
-    }
-
-    /// Takes in frames, those aside that have arrived before; answers the number of the last one.
-    fn take_in(&self, connection: u64, first: u64, frames: &[Bytes], events: &Events) -> Result<u64, LinkRefusal> {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if let Some(refusal) = state.refusal_of(connection) {
-            drop(guard);
-            self.count_fenced(connection, frames);
-            return Err(refusal);
-        }
-        let refuse = |message: String| {
-            tracing::error!(peer = %self.peer, "{message}");
-            LinkRefusal { is_fenced: false, message }
-        };
-        for (number, bytes) in (first..).zip(frames) {
-            if number <= state.last {
-                continue;
-            }
-            if number != state.last + 1 {
-                return Err(refuse(format!("frame {number} follows frame {}", state.last)));
-            }
-            let frame = wire::decode(bytes, &mut state.sources)
-                .map_err(|error| refuse(format!("frame {number} cannot be read: {error}")))?;
-            match frame {
-                Frame::Hold { .. } | Frame::Released { .. } | Frame::Lost { .. } => {
-                    events.send(Event::Notice { from: self.peer.clone(), frame });
-                }
-                frame => self.exchange.deliver(frame, &self.back),
-            }
-            state.last = number;
-        }
-        Ok(state.last)
-    }
-}
 
 /// A connection that was let in.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    pub(super) inbound: Arc<Inbound>,
-    /// Its number.
-    pub(super) connection: u64,
+    pub(super) connection: Connection,
     /// The number of the last frame that has arrived.
     pub(super) last: u64,
     pub(super) welcome: LinkWelcome,
@@ -187,7 +57,7 @@ impl link_server::Link for Incoming {
         let (reply, answer) = oneshot::channel();
         self.events.send(Event::Hello { hello: Box::new(hello), reply });
         let accepted = answer.await.map_err(|_| Status::unavailable("the worker is about to end"))?;
-        let Accepted { inbound, connection, last, welcome } = match accepted {
+        let Accepted { connection, last, welcome } = match accepted {
             Ok(accepted) => accepted,
             Err(welcome) => {
                 let answer = LinkAnswer { welcome: Some(welcome), confirmed: 0 };
@@ -195,14 +65,7 @@ impl link_server::Link for Incoming {
             }
         };
         let first = stream::iter([Ok(LinkAnswer { welcome: Some(welcome), confirmed: last })]);
-        let reading = Reading {
-            packets,
-            inbound,
-            connection,
-            events: self.events.clone(),
-            piece: BytesMut::new(),
-            has_ended: false,
-        };
+        let reading = Reading::new(packets, connection, self.events.clone());
         let answers = stream::unfold(reading, |mut reading| async move {
             let answer = reading.next_answer().await?;
             Some((answer, reading))
@@ -215,15 +78,17 @@ impl link_server::Link for Incoming {
 /// itself.
 struct Reading<P> {
     packets: P,
-    inbound: Arc<Inbound>,
-    connection: u64,
+    connection: Connection,
     events: Events,
-    /// What has come of a frame in pieces.
-    piece: BytesMut,
+    pieces: Pieces,
     has_ended: bool,
 }
 
 impl<P: Stream<Item = Result<LinkPacket, Status>> + Unpin> Reading<P> {
+    fn new(packets: P, connection: Connection, events: Events) -> Self {
+        Self { packets, connection, events, pieces: Pieces::new(LONGEST_FRAME), has_ended: false }
+    }
+
     /// Takes in what stands ready, or comes next, and confirms it.
     async fn next_answer(&mut self) -> Option<Result<LinkAnswer, Status>> {
         if self.has_ended {
@@ -258,25 +123,28 @@ impl<P: Stream<Item = Result<LinkPacket, Status>> + Unpin> Reading<P> {
 
     /// The next packet, unless the connection becomes void first.
     async fn next_packet(&mut self) -> Option<Result<LinkPacket, LinkRefusal>> {
-        let mut changed = pin!(self.inbound.changed.notified());
-        // First register, then look: what changes in between wakes.
-        changed.as_mut().enable();
-        if let Some(refusal) = self.inbound.refusal_of(self.connection) {
-            return Some(Err(refusal));
-        }
-        tokio::select! {
-            biased;
-            () = changed => self.inbound.refusal_of(self.connection).map(Err),
-            packet = self.packets.next() => packet.and_then(Result::ok).map(Ok),
+        loop {
+            let mut changed = pin!(self.connection.inbound.changed.notified());
+            // First register, then look: what changes in between wakes.
+            changed.as_mut().enable();
+            if let Some(refusal) = self.connection.refusal() {
+                return Some(Err(refusal));
+            }
+            tokio::select! {
+                biased;
+                // Perhaps the other stream has changed: look again.
+                () = changed => {}
+                packet = self.packets.next() => return packet.and_then(Result::ok).map(Ok),
+            }
         }
     }
 
     /// The last answer of a connection that may deliver nothing more.
     fn refused(&mut self, refusal: LinkRefusal) -> LinkAnswer {
         if refusal.is_fenced {
-            tracing::warn!(peer = %self.inbound.peer, "link refused: {}", refusal.message);
+            tracing::warn!(peer = %self.connection.inbound.peer, "link refused: {}", refusal.message);
         } else {
-            tracing::debug!(peer = %self.inbound.peer, "link closed: {}", refusal.message);
+            tracing::debug!(peer = %self.connection.inbound.peer, "link closed: {}", refusal.message);
         }
         self.has_ended = true;
         self.count_unread();
@@ -288,131 +156,220 @@ impl<P: Stream<Item = Result<LinkPacket, Status>> + Unpin> Reading<P> {
     fn count_unread(&mut self) {
         for _ in 0..MOST_UNREAD {
             let Some(Some(Ok(packet))) = self.packets.next().now_or_never() else { return };
-            let Ok(frames) = self.whole_frames(packet.frames, packet.is_piece) else { return };
-            if !self.inbound.count_fenced(self.connection, &frames.unwrap_or_default()) {
+            let frames = match self.pieces.add(packet.frames, packet.is_piece) {
+                Whole::Frames(frames) => frames,
+                Whole::Missing | Whole::TooLong(_) => Vec::new(),
+            };
+            if !self.connection.count_fenced(&frames) {
                 return;
             }
         }
     }
 
-    /// The frames of a packet, or the frame that the packet completes; `None` while a piece is missing.
-    fn whole_frames(&mut self, frames: Vec<Bytes>, is_piece: bool) -> Result<Option<Vec<Bytes>>, LinkRefusal> {
-        if !is_piece && self.piece.is_empty() {
-            return Ok(Some(frames));
-        }
-        let size: usize = frames.iter().map(Bytes::len).sum();
-        if self.piece.len() + size > LONGEST_FRAME {
-            let message = format!("a frame is longer than {LONGEST_FRAME} bytes");
-            return Err(LinkRefusal { is_fenced: false, message });
-        }
-        frames.iter().for_each(|piece| self.piece.extend_from_slice(piece));
-        Ok((!is_piece).then(|| vec![self.piece.split().freeze()]))
+    /// Takes in a packet, then lets others run: links share a thread with all else that keeps a worker going.
+    async fn take(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
+        let taken = self.take_at_once(packet).await;
+        yield_now().await;
+        taken
     }
 
-    async fn take(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
+    async fn take_at_once(&mut self, packet: LinkPacket) -> Result<u64, LinkRefusal> {
         let LinkPacket { hello, first, frames, is_piece } = packet;
         if let Some(plan) = hello.and_then(|hello| hello.plan) {
             // What follows was sent by this plan: it is followed here first.
             let (done, is_done) = oneshot::channel();
-            self.events.send(Event::Told { plan, done });
+            self.events.send(Event::Told { plan, by: self.connection.clone(), done });
             let _ = is_done.await;
-            return self.inbound.take_in(self.connection, first, &[], &self.events);
+            return self.connection.take_in(first, &[], &self.events);
         }
-        match self.whole_frames(frames, is_piece)? {
-            Some(frames) => self.inbound.take_in(self.connection, first, &frames, &self.events),
-            None => Ok(first.saturating_sub(1)),
+        match self.pieces.add(frames, is_piece) {
+            Whole::Frames(frames) => self.connection.take_in(first, &frames, &self.events),
+            Whole::Missing => Ok(first.saturating_sub(1)),
+            Whole::TooLong(len) => {
+                self.connection.pass_over(first, &format!("{len} bytes are more than {LONGEST_FRAME}"))
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use galerna_topology_api::Fields;
-    use galerna_topology_api::engine::{Batch, TupleSource};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use galerna_protocol::WorkerId;
 
     use super::*;
-    use crate::link::QueueLink;
+    use crate::cluster::LINK;
+    use crate::cluster::link_stream::LinkStream;
+    use crate::cluster::tests::parts::{self, credit, data, encoded};
+    use crate::exchange::Exchange;
+    use crate::link::{Link, QueueLink};
+    use crate::message::Message;
+    use crate::run::RunShared;
 
-    /// The receiving end of a link, a connection, and the exchange that counts fenced batches.
-    fn inbound() -> (Arc<Inbound>, u64, Arc<Exchange>) {
-        let exchange = Arc::new(Exchange::new([1, 2]));
-        let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
-        let source = TupleSource {
-            component: "numbers".into(),
-            task: 1,
-            incarnation: 1,
-            stream_index: 0,
-            stream: "default".into(),
-            fields: Fields::new(["n"]),
-        };
-        let sources = Sources::from([((1, 0), Arc::new(source))]);
-        let inbound = Arc::new(Inbound::new(WorkerId::new("there", 1), exchange.clone(), sources, back));
-        inbound.begin_anew();
-        let (connection, _) = inbound.connect();
-        (inbound, connection, exchange)
+    /// The receiving end of a link.
+    struct Receiver {
+        inbound: Arc<Inbound>,
+        exchange: Arc<Exchange>,
+        run: Arc<RunShared>,
     }
 
-    /// A packet of two batches and a credit.
-    fn packet(inbound: &Inbound, first: u64) -> LinkPacket {
-        let source = inbound.lock().sources[&(1, 0)].clone();
-        let data = || Frame::Data { batch: Batch::new(source.clone(), 2), weight: 0, limit: 1024 };
-        let credit =
-            Frame::Credit { from: 1, launch: 1, to: 2, weight: 1, progress: crate::credit::Progress::default() };
-        let frames = [data(), credit, data()].map(|frame| {
-            let mut bytes = Vec::new();
-            wire::encode(&frame, &mut bytes);
-            Bytes::from(bytes)
-        });
-        LinkPacket { hello: None, first, frames: frames.to_vec(), is_piece: false }
+    impl Receiver {
+        /// One that knows a launch of its peer.
+        fn new() -> Self {
+            let (exchange, run) = (parts::exchange(), parts::run());
+            let back: Arc<dyn Link> = Arc::new(QueueLink::new().0);
+            let peer = WorkerId::new("there", 1);
+            let inbound = Arc::new(Inbound::new(peer, exchange.clone(), parts::graph(), back, run.clone()));
+            inbound.begin_anew();
+            Self { inbound, exchange, run }
+        }
+
+        fn connect(&self) -> Connection {
+            self.inbound.connect(LinkStream::Data).0
+        }
+
+        fn fenced_batches(&self) -> u64 {
+            self.exchange.fenced_batches.count()
+        }
     }
 
-    fn reading<P>(inbound: &Arc<Inbound>, connection: u64, packets: P) -> Reading<P> {
-        let (inbound, events) = (inbound.clone(), Events::new().0);
-        Reading { packets, inbound, connection, events, piece: BytesMut::new(), has_ended: false }
+    /// Two batches and a credit.
+    fn frames() -> Vec<Bytes> {
+        [data(2), credit(), data(2)].iter().map(encoded).collect()
+    }
+
+    fn packet(first: u64) -> LinkPacket {
+        LinkPacket { hello: None, first, frames: frames(), is_piece: false }
+    }
+
+    fn reading<P: Stream<Item = Result<LinkPacket, Status>> + Unpin>(
+        connection: &Connection,
+        packets: P,
+    ) -> Reading<P> {
+        Reading::new(packets, connection.clone(), Events::new().0)
+    }
+
+    fn take(connection: &Connection, first: u64, frames: &[Bytes]) -> Result<u64, LinkRefusal> {
+        connection.take_in(first, frames, &Events::new().0)
     }
 
     #[tokio::test]
     async fn batches_of_a_replaced_launch_that_stand_ready_are_counted() {
         let replaced = |inbound: &Inbound| inbound.begin_anew();
         let left_out =
-            |inbound: &Inbound| inbound.close(LinkRefusal { is_fenced: true, message: "not part of it".to_owned() });
+            |inbound: &Inbound| inbound.close(&LinkRefusal { is_fenced: true, message: "not part of it".to_owned() });
         for fence in [&replaced as &dyn Fn(&Inbound), &left_out] {
-            let (inbound, connection, exchange) = inbound();
-            let mut packets = vec![Ok(packet(&inbound, 1)), Ok(packet(&inbound, 4))];
-            let whole = packet(&inbound, 7).frames.swap_remove(0);
+            let receiver = Receiver::new();
+            let mut packets = vec![Ok(packet(1)), Ok(packet(4))];
+            let whole = encoded(&data(2));
             for (piece, is_piece) in [(whole.slice(..2), true), (whole.slice(2..), false)] {
                 packets.push(Ok(LinkPacket { hello: None, first: 7, frames: vec![piece], is_piece }));
             }
-            let mut reading = reading(&inbound, connection, stream::iter(packets));
-            fence(&inbound);
+            let mut reading = reading(&receiver.connect(), stream::iter(packets));
+            fence(&receiver.inbound);
             let answer = reading.next_answer().await.expect("an answer").expect("no error");
             assert!(answer.welcome.is_some_and(|welcome| welcome.refusal.is_some()));
-            assert_eq!(exchange.fenced_batches.count(), 5);
+            assert_eq!(receiver.fenced_batches(), 5);
         }
     }
 
     #[test]
     fn batches_that_a_replaced_launch_delivers_are_counted() {
-        let (inbound, connection, exchange) = inbound();
-        let events = Events::new().0;
-        let take = |connection, first| inbound.take_in(connection, first, &packet(&inbound, first).frames, &events);
-        assert_eq!(take(connection, 1), Ok(3));
-        assert_eq!(exchange.fenced_batches.count(), 0);
-        inbound.begin_anew();
-        assert!(take(connection, 4).is_err());
-        assert_eq!(exchange.fenced_batches.count(), 2);
+        let receiver = Receiver::new();
+        let connection = receiver.connect();
+        assert_eq!(take(&connection, 1, &frames()), Ok(3));
+        assert_eq!(receiver.fenced_batches(), 0);
+        receiver.inbound.begin_anew();
+        assert!(take(&connection, 4, &frames()).is_err());
+        assert_eq!(receiver.fenced_batches(), 2);
     }
 
     #[tokio::test]
     async fn batches_that_a_launch_sends_again_on_a_newer_connection_are_not_counted() {
-        let (inbound, connection, exchange) = inbound();
-        let packets = stream::iter([Ok(packet(&inbound, 1)), Ok(packet(&inbound, 4))]);
-        let mut reading = reading(&inbound, connection, packets);
-        let (newer, _) = inbound.connect();
+        let receiver = Receiver::new();
+        let older = receiver.connect();
+        let mut reading = reading(&older, stream::iter([Ok(packet(1)), Ok(packet(4))]));
+        let newer = receiver.connect();
         let answer = reading.next_answer().await.expect("an answer").expect("no error");
         assert!(answer.welcome.is_some_and(|welcome| welcome.refusal.is_some()));
-        assert!(inbound.take_in(connection, 1, &packet(&inbound, 1).frames, &reading.events).is_err());
-        assert_eq!(inbound.take_in(newer, 1, &packet(&inbound, 1).frames, &reading.events), Ok(3));
-        assert_eq!(exchange.fenced_batches.count(), 0);
+        assert!(take(&older, 1, &frames()).is_err());
+        assert_eq!(take(&newer, 1, &frames()), Ok(3));
+        assert_eq!(receiver.fenced_batches(), 0);
+    }
+
+    #[tokio::test]
+    async fn connection_of_one_stream_does_not_end_when_the_other_stream_connects() {
+        let receiver = Receiver::new();
+        let (sender, packets) = tokio::sync::mpsc::channel(4);
+        let mut reading = reading(&receiver.connect(), tokio_stream::wrappers::ReceiverStream::new(packets));
+        let mut answer = pin!(reading.next_answer());
+        assert!(answer.as_mut().now_or_never().is_none(), "nothing has come");
+        receiver.inbound.connect(LinkStream::Control);
+        assert!(answer.as_mut().now_or_never().is_none(), "nothing has come");
+        sender.send(Ok(packet(1))).await.expect("is read");
+        assert_eq!(answer.await.expect("an answer").expect("no error").confirmed, 3);
+    }
+
+    #[test]
+    fn launch_of_the_peer_that_is_new_begins_both_streams_at_their_start() {
+        let receiver = Receiver::new();
+        let older = LinkStream::ALL.map(|stream| receiver.inbound.connect(stream).0);
+        older.iter().for_each(|connection| assert_eq!(take(connection, 1, &[encoded(&credit())]), Ok(1)));
+        receiver.inbound.begin_anew();
+        older.iter().for_each(|connection| assert!(take(connection, 2, &[encoded(&credit())]).is_err()));
+        assert_eq!(LinkStream::ALL.map(|stream| receiver.inbound.connect(stream).1), [0, 0]);
+    }
+
+    #[test]
+    fn frame_that_cannot_be_read_is_confirmed_and_listed_and_those_behind_it_arrive() {
+        let receiver = Receiver::new();
+        let mut arrived = parts::arrivals(&receiver.exchange, 2);
+        let garbage = || Bytes::from_static(&[99, 1, 2]);
+        let frames = [encoded(&data(2)), garbage(), encoded(&data(2)), garbage()];
+        assert_eq!(take(&receiver.connect(), 1, &frames), Ok(4));
+        assert_eq!(take(&receiver.connect(), 3, &frames), Ok(6), "4 frames have arrived before the reconnect");
+        let rows = std::iter::from_fn(|| arrived.try_next()).map(|message| match message {
+            Message::Data(delivery) => delivery.batch.rows,
+            _ => 0,
+        });
+        assert_eq!(rows.sum::<usize>(), 3);
+        let errors = receiver.run.errors();
+        assert_eq!(errors.len(), 1, "one kind: {errors:?}");
+        assert_eq!((&*errors[0].component, errors[0].count), (LINK, 3));
+        assert!(errors[0].message.contains("frame 2 from there:1"), "{}", errors[0].message);
+    }
+
+    #[tokio::test]
+    async fn frame_that_is_too_long_to_put_together_is_passed_over() {
+        let receiver = Receiver::new();
+        let piece = |is_piece| LinkPacket { hello: None, first: 1, frames: vec![Bytes::from(vec![0; 9])], is_piece };
+        let packets = stream::iter([Ok(piece(true)), Ok(piece(false)), Ok(packet(2))]);
+        let mut reading = reading(&receiver.connect(), packets);
+        reading.pieces = Pieces::new(10);
+        let answer = reading.next_answer().await.expect("an answer").expect("no error");
+        assert_eq!(answer.confirmed, 4);
+        let errors = receiver.run.errors();
+        assert_eq!((errors.len(), &*errors[0].component, errors[0].count), (1, LINK, 1));
+    }
+
+    #[tokio::test]
+    async fn others_run_between_the_packets_of_a_busy_link() {
+        let receiver = Receiver::new();
+        let packets = stream::iter((0..8).map(|packet_of| Ok(packet(1 + 3 * packet_of))));
+        let mut reading = reading(&receiver.connect(), packets);
+        let (turns, mut others) = (Arc::new(AtomicUsize::new(0)), tokio::task::JoinSet::new());
+        let counted = turns.clone();
+        others.spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+        let answer = reading.next_answer().await.expect("an answer").expect("no error");
+        assert_eq!(answer.confirmed, 24);
+        assert!(turns.load(Ordering::Relaxed) >= 8, "{turns:?}");
     }
 }

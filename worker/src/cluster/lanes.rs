@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use galerna_protocol::TaskRange;
 use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::BoxFuture;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::lane;
 use crate::runtimes::{MOST_THREADS, OwnThread, Shard};
 
 /// A thread and how many tasks it drives.
 #[derive(Debug)]
 struct Lane {
     shard: Shard,
+    /// What its tasks share.
+    lane: Arc<lane::Lane>,
     tasks: usize,
     /// Whether the lane belongs to a blocking executor and is never shared.
     is_blocking: bool,
@@ -40,6 +44,7 @@ struct Home {
 #[derive(Debug)]
 pub(super) struct Seat {
     place: usize,
+    pub(super) lane: Arc<lane::Lane>,
     /// Whether the task is alone on the thread.
     pub(super) own_thread: OwnThread,
 }
@@ -68,6 +73,7 @@ impl Lanes {
         executor: TaskRange,
         is_blocking: bool,
         name: &str,
+        make: impl FnOnce() -> Arc<lane::Lane>,
     ) -> io::Result<Seat> {
         let place = match self.executors.get_mut(&executor.first) {
             Some(home) => {
@@ -75,7 +81,7 @@ impl Lanes {
                 home.place
             }
             None => {
-                let place = self.lane(is_blocking, name)?;
+                let place = self.lane(is_blocking, name, make)?;
                 self.executors.insert(executor.first, Home { place, tasks: 1 });
                 place
             }
@@ -83,7 +89,7 @@ impl Lanes {
         self.tasks.insert(task, executor.first);
         let lane = &mut self.lanes[place];
         lane.add(1);
-        Ok(Seat { place, own_thread: lane.own_thread.clone() })
+        Ok(Seat { place, lane: lane.lane.clone(), own_thread: lane.own_thread.clone() })
     }
 
     /// Spawns a task at its place.
@@ -92,7 +98,7 @@ impl Lanes {
     }
 
     /// The place of a lane for an executor that has no tasks yet.
-    fn lane(&mut self, is_blocking: bool, name: &str) -> io::Result<usize> {
+    fn lane(&mut self, is_blocking: bool, name: &str, make: impl FnOnce() -> Arc<lane::Lane>) -> io::Result<usize> {
         let is_shareable = |lane: &Lane| lane.tasks > 0 && !lane.is_blocking;
         if !is_blocking && self.lanes.iter().filter(|lane| is_shareable(lane)).count() >= MOST_THREADS {
             // At the limit, the executor shares the thread with the fewest tasks.
@@ -101,7 +107,9 @@ impl Lanes {
                 return Ok(place);
             }
         }
-        let lane = Lane { shard: Shard::start(name)?, tasks: 0, is_blocking, own_thread: OwnThread::default() };
+        let (shard, lane) = (Shard::start(name)?, make());
+        self.spawned.spawn_on(lane.clone().drive(), &shard.handle);
+        let lane = Lane { shard, lane, tasks: 0, is_blocking, own_thread: OwnThread::default() };
         match self.free.pop() {
             Some(place) => {
                 self.lanes[place] = lane;
@@ -115,19 +123,21 @@ impl Lanes {
     }
 
     /// Removes a task that has ended. A thread without tasks is not used again, because user code may have
-    /// left state on the thread.
-    pub(super) fn ended(&mut self, task: TaskId) {
-        let Some(executor) = self.tasks.remove(&task) else { return };
-        let Some(home) = self.executors.get_mut(&executor) else { return };
+    /// left state on the thread. Returns the lane of such a thread.
+    pub(super) fn ended(&mut self, task: TaskId) -> Option<Arc<lane::Lane>> {
+        let executor = self.tasks.remove(&task)?;
+        let home = self.executors.get_mut(&executor)?;
         let place = home.place;
         home.tasks -= 1;
         if home.tasks == 0 {
             self.executors.remove(&executor);
         }
         self.lanes[place].add(-1);
-        if self.lanes[place].tasks == 0 {
-            self.free.push(place);
+        if self.lanes[place].tasks > 0 {
+            return None;
         }
+        self.free.push(place);
+        Some(self.lanes[place].lane.clone())
     }
 
     /// Waits for a task that panicked, which only the engine itself can do.
@@ -152,6 +162,8 @@ mod tests {
     use std::thread::{ThreadId, current};
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::cluster::tests::parts;
 
     /// The threads of a worker's tasks, and whether each task believes that it is alone on its thread.
     struct Trial {
@@ -159,9 +171,14 @@ mod tests {
         places: BTreeMap<TaskId, (ThreadId, OwnThread)>,
     }
 
+    fn lane() -> Arc<lane::Lane> {
+        let (graph, exchange) = (parts::graph(), parts::exchange());
+        Arc::new(lane::Lane::new(exchange.add_lane(), &graph, &exchange, Clock::start()))
+    }
+
     impl Trial {
         fn start(&mut self, task: TaskId, executor: TaskRange, is_blocking: bool) {
-            let seat = self.lanes.seat(task, executor, is_blocking, "test").expect("a thread");
+            let seat = self.lanes.seat(task, executor, is_blocking, "test", lane).expect("a thread");
             let (sender, receiver) = mpsc::channel();
             self.lanes.spawn(&seat, Box::pin(async move { sender.send(current().id()).expect("awaited") }));
             self.places.insert(task, (receiver.recv().expect("it runs"), seat.own_thread));

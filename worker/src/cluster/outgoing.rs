@@ -2,61 +2,62 @@
 //!
 //! Frames are numbered for each launch of the peer and kept until the peer has confirmed them. A
 //! connection that breaks is made anew, for ever, and goes on behind what was confirmed; so a cut
-//! loses nothing.
+//! loses nothing. Each of the two streams of a link has numbers, frames and a connection of its own.
 
-use std::collections::{BTreeSet, VecDeque};
+mod connection;
+mod place;
+mod queue;
+
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use galerna_protocol::link_client::LinkClient;
-use galerna_protocol::supervisor_client::SupervisorClient;
-use galerna_protocol::{LinkAnswer, LinkHello, LinkPacket, LocateRequest, WorkerId, connect, endpoint};
-use galerna_topology_api::TaskId;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{sleep, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use galerna_protocol::{LinkHello, LinkStream as StreamName, WorkerId};
+use galerna_topology_api::{Failure, TaskId};
+use tokio::sync::Notify;
 
-use super::LONGEST_PACKET;
-use super::steward::{Event, Events};
+use super::link_stream::LinkStream;
+use super::steward::Events;
+use super::{LINK, LONGEST_FRAME};
 use crate::exchange::FencedBatches;
-use crate::link::{Frame, Link};
+use crate::link::{Frame, Link, Unsent};
+use crate::run::RunShared;
 use crate::wire;
+pub(super) use place::Place;
+use queue::{Entry, Queue};
 
-/// Bytes of frames that go into one packet, if there are as many.
-const FULL_PACKET: usize = 256 * 1024;
-/// Packets that are handed to the connection before it has sent them.
-const PACKETS_AHEAD: usize = 4;
-const FIRST_WAIT: Duration = Duration::from_millis(5);
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// How long the peer may take to answer the first packet.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection may be without a sign of life before it is asked for one, and for the answer.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-
-/// A frame that the peer has not confirmed.
+/// One stream of a link.
 #[derive(Debug)]
-struct Entry {
-    bytes: Bytes,
-    /// The task that it is for, if it has to reach that task wherever it runs.
-    task: Option<TaskId>,
+struct Sending {
+    queue: Queue,
+    /// Whether there is a plan that the connection in use has not told.
+    has_news: bool,
 }
 
-#[derive(Debug, Default)]
+impl Sending {
+    fn new() -> Self {
+        Self { queue: Queue::new(), has_news: false }
+    }
+}
+
+#[derive(Debug)]
 struct State {
     /// The launch of the peer that the numbers are for.
     incarnation: Option<u64>,
-    /// The number of the first frame in the queue.
-    first: u64,
-    queue: VecDeque<Entry>,
-    /// How many of the queue the connection in use has taken.
-    taken: usize,
-    /// Whether there is a plan that the connection in use has not told.
-    has_news: bool,
+    data: Sending,
+    control: Sending,
     /// Where the peer was last heard of.
     address: Option<String>,
     is_closed: bool,
+}
+
+impl State {
+    fn stream(&mut self, stream: LinkStream) -> &mut Sending {
+        match stream {
+            LinkStream::Data => &mut self.data,
+            LinkStream::Control => &mut self.control,
+        }
+    }
 }
 
 /// A link to another worker.
@@ -64,50 +65,81 @@ struct State {
 pub(super) struct Outgoing {
     peer: WorkerId,
     state: Mutex<State>,
-    wake: Notify,
+    /// Wakes the connection of the data stream.
+    wake_data: Notify,
+    /// Wakes the connection of the control stream.
+    wake_control: Notify,
     fenced_batches: FencedBatches,
+    run: Arc<RunShared>,
+    /// [`LONGEST_FRAME`], or less in tests.
+    longest_frame: usize,
 }
 
 impl Link for Outgoing {
-    fn send(&self, frame: Frame) {
-        let task = match &frame {
-            Frame::Data { batch, .. } => Some(batch.target),
-            Frame::Marker { to, .. } => Some(*to),
-            _ => None,
-        };
+    fn send(&self, frame: Frame) -> Option<Unsent> {
+        let stream = LinkStream::of(&frame);
         let mut bytes = Vec::with_capacity(wire::usual_size(&frame));
         wire::encode(&frame, &mut bytes);
+        if bytes.len() > self.longest_frame {
+            return self.refuse(frame, bytes.len());
+        }
         let mut state = self.lock();
         if !state.is_closed {
-            state.queue.push_back(Entry { bytes: bytes.into(), task });
+            state.stream(stream).queue.push(Entry { bytes: bytes.into(), tasks: targets_of(&frame) });
             drop(state);
-            self.wake.notify_one();
-        } else if matches!(frame, Frame::Data { .. }) {
+            self.wake(stream).notify_one();
+        } else if matches!(frame, Frame::Rows { .. }) {
             self.fenced_batches.add(1);
         }
+        None
     }
 }
 
+/// The tasks that a frame is for, if it has to reach them wherever they run; each once.
+fn targets_of(frame: &Frame) -> Box<[TaskId]> {
+    let Frame::Rows { parcel, .. } = frame else { return Box::default() };
+    let targets: BTreeSet<TaskId> = parcel.runs.iter().map(|run| run.target).collect();
+    targets.into_iter().collect()
+}
+
 impl Outgoing {
-    /// A link to `peer`. The link counts the batches that it drops in `fenced_batches`.
-    pub(super) fn new(peer: WorkerId, fenced_batches: FencedBatches) -> Self {
-        let state = State { first: 1, ..State::default() };
-        Self { peer, state: Mutex::new(state), wake: Notify::new(), fenced_batches }
+    /// A link to `peer`. The link counts the batches that it drops in `fenced_batches`; `run` lists the errors.
+    pub(super) fn new(peer: WorkerId, fenced_batches: FencedBatches, run: Arc<RunShared>) -> Self {
+        let (data, control) = (Sending::new(), Sending::new());
+        Self {
+            peer,
+            state: Mutex::new(State { incarnation: None, data, control, address: None, is_closed: false }),
+            wake_data: Notify::new(),
+            wake_control: Notify::new(),
+            fenced_batches,
+            run,
+            longest_frame: LONGEST_FRAME,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peer is a new launch: numbers begin anew, and everything not confirmed is sent to it.
+    fn wake(&self, stream: LinkStream) -> &Notify {
+        match stream {
+            LinkStream::Data => &self.wake_data,
+            LinkStream::Control => &self.wake_control,
+        }
+    }
+
+    fn wake_all(&self) {
+        LinkStream::ALL.into_iter().for_each(|stream| self.wake(stream).notify_one());
+    }
+
+    /// The peer is a new launch: the numbers of both streams begin anew, and everything not confirmed is sent to it.
     pub(super) fn begin_anew(&self, incarnation: u64) {
         let mut state = self.lock();
         state.incarnation = Some(incarnation);
-        state.first = 1;
-        state.taken = 0;
+        LinkStream::ALL.into_iter().for_each(|stream| state.stream(stream).queue.begin_anew());
         drop(state);
-        // A connection to its predecessor may stand, with nothing to send.
-        self.wake.notify_one();
+        // Connections to its predecessor may stand, with nothing to send.
+        self.wake_all();
     }
 
     /// Where the peer says that it is reached.
@@ -117,297 +149,209 @@ impl Outgoing {
         }
     }
 
-    /// There is a newer plan: the peer hears of it before anything that is sent from now on, so that it
+    /// There is a newer plan: each stream tells it before anything that is sent from now on, so that the peer
     /// understands what comes as it was meant.
     pub(super) fn announce_plan(&self) {
-        self.lock().has_news = true;
-        self.wake.notify_one();
+        let mut state = self.lock();
+        LinkStream::ALL.into_iter().for_each(|stream| state.stream(stream).has_news = true);
+        drop(state);
+        self.wake_all();
     }
 
-    /// Ends the link and empties its queue. Queued batches for tasks in `left_behind` count as dropped, because
+    /// Ends the link and empties its queues. Queued batches for tasks in `left_behind` count as dropped, because
     /// these tasks have no new worker; batches for other tasks were sent to their new workers.
     pub(super) fn close(&self, left_behind: &BTreeSet<TaskId>) {
         let mut state = self.lock();
         state.is_closed = true;
-        let is_lost =
-            |entry: &&Entry| entry.task.is_some_and(|task| left_behind.contains(&task)) && wire::is_batch(&entry.bytes);
-        self.fenced_batches.add(state.queue.iter().filter(is_lost).count() as u64);
-        state.queue.clear();
+        self.fenced_batches.add(state.data.queue.batches_for(left_behind));
+        LinkStream::ALL.into_iter().for_each(|stream| state.stream(stream).queue.clear());
         drop(state);
-        self.wake.notify_one();
+        self.wake_all();
     }
 
     /// Everything not confirmed that is for these tasks, still encoded.
     pub(super) fn unconfirmed(&self, tasks: &BTreeSet<TaskId>) -> Vec<Bytes> {
-        let state = self.lock();
-        let for_them = |entry: &&Entry| entry.task.is_some_and(|task| tasks.contains(&task));
-        state.queue.iter().filter(for_them).map(|entry| entry.bytes.clone()).collect()
+        // Frames that are for a task wherever it runs are all on the data stream.
+        self.lock().data.queue.for_tasks(tasks).cloned().collect()
     }
 
-    /// Forgets what has arrived at a launch of the peer, if it is still the one that the numbers are for;
-    /// answers whether it is.
-    fn confirm(&self, launch: u64, number: u64) -> bool {
-        let mut state = self.lock();
-        if state.incarnation != Some(launch) {
-            return false;
-        }
-        let count = ((number + 1).saturating_sub(state.first) as usize).min(state.queue.len());
-        state.queue.drain(..count);
-        state.first += count as u64;
-        state.taken = state.taken.saturating_sub(count);
-        true
-    }
-
-    /// What to send next: a new plan, several frames, or a long one in pieces. Nothing if the peer is
-    /// no longer the launch that the connection leads to.
-    fn next_packets(&self, bound: u64, hello: &impl Fn() -> LinkHello) -> Option<Vec<LinkPacket>> {
-        let mut state = self.lock();
-        let state = &mut *state;
-        if state.incarnation != Some(bound) {
+    /// A frame is too long for the peer to take it in. Its rows fail here, because the peer cannot fail them.
+    fn refuse(&self, frame: Frame, len: usize) -> Option<Unsent> {
+        let longest = self.longest_frame;
+        let Frame::Rows { lane, parcel, .. } = frame else {
+            let message = format!("a frame of {len} bytes was dropped: links carry frames of up to {longest} bytes");
+            self.run.list_error(LINK, 0, &message);
             return None;
+        };
+        let batch = &parcel.batch;
+        let message = format!(
+            "{} tuples of {len} bytes in total cannot be sent to {}: links carry batches of up to {longest} bytes",
+            batch.rows, self.peer
+        );
+        let component = batch.source.component.clone();
+        self.run.list_error(&component, batch.senders.of(0).task, &message);
+        if batch.senders.has_final() {
+            // Nothing replays these rows.
+            self.run.mark_failed("finish_failed", &format!("`{component}`: {message}"));
         }
-        if std::mem::take(&mut state.has_news) {
-            return Some(vec![LinkPacket { hello: Some(hello()), ..LinkPacket::default() }]);
-        }
-        let first = state.first + state.taken as u64;
-        let (mut frames, mut size) = (Vec::new(), 0);
-        while let Some(entry) = state.queue.get(state.taken) {
-            if entry.bytes.len() > LONGEST_PACKET && frames.is_empty() {
-                state.taken += 1;
-                return Some(pieces(first, &entry.bytes));
-            }
-            if !frames.is_empty() && size + entry.bytes.len() > FULL_PACKET {
-                break;
-            }
-            size += entry.bytes.len();
-            frames.push(entry.bytes.clone());
-            state.taken += 1;
-        }
-        (!frames.is_empty()).then(|| vec![LinkPacket { hello: None, first, frames, is_piece: false }])
+        Some(Unsent { lane, parcel, failure: Failure::failed(component, &message) })
     }
 
-    /// Keeps the link up until it is closed.
+    /// Keeps both streams of the link up until it is closed.
     pub(super) async fn run(self: Arc<Self>, hello: impl Fn() -> LinkHello, place: Place, events: Events) {
-        let mut wait = FIRST_WAIT;
-        let mut asks_supervisor = false;
-        while !self.lock().is_closed {
-            let began = tokio::time::Instant::now();
-            let outcome = self.connect_once(&hello, &place, asks_supervisor, &events).await;
-            if self.lock().is_closed {
-                return;
-            }
-            asks_supervisor = !asks_supervisor;
-            if began.elapsed() > LONGEST_WAIT {
-                wait = FIRST_WAIT;
-            }
-            if let Err(error) = outcome {
-                tracing::debug!(peer = %self.peer, "link: {}", error.message());
-            }
-            // Jittered, so that many links do not knock at once.
-            sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
-
-    async fn connect_once(
-        &self,
-        hello: &impl Fn() -> LinkHello,
-        place: &Place,
-        asks_supervisor: bool,
-        events: &Events,
-    ) -> Result<(), Status> {
-        let known = self.lock().address.clone();
-        let address = match known.filter(|_| !asks_supervisor) {
-            Some(address) => address,
-            None if asks_supervisor => place.located().await?,
-            None => place.address.clone(),
+        let hello_on = |stream: LinkStream| {
+            let hello = &hello;
+            move || LinkHello { stream: StreamName::from(stream).into(), ..hello() }
         };
-        let endpoint = endpoint(&address)?
-            .connect_timeout(HANDSHAKE_TIMEOUT)
-            .http2_keep_alive_interval(SIGN_OF_LIFE)
-            .keep_alive_timeout(SIGN_OF_LIFE);
-        let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let mut client = LinkClient::new(channel);
-        let (packets, receiver) = mpsc::channel(PACKETS_AHEAD);
-        self.lock().has_news = false;
-        let first = LinkPacket { hello: Some(hello()), ..LinkPacket::default() };
-        let _ = packets.send(first).await;
-        let opened = timeout(HANDSHAKE_TIMEOUT, async {
-            let mut answers = client.open(ReceiverStream::new(receiver)).await?.into_inner();
-            let answer = answers.message().await?.ok_or_else(|| Status::unavailable("closed without an answer"))?;
-            Ok::<_, Status>((answers, answer))
-        });
-        let (answers, answer) = opened.await.map_err(|_| Status::deadline_exceeded("no answer to the handshake"))??;
-        let bound = self.shake_hands(answer, events).await?;
-        self.note_address(&address);
-        self.exchange_packets(bound, answers, &packets, hello, events).await
-    }
-
-    /// Answers which launch of the peer the connection leads to.
-    async fn shake_hands(&self, answer: LinkAnswer, events: &Events) -> Result<u64, Status> {
-        let welcome = answer.welcome.ok_or_else(|| Status::internal("an answer without a welcome"))?;
-        if let Some(plan) = welcome.plan {
-            events.send(Event::Plan(plan));
-        }
-        if let Some(refusal) = welcome.refusal {
-            if refusal.is_fenced {
-                events.send(Event::Fenced(refusal.message.clone()));
-            }
-            return Err(Status::failed_precondition(refusal.message));
-        }
-        let known = self.lock().incarnation;
-        if known != Some(welcome.incarnation) {
-            let (done, is_done) = oneshot::channel();
-            events.send(Event::PeerSeen { peer: self.peer.clone(), incarnation: welcome.incarnation, done });
-            let _ = is_done.await;
-        }
-        let (first, next) = {
-            let state = self.lock();
-            (state.first, state.first + state.queue.len() as u64)
-        };
-        if answer.confirmed + 1 < first && self.lock().incarnation == Some(welcome.incarnation) {
-            // This worker was left out of an assignment that it has not heard of, and taken in again.
-            let message = format!("{} has forgotten this incarnation", self.peer);
-            events.send(Event::Fenced(message.clone()));
-            return Err(Status::failed_precondition(message));
-        }
-        if answer.confirmed >= next {
-            return Err(Status::aborted("the peer takes this worker for an earlier one"));
-        }
-        if !self.confirm(welcome.incarnation, answer.confirmed) {
-            return Err(Status::aborted("the peer was launched anew"));
-        }
-        self.lock().taken = 0;
-        Ok(welcome.incarnation)
-    }
-
-    async fn exchange_packets(
-        &self,
-        bound: u64,
-        mut answers: Streaming<LinkAnswer>,
-        packets: &mpsc::Sender<LinkPacket>,
-        hello: &impl Fn() -> LinkHello,
-        events: &Events,
-    ) -> Result<(), Status> {
-        let mut ready: VecDeque<LinkPacket> = VecDeque::new();
-        loop {
-            if ready.is_empty()
-                && let Some(next) = self.next_packets(bound, hello)
-            {
-                ready.extend(next);
-            }
-            tokio::select! {
-                biased;
-                answer = answers.message() => {
-                    let Some(answer) = answer? else { return Ok(()) };
-                    if let Some(refusal) = answer.welcome.and_then(|welcome| welcome.refusal) {
-                        if refusal.is_fenced {
-                            events.send(Event::Fenced(refusal.message.clone()));
-                        }
-                        return Err(Status::failed_precondition(refusal.message));
-                    }
-                    if !self.confirm(bound, answer.confirmed) {
-                        return Err(Status::aborted("the peer was launched anew"));
-                    }
-                }
-                permit = packets.reserve(), if !ready.is_empty() => match (permit, ready.pop_front()) {
-                    (Ok(permit), Some(packet)) => permit.send(packet),
-                    _ => return Ok(()),
-                },
-                () = self.wake.notified(), if ready.is_empty() => {
-                    let state = self.lock();
-                    if state.is_closed || state.incarnation != Some(bound) {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn pieces(first: u64, bytes: &Bytes) -> Vec<LinkPacket> {
-    let count = bytes.len().div_ceil(LONGEST_PACKET);
-    let piece = |at: usize| {
-        let end = ((at + 1) * LONGEST_PACKET).min(bytes.len());
-        let frames = vec![bytes.slice(at * LONGEST_PACKET..end)];
-        LinkPacket { hello: None, first, frames, is_piece: at + 1 < count }
-    };
-    (0..count).map(piece).collect()
-}
-
-/// Where a peer is to be found.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    /// Its host and its slot's port.
-    pub(super) address: String,
-    /// Its supervisor's, who knows if it is not there.
-    pub(super) supervisor: String,
-    pub(super) request: LocateRequest,
-}
-
-impl Place {
-    async fn located(&self) -> Result<String, Status> {
-        let ask = async {
-            let mut supervisor = SupervisorClient::new(connect(&self.supervisor).await?);
-            Ok::<_, Status>(supervisor.locate(self.request.clone()).await?.into_inner().address)
-        };
-        match timeout(Duration::from_secs(1), ask).await {
-            Ok(Ok(address)) if !address.is_empty() => Ok(address),
-            // The address that it should have is the best guess.
-            _ => Ok(self.address.clone()),
-        }
+        tokio::join!(
+            self.keep_up(LinkStream::Data, hello_on(LinkStream::Data), &place, &events),
+            self.keep_up(LinkStream::Control, hello_on(LinkStream::Control), &place, &events),
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use galerna_protocol::LinkWelcome;
-    use galerna_topology_api::Fields;
-    use galerna_topology_api::engine::{Batch, TupleSource};
+    use galerna_protocol::{LinkAnswer, LinkRefusal, LinkWelcome, WorkerPlan};
+    use galerna_topology_api::engine::Sender;
 
     use super::*;
-    use crate::edges::Marker;
+    use crate::acks::AckKind;
+    use crate::cluster::steward::Event;
+    use crate::cluster::tests::parts::{self, data};
+    use crate::edges::{Mark, Marker};
+    use crate::exchange::{Exchange, To};
+    use crate::message::Message;
+    use crate::parcel::Packet;
+
+    fn link() -> (Outgoing, Arc<Exchange>) {
+        let exchange = parts::exchange();
+        (Outgoing::new(WorkerId::new("here", 1), exchange.fenced_batches.clone(), parts::run()), exchange)
+    }
+
+    fn send_all(link: &Outgoing, frames: impl IntoIterator<Item = Frame>) {
+        frames.into_iter().for_each(|frame| assert!(link.send(frame).is_none()));
+    }
+
+    fn answer(incarnation: u64, confirmed: u64) -> LinkAnswer {
+        LinkAnswer { welcome: Some(LinkWelcome { incarnation, ..LinkWelcome::default() }), confirmed }
+    }
 
     #[tokio::test]
     async fn worker_that_its_peer_has_forgotten_ends_instead_of_knocking_for_ever() {
-        let link = Outgoing::new(WorkerId::new("here", 1), FencedBatches::default());
-        let (events, mut heard) = Events::new();
-        let answer = |confirmed| LinkAnswer {
-            welcome: Some(LinkWelcome { incarnation: 7, ..LinkWelcome::default() }),
-            confirmed,
-        };
+        for (stream, frame) in
+            [(LinkStream::Data, Frame::Released { task: 1, generation: 1 }), (LinkStream::Control, parts::credit())]
+        {
+            let ((link, _exchange), (events, mut heard)) = (link(), Events::new());
+            link.begin_anew(7);
+            send_all(&link, (0..3).map(|_| frame.clone()));
+            assert!(link.shake_hands(stream, answer(7, 4), &events).await.is_err(), "three were sent");
+            assert!(matches!(link.shake_hands(stream, answer(7, 2), &events).await, Ok(7)));
+            assert!(heard.try_recv().is_err());
+            assert!(link.shake_hands(stream, answer(7, 0), &events).await.is_err());
+            assert!(matches!(heard.try_recv(), Ok(Event::Fenced(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_that_a_replaced_launch_answers_is_heard() {
+        let ((link, _exchange), (events, mut heard)) = (link(), Events::new());
         link.begin_anew(7);
-        (0..3).for_each(|_| link.send(Frame::Released { task: 1, generation: 1 }));
-        assert!(link.shake_hands(answer(4), &events).await.is_err(), "three were sent");
-        assert!(matches!(link.shake_hands(answer(2), &events).await, Ok(7)));
+        let mut answer = answer(6, 0);
+        if let Some(welcome) = &mut answer.welcome {
+            welcome.plan = Some(WorkerPlan { version: 9, ..WorkerPlan::default() });
+            welcome.refusal = Some(LinkRefusal { is_fenced: true, message: "not part of it".to_owned() });
+        }
+        assert!(link.shake_hands(LinkStream::Data, answer, &events).await.is_err());
         assert!(heard.try_recv().is_err());
-        assert!(link.shake_hands(answer(0), &events).await.is_err());
-        assert!(matches!(heard.try_recv(), Ok(Event::Fenced(_))));
+    }
+
+    #[test]
+    fn launch_of_the_peer_that_is_new_gets_both_streams_from_their_start() {
+        let (link, _exchange) = link();
+        link.begin_anew(7);
+        send_all(&link, (0..3).flat_map(|_| [data(2), parts::credit()]));
+        let packets = |stream| link.lock().stream(stream).queue.take_packets();
+        for stream in LinkStream::ALL {
+            let mut state = link.lock();
+            let queue = &mut state.stream(stream).queue;
+            queue.take_packets();
+            queue.confirm(1);
+        }
+        link.begin_anew(8);
+        for stream in LinkStream::ALL {
+            let again = packets(stream);
+            let shown: Vec<_> = again.iter().map(|packet| (packet.first, packet.frames.len())).collect();
+            assert_eq!(shown, [(1, 2)], "{stream:?}");
+        }
     }
 
     #[test]
     fn batches_for_tasks_without_a_place_are_counted_when_the_link_is_closed() {
-        let fenced = FencedBatches::default();
-        let link = Outgoing::new(WorkerId::new("here", 1), fenced.clone());
-        let source = TupleSource {
-            component: "numbers".into(),
-            task: 1,
-            incarnation: 1,
-            stream_index: 0,
-            stream: "default".into(),
-            fields: Fields::new(["n"]),
-        };
-        let source = Arc::new(source);
-        let data = |to| Frame::Data { batch: Batch::new(source.clone(), to), weight: 0, limit: 1024 };
-        let send_all = || {
-            [data(2), data(2), data(3), Frame::Marker { from: 1, to: 2, marker: Marker::Open }]
-                .into_iter()
-                .for_each(|frame| link.send(frame));
-        };
-        send_all();
+        let (link, exchange) = link();
+        let fenced = &exchange.fenced_batches;
+        let mark = Mark { from: Sender { task: 1, launch: 1, is_final: false }, marker: Marker::Open };
+        let frames = || [data(2), data(2), data(3), Frame::Mark(mark)];
+        send_all(&link, frames());
         link.close(&BTreeSet::from([2]));
         assert_eq!(fenced.count(), 2, "what was for task 3 was sent elsewhere");
-        send_all();
+        send_all(&link, frames());
         assert_eq!(fenced.count(), 5);
+    }
+
+    #[test]
+    fn rows_of_a_batch_that_no_link_can_carry_fail_and_the_sender_gets_its_credit_back() {
+        let (mut link, exchange) = link();
+        link.longest_frame = 1000;
+        link.begin_anew(7);
+        let link = Arc::new(link);
+        let mut acks = parts::arrivals(&exchange, 1);
+        exchange.open(2, To::Link(link.clone()), Vec::new());
+        let from = exchange.add_lane();
+        let (version, ways, _) = exchange.ways();
+        let under_way = || from.credits.towards(2).under_way();
+        for size in [10, 2000] {
+            let Frame::Rows { mut parcel, .. } = parts::row(2, "x".repeat(size), 4) else { panic!("rows") };
+            parcel.runs[0].lane = from.dest;
+            from.credits.take(2, 1, 100);
+            let mut packet = Packet::default();
+            packet.push_rows(&mut parcel);
+            assert!(exchange.send(ways[2], &mut packet, version));
+            assert_eq!(under_way(), 1, "the long one is not");
+        }
+        let Some(Message::Acks(fail)) = acks.try_next() else { panic!("a fail") };
+        assert_eq!((fail.deltas[0].slot, fail.deltas[0].kind), (4, AckKind::Fail));
+        let reason = fail.failure(&fail.deltas[0]);
+        assert!(reason.is_try() && reason.reason().contains("links carry batches of up to 1000 bytes"), "{reason:?}");
+        assert!(acks.try_next().is_none(), "the short one is on its way");
+        assert_eq!(link.unconfirmed(&BTreeSet::from([2])).len(), 1);
+        let errors = link.run.errors();
+        assert_eq!((errors.len(), &*errors[0].component, errors[0].count), (1, "source", 1));
+        assert_eq!(exchange.fenced_batches.count(), 0);
+    }
+
+    #[test]
+    fn other_frames_that_no_link_can_carry_are_counted_as_one_error() {
+        let (mut link, _exchange) = link();
+        link.longest_frame = 2;
+        send_all(&link, (0..3).map(parts::ack));
+        assert!(link.lock().control.queue.take_packets().is_empty());
+        let errors = link.run.errors();
+        assert_eq!((errors.len(), &*errors[0].component, errors[0].count), (1, LINK, 3));
+    }
+
+    #[tokio::test]
+    async fn newer_plan_is_told_on_each_stream_before_the_frames_behind_it() {
+        let (link, _exchange) = link();
+        link.begin_anew(7);
+        link.announce_plan();
+        send_all(&link, [data(2), parts::credit()]);
+        for stream in LinkStream::ALL {
+            let next = || link.next_packets(stream, 7, &LinkHello::default);
+            let told = next();
+            assert!(told.len() == 1 && told[0].hello.is_some() && told[0].frames.is_empty(), "{stream:?}: {told:?}");
+            assert_eq!(next().iter().map(|packet| packet.frames.len()).sum::<usize>(), 1, "{stream:?}");
+            assert!(next().is_empty(), "{stream:?}");
+        }
     }
 }

@@ -20,8 +20,10 @@ use super::incoming::Incoming;
 use super::log_file::LogFile;
 use super::steward::{Event, Events, Identity, Leave, Steward};
 use crate::clock::WallClock;
-use crate::crew::{Crew, start_hook, tasks_of};
+use crate::crew::{Crew, start_hook};
 use crate::exchange::Exchange;
+use crate::graph::Graph;
+use crate::lane::Budget;
 use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
 
@@ -188,14 +190,17 @@ fn crew(topology: Topology, options: &Options, run: RunShared) -> Result<Crew, S
     for hook in topology.worker_hooks() {
         start_hook(hook.as_ref(), &info, &resources).map_err(|error| format!("a worker hook failed: {error}"))?;
     }
+    let graph = Arc::new(Graph::new(&topology));
     Ok(Crew {
-        exchange: Arc::new(Exchange::new(tasks_of(&topology))),
+        exchange: Arc::new(Exchange::new(graph.clone(), options.incarnation as u32, Budget::DEFAULT)),
+        graph,
         topology,
         info,
         run: Arc::new(run),
         resources,
         seed: fastrand::u64(..),
         tap: None,
+        has_threads: true,
         parks: true,
     })
 }

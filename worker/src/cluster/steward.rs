@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::incoming::{Accepted, Inbound};
+use super::incoming::{Accepted, Connection, Inbound};
 use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::report::Tallies;
@@ -25,6 +25,7 @@ use super::view::View;
 use crate::crew::Crew;
 use crate::edges::Ending;
 use crate::inbox::Inbox;
+use crate::lane::Lane;
 use crate::link::Frame;
 use crate::message::{Control, Message};
 use crate::run::RunEvent;
@@ -46,8 +47,8 @@ pub(super) type Greeting = Result<Accepted, LinkWelcome>;
 pub(super) enum Event {
     /// The supervisor, or a peer, knows a plan.
     Plan(WorkerPlan),
-    /// A peer follows a plan, and says so before anything that it sends by it.
-    Told { plan: WorkerPlan, done: oneshot::Sender<()> },
+    /// A peer follows a plan, and says so on a connection before anything that it sends by it.
+    Told { plan: WorkerPlan, by: Connection, done: oneshot::Sender<()> },
     /// A peer wants to link.
     Hello { hello: Box<LinkHello>, reply: oneshot::Sender<Greeting> },
     /// A peer answered as this launch.
@@ -112,6 +113,7 @@ struct Peer {
 struct Running {
     launch: u32,
     inbox: Inbox,
+    lane: Arc<Lane>,
     started_unix_ms: i64,
     parked: Option<Ending>,
     abort: AbortHandle,
@@ -143,7 +145,7 @@ impl Drop for Steward {
     fn drop(&mut self) {
         for peer in self.peers.values() {
             let message = format!("{} is about to end", self.me.id);
-            peer.inbound.close(LinkRefusal { is_fenced: false, message });
+            peer.inbound.close(&LinkRefusal { is_fenced: false, message });
         }
     }
 }
@@ -210,8 +212,11 @@ impl Steward {
     fn hear(&mut self, event: Event) -> Result<(), Leave> {
         match event {
             Event::Plan(plan) => self.follow(plan)?,
-            Event::Told { plan, done } => {
-                self.follow(plan)?;
+            Event::Told { plan, by, done } => {
+                // A launch that was replaced meanwhile has no say.
+                if by.refusal().is_none() {
+                    self.follow(plan)?;
+                }
                 let _ = done.send(());
             }
             Event::Hello { hello, reply } => {
@@ -257,11 +262,10 @@ impl Steward {
             RunEvent::Ended(task, launch) if self.running.get(&task).is_none_or(|running| running.launch != launch) => {
             }
             RunEvent::Ended(task, _) => {
-                self.lanes.ended(task);
+                self.lane_ended(task);
                 self.running.remove(&task);
                 self.tallies.ended(task);
                 self.moves.ended(task);
-                self.crew.exchange.forget_marks_of(task);
                 if self.is_leaving(task) {
                     self.announce_release(task)?;
                 } else {
@@ -293,6 +297,14 @@ impl Steward {
                     return;
                 }
             }
+        }
+    }
+
+    /// A task has ended; perhaps it was the last one of its lane.
+    fn lane_ended(&mut self, task: TaskId) {
+        if let Some(lane) = self.lanes.ended(task) {
+            self.crew.exchange.remove_lane(&lane.port);
+            self.crew.run.count_lane(false);
         }
     }
 

@@ -1,5 +1,8 @@
 //! Several workers in one process, linked over loopback, told plans as supervisors would tell them.
 
+mod handshake;
+mod links;
+pub(super) mod parts;
 mod random_plans;
 mod threads;
 
@@ -21,8 +24,10 @@ use super::incoming::Incoming;
 use super::process::accept_links;
 use super::steward::{Event, Events, Identity, Leave, Steward};
 use crate::clock::WallClock;
-use crate::crew::{Crew, tasks_of};
+use crate::crew::Crew;
 use crate::exchange::Exchange;
+use crate::graph::Graph;
+use crate::lane::Budget;
 use crate::link::Frame;
 use crate::run::RunShared;
 
@@ -176,14 +181,17 @@ impl Node {
         };
         let (events, receiver) = Events::new();
         let (task_events, task_receiver) = mpsc::unbounded_channel();
+        let graph = Arc::new(Graph::new(&topology));
         let crew = Crew {
             info: Arc::new(topology.info("numbers-1")),
             run: Arc::new(RunShared::new(WallClock::system(), task_events)),
-            exchange: Arc::new(Exchange::new(tasks_of(&topology))),
+            exchange: Arc::new(Exchange::new(graph.clone(), incarnation as u32, Budget::DEFAULT)),
+            graph,
             topology,
             resources: Arc::default(),
             seed: incarnation,
             tap: None,
+            has_threads: true,
             parks: true,
         };
         let me = Identity {

@@ -1,8 +1,6 @@
 //! What a plan means for one worker: who runs which task, and which tasks are on their way. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
 
 use galerna_protocol::{AssignedWorker, TaskRange, WorkerId, WorkerPlan};
 use galerna_topology_api::{TaskId, Topology};
@@ -87,27 +85,6 @@ pub(super) fn spouts_upstream(topology: &Topology, lost: &BTreeSet<TaskId>) -> B
     spouts.flat_map(|spout| spout.tasks.clone()).collect()
 }
 
-/// The tasks of one component, and the tasks that all of them receive from.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Receivers {
-    pub(super) tasks: Range<TaskId>,
-    /// The sending tasks, each once.
-    pub(super) sources: Arc<[TaskId]>,
-}
-
-/// The tasks that receive from the tasks in `from`, component by component. The result does not list pairs of
-/// sender and receiver: for large components there would be millions.
-pub(super) fn receivers_of(topology: &Topology, from: &BTreeSet<TaskId>) -> Vec<Receivers> {
-    let receivers = topology.components().iter().map(|component| {
-        // The inputs name a source component once per stream.
-        let distinct: BTreeSet<&str> = component.inputs.iter().map(|input| input.from.as_str()).collect();
-        let sources = distinct.into_iter().filter_map(|id| topology.component(id));
-        let tasks = sources.flat_map(|source| from.range(source.tasks.start..source.tasks.end).copied());
-        Receivers { tasks: component.tasks.clone(), sources: tasks.collect() }
-    });
-    receivers.filter(|receivers| !receivers.sources.is_empty()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use galerna_topology_api::*;
@@ -119,17 +96,6 @@ mod tests {
         type MessageId = ();
         fn output(&self) -> Streams {
             Streams::default_fields(["n"])
-        }
-        async fn next(&mut self, _: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
-            Ok(Next::Exhausted)
-        }
-    }
-
-    struct Both;
-    impl Spout for Both {
-        type MessageId = ();
-        fn output(&self) -> Streams {
-            Streams::default_fields(["n"]).stream("other", ["n"])
         }
         async fn next(&mut self, _: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
             Ok(Next::Exhausted)
@@ -155,25 +121,5 @@ mod tests {
         assert_eq!(upstream(&[4]), BTreeSet::from([1, 2]));
         assert_eq!(upstream(&[5]), BTreeSet::from([3]));
         assert_eq!(upstream(&[1]), BTreeSet::new(), "its tuples do not pass through spouts");
-    }
-
-    #[test]
-    fn receivers_are_told_by_component_with_each_source_once() {
-        let mut builder = TopologyBuilder::new("graph");
-        builder.spout("a", || Both).parallelism(2000);
-        builder.spout("b", || Nothing);
-        builder.bolt("from_a", || Sink).parallelism(2000).shuffle("a").input("a", "other", Grouping::All);
-        builder.bolt("from_both", || Sink).shuffle("b").shuffle("a");
-        let topology = builder.build().expect("valid");
-        let receivers = |from: Vec<TaskId>| receivers_of(&topology, &from.into_iter().collect());
-        let sources = |tasks: &[TaskId]| Arc::<[TaskId]>::from(tasks);
-        let all: Vec<TaskId> = (1..=2000).collect();
-        let expected = [
-            Receivers { tasks: 2002..4002, sources: sources(&all) },
-            Receivers { tasks: 4002..4003, sources: sources(&all) },
-        ];
-        assert_eq!(receivers(all), expected, "4,000,000 pairs are two entries");
-        assert_eq!(receivers(vec![2001]), [Receivers { tasks: 4002..4003, sources: sources(&[2001]) }]);
-        assert_eq!(receivers(vec![2002]), []);
     }
 }

@@ -8,7 +8,14 @@ fn ledger(timeout: u64) -> Ledger {
 }
 
 fn delta(root: Root, xor: u64) -> AckDelta {
-    AckDelta { slot: root.slot, generation: root.generation, kind: AckKind::Ack, xor }
+    AckDelta {
+        spout: root.spout,
+        incarnation: root.incarnation,
+        slot: root.slot,
+        generation: root.generation,
+        kind: AckKind::Ack,
+        xor,
+    }
 }
 
 fn is_settled(applied: Applied) -> bool {

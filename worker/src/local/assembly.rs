@@ -6,9 +6,11 @@ use std::sync::Arc;
 use galerna_topology_api::engine::BoxFuture;
 use galerna_topology_api::{Resources, TaskId, Topology, TopologyInfo};
 
-use crate::crew::{Crew, Launch, sources_of, tasks_of};
-use crate::exchange::{Exchange, Way};
+use crate::crew::{Crew, Launch};
+use crate::exchange::{Exchange, To};
+use crate::graph::Graph;
 use crate::inbox::Inbox;
+use crate::lane::Budget;
 use crate::link::{Link, QueueLink, carry};
 use crate::plan;
 use crate::run::RunShared;
@@ -36,6 +38,8 @@ pub(super) struct Parts<'a> {
     pub(super) seed: u64,
     /// The lanes that have a thread of their own.
     pub(super) own_threads: OwnThreads,
+    /// The most lanes for executors that do not block.
+    pub(super) most_lanes: usize,
     pub(super) tap: Option<Tap>,
     /// One for each worker.
     pub(super) resources: Vec<Arc<Resources>>,
@@ -45,54 +49,76 @@ pub(super) struct Parts<'a> {
 pub(super) fn assemble(parts: &Parts<'_>) -> Assembly {
     let workers = parts.resources.len();
     let executors = plan::executors(parts.topology, workers);
-    let crews: Vec<Crew> = parts.resources.iter().map(|resources| crew(parts, resources.clone())).collect();
-    let Links { ways, carriers } = link_up(parts, &crews, &executors);
+    let graph = Arc::new(Graph::new(parts.topology));
+    let crews: Vec<Crew> = parts.resources.iter().map(|resources| crew(parts, &graph, resources.clone())).collect();
+    let Links { ways, carriers } = link_up(parts, &graph, &crews, &executors);
+    let places = plan::lanes(parts.topology, &executors, parts.most_lanes);
+    let mut seats: Vec<Seat> = Vec::new();
+    for (executor, place) in executors.iter().zip(&places) {
+        if *place == seats.len() {
+            let lane = crews[executor.worker].lane();
+            let component = &parts.topology.components()[executor.component];
+            let thread = Lane {
+                futures: vec![Box::pin(lane.clone().drive())],
+                is_blocking: component.is_blocking,
+                component: component.id.clone(),
+            };
+            seats.push(Seat { lane, thread, tasks: 0 });
+        }
+        seats[*place].tasks += executor.tasks.len();
+    }
     let mut inboxes = BTreeMap::new();
-    for executor in &executors {
+    for (executor, place) in executors.iter().zip(&places) {
         for task in executor.tasks.clone() {
-            inboxes.insert(task, crews[executor.worker].admit(task));
+            inboxes.insert(task, crews[executor.worker].admit(task, &seats[*place].lane));
         }
     }
     // A worker that serializes all is linked to itself.
     if parts.serializes_all {
         for executor in &executors {
-            for task in executor.tasks.clone() {
-                if let Some(door) = crews[executor.worker].exchange.door(task) {
-                    door.detour(ways[&(executor.worker, executor.worker)].clone());
-                }
-            }
+            let way = &ways[&(executor.worker, executor.worker)];
+            executor.tasks.clone().for_each(|task| crews[executor.worker].exchange.detour(task, way));
         }
     }
-    let (mut lanes, mut stats, mut spouts) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let (mut stats, mut spouts) = (BTreeMap::new(), Vec::new());
     let tasks = inboxes.len();
-    for executor in &executors {
+    for (executor, place) in executors.iter().zip(&places) {
         let component = &parts.topology.components()[executor.component];
-        let is_exclusive = parts.own_threads.include(component.is_blocking) && executor.tasks.len() == 1;
-        let own_thread = OwnThread::new(is_exclusive);
-        let mut futures = Vec::new();
+        let seat = &mut seats[*place];
+        let own_thread = OwnThread::new(parts.own_threads.include(component.is_blocking) && seat.tasks == 1);
         for task in executor.tasks.clone() {
-            let Some((inbox, receiver)) = inboxes.remove(&task) else { continue };
-            let ready = crews[executor.worker].task(component, task, Launch::ONLY, own_thread.clone(), receiver);
+            let Some((inbox, arrivals)) = inboxes.remove(&task) else { continue };
+            let crew = &crews[executor.worker];
+            let ready = crew.task(component, task, Launch::ONLY, own_thread.clone(), &seat.lane, arrivals);
             if component.is_spout() {
                 spouts.push(inbox);
             }
-            futures.push(ready.future);
+            seat.thread.futures.push(ready.future);
             stats.insert(task, ready.stats);
         }
-        lanes.push(Lane { futures, is_blocking: component.is_blocking, component: component.id.clone() });
     }
+    let lanes = seats.into_iter().map(|seat| seat.thread).collect();
     Assembly { lanes, links: carriers, stats, spouts, tasks }
 }
 
-fn crew(parts: &Parts<'_>, resources: Arc<Resources>) -> Crew {
+/// A lane and the thread that drives it.
+struct Seat {
+    lane: Arc<crate::lane::Lane>,
+    thread: Lane,
+    tasks: usize,
+}
+
+fn crew(parts: &Parts<'_>, graph: &Arc<Graph>, resources: Arc<Resources>) -> Crew {
     Crew {
+        graph: graph.clone(),
         topology: parts.topology.clone(),
         info: parts.info.clone(),
         run: parts.run.clone(),
-        exchange: Arc::new(Exchange::new(tasks_of(parts.topology))),
+        exchange: Arc::new(Exchange::new(graph.clone(), Launch::ONLY.number, Budget::DEFAULT)),
         resources,
         seed: parts.seed,
         tap: parts.tap.clone(),
+        has_threads: parts.own_threads != OwnThreads::None,
         parks: false,
     }
 }
@@ -105,7 +131,7 @@ struct Links {
 }
 
 /// Links each worker to each other, and opens the doors of tasks that run elsewhere.
-fn link_up(parts: &Parts<'_>, crews: &[Crew], executors: &[plan::Executor]) -> Links {
+fn link_up(parts: &Parts<'_>, graph: &Arc<Graph>, crews: &[Crew], executors: &[plan::Executor]) -> Links {
     let mut ways: BTreeMap<(usize, usize), Arc<dyn Link>> = BTreeMap::new();
     let mut frames = BTreeMap::new();
     for from in 0..crews.len() {
@@ -120,11 +146,11 @@ fn link_up(parts: &Parts<'_>, crews: &[Crew], executors: &[plan::Executor]) -> L
     for executor in executors {
         for (from, crew) in crews.iter().enumerate().filter(|(from, _)| *from != executor.worker) {
             let way = &ways[&(from, executor.worker)];
-            executor.tasks.clone().for_each(|task| crew.exchange.open(task, Way::Link(way.clone()), Vec::new()));
+            executor.tasks.clone().for_each(|task| crew.exchange.open(task, To::Link(way.clone()), Vec::new()));
         }
     }
     let carriers = frames.into_iter().map(|((from, to), frames)| {
-        let carrier = carry(frames, crews[to].exchange.clone(), sources_of(parts.topology), ways[&(to, from)].clone());
+        let carrier = carry(frames, crews[to].exchange.clone(), graph.clone(), ways[&(to, from)].clone());
         Box::pin(carrier) as BoxFuture<'static, ()>
     });
     let carriers = carriers.collect();

@@ -15,7 +15,7 @@ use crate::message::{Control, Message};
 use crate::panics::{Panic, guarded};
 use crate::run::{RunEvent, RunShared};
 use crate::runtimes::Lanes;
-use crate::stats::TaskStats;
+use crate::stats::{Once, TaskStats};
 use crate::summary::{ComponentSummary, Latency, RetryingSummary, RunFailure, RunStatus, RunSummary};
 use crate::watchdog;
 
@@ -91,7 +91,7 @@ impl Counters {
     }
 
     fn component(&self, component: &Component, complete_of_all: &Histogram) -> ComponentSummary {
-        let (execute, complete) = (Histogram::default(), Histogram::default());
+        let (execute, complete, mut once) = (Histogram::default(), Histogram::default(), Once::default());
         let mut summary = ComponentSummary {
             id: component.id.to_string(),
             kind: component.kind_name(),
@@ -114,8 +114,10 @@ impl Counters {
                 summary.pending += count(&stats.pending);
             }
             self.add_retrying(&mut summary.retrying, stats);
-            execute.merge(&stats.execute_latency);
-            complete.merge(&stats.complete_latency);
+            if let Some(latencies) = once.pick(stats) {
+                execute.merge(&latencies.execute);
+                complete.merge(&latencies.complete);
+            }
             for (name, value) in stats.metrics.snapshot().counters {
                 *summary.counters.entry(name.to_string()).or_default() += value;
             }

@@ -1,14 +1,15 @@
-//! Dealing staged rows to the buffers of those who receive them.
+//! Dealing staged rows to those who receive them.
 
 use std::sync::Arc;
 use std::vec::Drain;
 
-use galerna_topology_api::engine::{Anchor, Batch, HeldTable, RowAnchors, Staged, StagedRow, TupleSource};
+use galerna_topology_api::engine::{Anchor, Batch, HeldTable, RowAnchors, Sender, Staged, StagedRow, TupleSource};
 use galerna_topology_api::{TaskHook, Value};
 
-use super::buffer::{Receivers, Ties};
-use super::{Outbox, StreamOut, Trees};
-use crate::credit::weigh;
+use super::ties::{Ties, anchor};
+use super::{Consumer, Outbox, StreamOut};
+use crate::credit::{extra_of, heap_of};
+use crate::lane::{LaneOut, Slot, Trees};
 use crate::panics::{Panic, guarded};
 use crate::routing::{Choice, Stray};
 
@@ -22,7 +23,7 @@ struct Dealt {
 }
 
 impl Outbox {
-    /// Deals all staged rows to buffers and empties the staging area of them. `input` is the batch
+    /// Deals all staged rows and empties the staging area of them. `input` is the batch
     /// that they may be anchored to, `held` the tuples that the task holds, `trees` opens a tree for
     /// each row with a message id. `made` gets, for each input row from `first` on, the XOR of the
     /// edges made for it. Rows that were meant for a task that does not receive their stream are
@@ -37,7 +38,13 @@ impl Outbox {
         trees: &mut impl Trees,
         made: &mut [u64],
     ) -> Vec<(Option<usize>, Stray)> {
-        self.has_emitted |= !staged.is_empty();
+        if staged.is_empty() {
+            return Vec::new();
+        }
+        if !std::mem::replace(&mut self.has_emitted, true) {
+            self.home.lane.out().unmark(self.home.member);
+        }
+        self.is_dirty = true;
         if self.tap.is_some() || self.is_debug || !hooks.is_empty() {
             self.observe(staged, hooks);
         }
@@ -48,6 +55,9 @@ impl Outbox {
         }
         let Staged { rows, values, held_anchors } = staged;
         let mut values = values.drain(..);
+        let lane = self.home.lane.clone();
+        let mut out = lane.out();
+        out.begin();
         for row in rows.drain(..) {
             has_stray &= !row.begins_call();
             let mut ties = match (row.anchors(), input) {
@@ -59,7 +69,7 @@ impl Outbox {
                 _ => Ties::None,
             };
             let mut dealt = Dealt::default();
-            let outcome = self.deal(row, &mut values, &mut ties, &mut dealt);
+            let outcome = self.deal(&mut out, row, &mut values, &mut ties, &mut dealt);
             let is_stray = outcome.is_err();
             if let Err(error) = outcome {
                 let at = if let RowAnchors::Input(at) = row.anchors() { Some(at as usize) } else { None };
@@ -79,6 +89,8 @@ impl Outbox {
                 _ => {}
             }
         }
+        out.settle(self.home.member);
+        self.may_wait |= out.waiting_rows(self.home.member) > 0;
         held_anchors.clear();
         strays
     }
@@ -93,37 +105,56 @@ impl Outbox {
         made: &mut [u64],
     ) -> bool {
         let Some(stream) = staged.rows.first().map(StagedRow::stream) else { return true };
-        let [consumer] = self.streams[stream as usize].consumers.as_mut_slice() else { return false };
+        let StreamOut { source, consumers } = &self.streams[stream as usize];
+        let [consumer] = consumers.as_slice() else { return false };
+        let arity = source.fields.len();
         if !consumer.router.is_blind() || self.asker.is_some() {
             return false;
         }
         if !staged.held_anchors.is_empty() || staged.rows.iter().any(|row| row.stream() != stream) {
             return false;
         }
-        let Ok(extra) = weigh(&staged.values) else { return false };
-        let place = consumer.first_buffer;
-        let buffer = &mut self.buffers[place];
-        if buffer.waiting() == 0 {
-            self.dirty.push(place);
-        }
+        let Ok(heap) = heap_of(&staged.values) else { return false };
+        // Where some row may weigh more than one, each is weighed by itself.
+        let extra = if extra_of(heap) == 0 {
+            0
+        } else {
+            staged.values.chunks(arity).map(|row| extra_of(heap_of(row).unwrap_or_default())).sum()
+        };
+        let outlet = consumer.outlet;
+        let sender = Sender { task: self.task, launch: self.launch, is_final: self.is_final };
+        let count = staged.rows.len();
+        let mut out = self.home.lane.out();
+        out.begin();
+        let slot = out.slot_of_run(outlet, count, heap);
+        let is_tracked = matches!(staged.rows[0].anchors(), RowAnchors::Tracked);
+        let mut departing = is_tracked.then(|| out.departing(self.home.member, slot)).flatten();
+        let batch = out.batch(outlet, slot);
+        batch.senders.begin(batch.rows, sender);
         for row in staged.rows.drain(..) {
             match (row.anchors(), input) {
-                (RowAnchors::Input(at), Some((batch, first))) => {
-                    made[at as usize - first] ^= buffer.tie(&mut Ties::of_input(batch, at as usize), &mut self.edges);
+                (RowAnchors::Input(at), Some((from, first))) => {
+                    made[at as usize - first] ^= Ties::of_input(from, at as usize).tie(batch, &mut self.edges);
                 }
                 (RowAnchors::Tracked, _) => {
                     let edge = self.edges.next();
                     let root = trees.open_started(stream, edge);
-                    buffer.anchor(root.map_or(Anchor::NONE, |root| Anchor { root, edge }));
+                    if let (Some(departing), Some(root)) = (&mut departing, root) {
+                        departing.push(root);
+                    }
+                    anchor(batch, root.map_or(Anchor::NONE, |root| Anchor { root, edge }));
                 }
-                _ => buffer.anchor(Anchor::NONE),
+                _ => anchor(batch, Anchor::NONE),
             }
-            buffer.count_row();
+            batch.rows += 1;
         }
-        buffer.append(&mut staged.values, extra, self.is_final);
-        if buffer.is_full() {
-            self.send_full(place);
+        batch.values.append(&mut staged.values);
+        if let Some(departing) = departing {
+            out.departed(self.home.member, departing);
         }
+        out.pushed(self.home.member, outlet, slot, 0, count, heap, extra);
+        out.settle(self.home.member);
+        self.may_wait |= out.waiting_rows(self.home.member) > 0;
         true
     }
 
@@ -131,17 +162,20 @@ impl Outbox {
     #[inline]
     fn deal(
         &mut self,
+        out: &mut LaneOut,
         row: StagedRow,
         values: &mut Drain<'_, Value>,
         ties: &mut Ties<'_>,
         dealt: &mut Dealt,
     ) -> Result<(), Stray> {
-        let Self { streams, buffers, peers, dirty, edges, is_final, asker, .. } = self;
-        let StreamOut { consumers, arity, .. } = &mut streams[row.stream() as usize];
-        let arity = *arity;
+        let sender = self.sender();
+        let Self { streams, home, edges, asker, .. } = self;
+        let member = home.member;
+        let StreamOut { consumers, source } = &mut streams[row.stream() as usize];
+        let arity = source.fields.len();
         let mut outcome = Ok(());
-        let extra = match weigh(&values.as_slice()[..arity]) {
-            Ok(extra) => extra,
+        let heap = match heap_of(&values.as_slice()[..arity]) {
+            Ok(heap) => heap,
             Err(stray) => {
                 values.by_ref().take(arity).for_each(drop);
                 if let Some((_, row)) = asker {
@@ -150,39 +184,46 @@ impl Outbox {
                 return Err(stray);
             }
         };
-        let mut full = None;
-        let mut push = |place: usize, values: &mut Drain<'_, Value>, takes: bool| {
-            let buffer = &mut buffers[place];
-            if buffer.waiting() == 0 {
-                dirty.push(place);
-            }
-            dealt.edges ^= buffer.tie(ties, edges);
-            dealt.rows += 1;
+        let extra = extra_of(heap);
+        let mut push = |consumer: &Consumer, target: usize, values: &mut Drain<'_, Value>, takes: bool| {
+            let slot = out.slot(consumer.outlet, target);
             if let Some((asker, row)) = asker {
-                match buffer.receivers {
-                    Receivers::One(peer) => asker.note(*row, peers[peer].task),
-                    Receivers::Shared(_) => buffer.watch(asker.clone(), *row),
+                match slot {
+                    Slot::Shared => out.watch(consumer.outlet, asker.clone(), *row),
+                    Slot::Load(_) | Slot::Waiting(_) => {
+                        let target = out.chosen(consumer.outlet, target);
+                        asker.note(*row, consumer.first + target as u32);
+                    }
                 }
             }
-            buffer.push(values, arity, takes, extra, *is_final);
-            if buffer.is_full() {
-                full = Some(place);
+            let batch = out.batch(consumer.outlet, slot);
+            batch.senders.begin(batch.rows, sender);
+            dealt.edges ^= ties.tie(batch, edges);
+            dealt.rows += 1;
+            if takes {
+                batch.values.extend(values.take(arity));
+            } else {
+                batch.values.extend_from_slice(&values.as_slice()[..arity]);
             }
+            batch.rows += 1;
+            if let (Ties::Own(root), Slot::Load(_)) = (&*ties, slot) {
+                out.depart_one(member, *root);
+            }
+            out.pushed(member, consumer.outlet, slot, target, 1, heap, extra);
         };
         let mut is_taken = false;
         let mut has_target = false;
         let count = consumers.len();
         for (number, consumer) in consumers.iter_mut().enumerate() {
             let is_last = number + 1 == count;
-            let first = consumer.first_buffer;
             match consumer.router.route(&values.as_slice()[..arity], row.direct()) {
                 Ok(Choice::One(target)) => {
                     is_taken = is_last;
-                    push(first + target, values, is_last);
+                    push(consumer, target, values, is_last);
                 }
-                Ok(Choice::All) => (first..first + consumer.peers.len()).for_each(|place| push(place, values, false)),
+                Ok(Choice::All) => (0..consumer.targets).for_each(|target| push(consumer, target, values, false)),
                 Ok(Choice::Chosen) => {
-                    consumer.router.chosen().iter().for_each(|target| push(first + target, values, false));
+                    consumer.router.chosen().iter().for_each(|target| push(consumer, *target, values, false));
                 }
                 Err(error) => {
                     outcome = Err(error);
@@ -201,10 +242,6 @@ impl Outbox {
         if let Some((_, row)) = asker {
             *row += 1;
         }
-        // At most the last one is noted when several are full: the others are found by `flush`.
-        if let Some(place) = full {
-            self.send_full(place);
-        }
         outcome
     }
 
@@ -213,8 +250,8 @@ impl Outbox {
     fn observe(&self, staged: &Staged, hooks: &[Arc<dyn TaskHook>]) {
         let mut values = staged.values.as_slice();
         for row in &staged.rows {
-            let StreamOut { source, arity, .. } = &self.streams[row.stream() as usize];
-            let (of_row, rest) = values.split_at(*arity);
+            let source = &self.streams[row.stream() as usize].source;
+            let (of_row, rest) = values.split_at(source.fields.len());
             values = rest;
             self.observe_row(source, of_row, hooks);
         }

@@ -8,7 +8,7 @@ use galerna_protocol::{ComponentLatency, HistogramReport, Retrying, StreamReport
 use galerna_topology_api::{Histogram, TaskId, Topology};
 
 use super::user::Histograms;
-use super::{StreamStats, TaskStats};
+use super::{Once, StreamStats, TaskStats};
 use crate::clock::Clock;
 use crate::crew::component_of;
 
@@ -28,7 +28,7 @@ pub(crate) fn report(
 ) -> Counted {
     let mut tasks: BTreeMap<TaskId, TaskReport> = BTreeMap::new();
     let mut latencies: BTreeMap<String, [Histogram; 3]> = BTreeMap::new();
-    let mut user = Histograms::default();
+    let (mut user, mut once) = (Histograms::default(), Once::default());
     for (task, stats, is_running) in all {
         let report = tasks.entry(task).or_insert_with(|| TaskReport { task, ..TaskReport::default() });
         stats.add_counts(report, clock);
@@ -38,9 +38,11 @@ pub(crate) fn report(
         if let Some(component) = component_of(topology, task) {
             user.add(&component.id, &stats.metrics, is_running, report);
             let [execute, complete, process] = latencies.entry(component.id.to_string()).or_default();
-            execute.merge(&stats.execute_latency);
-            complete.merge(&stats.complete_latency);
-            process.merge(&stats.process_latency);
+            if let Some(latencies) = once.pick(&stats) {
+                execute.merge(&latencies.execute);
+                complete.merge(&latencies.complete);
+                process.merge(&latencies.process);
+            }
         }
     }
     let latencies = latencies.into_iter().map(|(component, [execute, complete, process])| ComponentLatency {
@@ -84,7 +86,7 @@ impl TaskStats {
     fn put_gauges(&self, report: &mut TaskReport, clock: Clock) {
         report.pending = count(&self.pending);
         report.queued = count(&self.queued);
-        report.queue_capacity = count(&self.queue_capacity);
+        report.queue_capacity = self.queue_capacity.get();
         report.retrying = self.retrying().map(|retrying| Retrying {
             tuples: retrying.tuples,
             for_ms: clock.now().saturating_sub(retrying.since).as_millis() as u64,

@@ -151,7 +151,7 @@ impl Counts {
     pub(crate) fn processed(&mut self, nanos: u64, stats: &TaskStats) {
         self.process.push(nanos);
         if self.process.len() >= MOST_GATHERED {
-            stats.process_latency.record_all(self.process.drain(..));
+            stats.latencies.process.record_all(self.process.drain(..));
         }
     }
 
@@ -161,7 +161,7 @@ impl Counts {
             published.add(std::mem::take(counts));
         }
         if !self.process.is_empty() {
-            stats.process_latency.record_all(self.process.drain(..));
+            stats.latencies.process.record_all(self.process.drain(..));
         }
     }
 }

@@ -7,7 +7,6 @@ mod ticks;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,11 +19,12 @@ use super::bolt_host::{Host, Lent};
 use super::restarts::Restarts;
 use super::{Core, FLUSH_INTERVAL, Fatal, Inlets, MOST_LINGERING, SLOW_CALL};
 use crate::credit::Progress;
-use crate::edges::{InEdges, Marker};
+use crate::edges::{Input, Marker};
 use crate::inbox::Arrivals;
-use crate::message::{Control, Delivery, Message};
+use crate::message::{Control, Message};
 use crate::output::{Submission, Submissions};
 use crate::panics::{Panic, caught};
+use crate::parcel::Delivery;
 use crate::run::RunEvent;
 use crate::stats::add;
 use owed::{Owed, Pace};
@@ -46,7 +46,7 @@ pub(crate) struct BoltTask {
     pace: Pace,
     /// Whether the last batch was a long one.
     was_busy: bool,
-    edges: InEdges,
+    input: Input,
     ticks: Option<Ticks>,
     restarts: Restarts,
     executed: u64,
@@ -76,10 +76,10 @@ enum Work {
 }
 
 impl BoltTask {
-    pub(crate) fn new(core: Core, make: BoltFactory, inlets: Inlets, edges: InEdges) -> Self {
+    pub(crate) fn new(core: Core, make: BoltFactory, inlets: Inlets) -> Self {
         let Inlets { inbox, submissions } = inlets;
         let restarts = Restarts::default();
-        let task = Self {
+        Self {
             core,
             make,
             inbox,
@@ -87,16 +87,14 @@ impl BoltTask {
             is_inbox_first: false,
             pace: Pace::default(),
             was_busy: false,
-            edges,
+            input: Input::new(),
             ticks: None,
             restarts,
             executed: 0,
             said_at: None,
             is_parked: false,
             order: None,
-        };
-        task.note_capacity();
-        task
+        }
     }
 
     /// Runs until all inputs have ended. A failure was told to the run.
@@ -105,7 +103,10 @@ impl BoltTask {
         if let Ok(mut cell) = self.core.launch(|| make()).await
             && self.work(&mut cell).await.is_ok()
         {
-            self.core.retire(cell);
+            let tell = self.core.retire(cell);
+            // A successor may start in the same lane as soon as the run knows of the end.
+            drop(self);
+            tell();
         }
     }
 
@@ -125,13 +126,13 @@ impl BoltTask {
                 }
                 None => {}
             }
-            if self.edges.take_flush() {
+            if self.input.take_flush() {
                 self.event(cell, BoltEvent::Flush).await?;
                 self.send_flush(cell).await?;
-            } else if self.edges.is_flushed() && self.core.outbox.has_emitted_since_marker() {
+            } else if self.input.state.is_flushed && self.core.outbox.has_emitted_since_marker() {
                 self.send_flush(cell).await?;
             }
-            match self.edges.ending() {
+            match self.input.state.ending {
                 Some(ending) if !self.is_parked => {
                     if !self.say_last_words(cell, ending).await? {
                         continue;
@@ -201,15 +202,8 @@ impl BoltTask {
         match work {
             Work::Message(Message::Control(Control::Release)) => self.order = Some(LastOrder::Release),
             Work::Message(Message::Control(Control::Exit)) => self.order = Some(LastOrder::Exit),
-            Work::Message(Message::Reopen(from)) => {
-                from.iter().for_each(|from| self.edges.reopen(*from));
-                self.note_capacity();
-            }
             Work::Message(Message::Data(delivery)) => self.take_delivery(cell, delivery).await?,
-            Work::Message(Message::Marker { from, marker }) => {
-                self.edges.marker(from, marker);
-                self.note_capacity();
-            }
+            Work::Message(Message::Input(state)) => self.input.state = state,
             Work::Message(_) => {}
             Work::Output(submission) => self.take_output(cell, submission).await?,
             Work::Tick => self.tick(cell).await?,
@@ -243,20 +237,15 @@ impl BoltTask {
         self.inbox.poll_next(cx).map(Work::Message)
     }
 
-    /// Publishes how much may be under way to this task.
-    fn note_capacity(&self) {
-        self.core.stats.queue_capacity.store(self.edges.capacity(), Ordering::Relaxed);
-    }
-
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
-        let (batch, mut owed) = Owed::of(delivery);
-        self.edges.data(batch.source.task, owed.limit());
-        self.note_capacity();
+        let (batch, mut owed) = Owed::of(delivery, self.core.task);
+        self.input.data();
         self.was_busy = batch.rows >= LONG_BATCH;
         // From the first last words on, all that is not anchored is such.
-        self.core.outbox.is_final |= batch.is_final;
+        self.core.outbox.is_final |= batch.senders.has_final();
         let outcome = self.execute(cell, &batch, &mut owed).await;
         owed.pay_all();
+        self.inbox.recycle(batch);
         outcome
     }
 

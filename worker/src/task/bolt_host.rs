@@ -18,7 +18,8 @@ use self::early::Early;
 use super::hooks::Hooks;
 use super::{Core, FLUSH_INTERVAL, note_call};
 use crate::acks::AckKind;
-use crate::outbox::{NoTrees, Outbox};
+use crate::lane::NoTrees;
+use crate::outbox::Outbox;
 use crate::output::Submissions;
 use crate::panics::{EngineSection, Panic, guarded};
 use crate::routing::Stray;
@@ -102,7 +103,7 @@ impl<'a> Host<'a> {
             run,
             hooks,
             submissions,
-            place: batch.map_or(0, |batch| in_streams.place_of(batch.source.task, batch.source.stream_index)),
+            place: batch.map_or(0, |batch| in_streams.place_of(batch.senders.of(0).task, batch.source.stream_index)),
             batch,
             in_streams,
             room: staging.room(),
@@ -167,7 +168,7 @@ impl<'a> Host<'a> {
         if let Some((batch, row)) = self.batch.zip(row) {
             match kept {
                 None => {
-                    self.outbox.ack_input(batch, row, made);
+                    self.outbox.ack_inputs(batch, [(row, made)].into_iter());
                     self.count_acked(self.place);
                     self.note_timed();
                 }
@@ -235,7 +236,7 @@ impl<'a> Host<'a> {
     /// Fails an input row.
     pub(super) fn fail_row(&mut self, batch: &Batch, row: usize, failure: &Arc<Failure>) {
         self.outbox.fail_input(batch, row, failure);
-        self.count_failed(self.place, batch.is_final, batch.anchors_of(row).0.is_some());
+        self.count_failed(self.place, batch.is_final(row), batch.anchors_of(row).0.is_some());
     }
 
     /// Lists an error. Returns the reason of the tuples that fail with it.
@@ -257,11 +258,8 @@ impl<'a> Host<'a> {
 
     /// Acks a run of rows, but for those that emitted a row that went nowhere.
     fn ack_run(&mut self, batch: &Batch, rows: Range<usize>, strays: &[(Option<usize>, Stray)]) {
-        for (row, made) in rows.clone().zip(&self.made) {
-            if strays.is_empty() || !is_stray(row, strays) {
-                self.outbox.ack_input(batch, row, *made);
-            }
-        }
+        let acked = rows.clone().zip(self.made.iter().copied());
+        self.outbox.ack_inputs(batch, acked.filter(|(row, _)| strays.is_empty() || !is_stray(*row, strays)));
         self.counts.on(self.place).acked += rows.len() as u64;
         for (row, stray) in strays {
             let message = stray.to_string();

@@ -77,11 +77,12 @@ impl Core {
         Ok(())
     }
 
-    /// Drops an instance that has come to its end, and says so.
-    pub(super) fn retire<I>(&self, instance: I) {
+    /// Drops an instance that has come to its end. Returns what to tell the run once the task is dropped as well.
+    pub(super) fn retire<I>(&self, instance: I) -> impl FnOnce() + use<I> {
         if let Err(Panic(message)) = guarded(|| drop(instance)) {
             self.report(&format!("drop: {message}"));
         }
-        self.run.tell(RunEvent::Ended(self.task, self.launch));
+        let (run, ended) = (self.run.clone(), RunEvent::Ended(self.task, self.launch));
+        move || run.tell(ended)
     }
 }

@@ -3,13 +3,13 @@
 //!
 //! No task of these topologies waits for a timer, so another task must wake each waiting task.
 
-mod pace;
 mod schedule;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
+use galerna_topology_api::engine::BoxFuture;
 use galerna_topology_api::*;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 use crate::clock::WallClock;
 use crate::crew::{Crew, Launch, tasks_of};
 use crate::exchange::Exchange;
+use crate::graph::Graph;
+use crate::lane::Budget;
 use crate::run::{RunEvent, RunShared};
 use crate::runtimes::OwnThread;
 use schedule::interleave;
@@ -216,14 +218,17 @@ fn topology(shape: Shape, rows: u64, random: &mut Rng, seen: &Arc<Seen>) -> Topo
 fn crew(topology: Topology, seed: u64, events: mpsc::UnboundedSender<RunEvent>) -> Crew {
     let mut shared = RunShared::new(WallClock::system(), events);
     shared.step_aside = schedule::step_aside;
+    let graph = Arc::new(Graph::new(&topology));
     Crew {
         info: Arc::new(topology.info("model-1")),
         run: Arc::new(shared),
-        exchange: Arc::new(Exchange::new(tasks_of(&topology))),
+        exchange: Arc::new(Exchange::new(graph.clone(), 1, Budget::DEFAULT)),
+        graph,
         topology,
         resources: Arc::default(),
         seed,
         tap: None,
+        has_threads: true,
         parks: false,
     }
 }
@@ -240,13 +245,23 @@ fn run(shape: Shape, seed: u64) -> Result<(), String> {
     let topology = topology(shape, rows, &mut random, &seen);
     let (event_sender, mut events) = mpsc::unbounded_channel();
     let crew = crew(topology, seed, event_sender);
-    let inboxes: Vec<_> = tasks_of(&crew.topology).map(|task| crew.admit(task).1).collect();
+    // From one lane for all tasks to one for each.
+    let lanes: Vec<_> = (0..random.usize(1..=tasks_of(&crew.topology).count())).map(|_| crew.lane()).collect();
+    let inboxes: Vec<_> = tasks_of(&crew.topology)
+        .enumerate()
+        .map(|(at, task)| (at % lanes.len(), crew.admit(task, &lanes[at % lanes.len()]).1))
+        .collect();
     let components = crew.topology.components().iter();
     let tasks = components.flat_map(|component| component.tasks.clone().map(move |task| (component, task)));
-    let launch =
-        |((component, task), inbox)| crew.task(component, task, Launch::ONLY, OwnThread::new(true), inbox).future;
+    let launch = |((component, task), (lane, inbox))| {
+        let own_thread = OwnThread::new(true);
+        let lane: usize = lane;
+        (lane, crew.task(component, task, Launch::ONLY, own_thread, &lanes[lane], inbox).future)
+    };
     let futures = tasks.zip(inboxes).map(launch).collect();
-    schedule::run(seed, futures)?;
+    let drivers = lanes.iter().cloned().enumerate();
+    let drivers = drivers.map(|(at, lane)| (at, Box::pin(lane.drive()) as BoxFuture<'static, ()>)).collect();
+    schedule::run(seed, futures, drivers)?;
     while let Ok(event) = events.try_recv() {
         if let RunEvent::Failed(failure) = event {
             return Err(format!("{failure:?}"));

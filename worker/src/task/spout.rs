@@ -106,7 +106,10 @@ impl SpoutTask {
         if let Ok(mut cell) = self.core.launch(|| make()).await
             && self.work(&mut cell).await.is_ok()
         {
-            self.core.retire(cell);
+            let tell = self.core.retire(cell);
+            // A successor may start in the same lane as soon as the run knows of the end.
+            drop(self);
+            tell();
         }
     }
 
@@ -114,7 +117,7 @@ impl SpoutTask {
         self.tracker.hooks = self.core.hooks.clone();
         loop {
             let now = self.core.run.clock.now();
-            self.tracker.take_in(now);
+            self.tracker.take_in(&mut self.core.outbox, now);
             match self.step(now) {
                 Step::Settle => self.call_settled(cell).await?,
                 Step::Follow => self.follow(cell).await,
@@ -167,9 +170,9 @@ impl SpoutTask {
     async fn park(&mut self, ending: Ending) {
         self.core.counts.publish(&self.core.stats);
         self.core.run.tell(RunEvent::Parked(self.core.task, ending));
-        let tracker = &mut self.tracker;
+        let Self { tracker, core: Core { outbox, .. }, .. } = self;
         poll_fn(|cx| {
-            tracker.poll(cx);
+            tracker.poll(outbox, cx);
             let is_last = |order| matches!(order, Control::Release | Control::Exit);
             if std::mem::take(&mut tracker.orders).into_iter().any(is_last) { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -278,7 +281,7 @@ impl SpoutTask {
         for _ in 0..super::MOST_LINGERING {
             (self.core.run.step_aside)();
             let now = self.core.run.clock.now();
-            self.tracker.take_in(now);
+            self.tracker.take_in(&mut self.core.outbox, now);
             if !self.core.outbox.is_empty() {
                 self.flush();
             }
@@ -301,8 +304,8 @@ impl SpoutTask {
 
 /// Takes in acks, time-outs and orders, and sends the rows that there is room for.
 fn poll_progress(tracker: &mut Tracker, outbox: &mut Outbox, cx: &mut Context<'_>) {
-    tracker.poll(cx);
-    if !outbox.is_empty() {
+    tracker.poll(outbox, cx);
+    if !outbox.is_empty() || outbox.is_blocked() {
         let _ = tracker.poll_leave(outbox, cx);
     }
 }

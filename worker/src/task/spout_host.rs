@@ -12,9 +12,10 @@ use super::hooks::Hooks;
 use super::tracker::Tracker;
 use super::{Core, note_call};
 use crate::clock::Clock;
+use crate::lane::Trees;
 use crate::ledger::{Closed, Ledger};
 use crate::message::Control;
-use crate::outbox::{Outbox, Trees};
+use crate::outbox::Outbox;
 use crate::panics::EngineSection;
 use crate::routing::Stray;
 use crate::run::RunShared;
@@ -195,7 +196,7 @@ impl SpoutHost for Host<'_> {
             self.stats.waiting.begin(self.clock());
         }
         self.counts.publish(self.stats);
-        self.tracker.poll(cx);
+        self.tracker.poll(self.outbox, cx);
         let room = self.tracker.poll_leave(self.outbox, cx);
         if self.waits_for_room && room.is_ready() {
             self.waits_for_room = false;

@@ -15,11 +15,12 @@ use tokio::time::{Sleep, sleep_until};
 use super::hooks::Hooks;
 use crate::acks::AckBatch;
 use crate::clock::Clock;
-use crate::in_flight_limit::{InFlightLimit, Open};
+use crate::in_flight_limit::{InFlightLimit, LEAST_LATENCY, Open};
 use crate::inbox::Arrivals;
+use crate::lane::Departed;
 use crate::ledger::{Applied, Closed, Decided, Ledger};
 use crate::message::{Control, Message};
-use crate::outbox::{Departed, Outbox};
+use crate::outbox::Outbox;
 use crate::run::RunShared;
 use crate::stats::{StreamCounts, TaskStats};
 
@@ -82,6 +83,7 @@ impl Tracker {
         if !self.is_tracking {
             return usize::MAX;
         }
+        self.limit.aim_at_least(self.run.busy_latency().max(LEAST_LATENCY));
         self.limit.room(self.open(), now)
     }
 
@@ -90,17 +92,17 @@ impl Tracker {
     }
 
     /// Takes what has come in, without waiting.
-    pub(super) fn take_in(&mut self, now: Duration) {
+    pub(super) fn take_in(&mut self, outbox: &mut Outbox, now: Duration) {
         while let Some(message) = self.inbox.try_next() {
-            self.take(message);
+            self.take(message, outbox);
         }
         self.expire(now);
     }
 
     /// Takes what has come in, and sees to it that the task is polled again for what will.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) {
         while let Poll::Ready(message) = self.inbox.poll_next(cx) {
-            self.take(message);
+            self.take(message, outbox);
         }
         while let Some(next) = self.next_expiry.filter(|_| self.ledger.open_trees() > 0) {
             let at = self.clock.at(next);
@@ -121,25 +123,30 @@ impl Tracker {
     }
 
     /// Enters the departures since the last call into the ledger.
-    #[inline]
     pub(super) fn note_departures(&mut self, outbox: &mut Outbox) {
-        if outbox.has_departed() {
-            self.enter_departures(outbox);
+        outbox.take_departed(&mut self.departed);
+        let mut first: Option<Duration> = None;
+        self.departed.drain(|trees, at| {
+            first.get_or_insert(at);
+            self.ledger.depart(trees, at);
+        });
+        // They may have departed a while ago, without the task.
+        if let Some((first, next)) = first.zip(self.next_expiry.as_mut()) {
+            *next = (*next).min(self.ledger.deadline(first));
         }
     }
 
-    #[inline(never)]
-    fn enter_departures(&mut self, outbox: &mut Outbox) {
-        outbox.take_departed(&mut self.departed);
-        self.departed.drain(|trees, at| self.ledger.depart(trees, at));
-    }
-
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message, outbox: &mut Outbox) {
         match message {
-            Message::Acks(batch) => self.apply(&batch),
+            Message::Acks(batch) => {
+                // The rows of these trees departed before, perhaps unknown to the ledger.
+                self.note_departures(outbox);
+                self.apply(&batch);
+                self.inbox.recycle_acks(batch.deltas);
+            }
             Message::Control(Control::FailOpen) => self.fail_all(),
             Message::Control(order) => self.orders.push_back(order),
-            Message::Data(_) | Message::Marker { .. } | Message::Reopen(_) => {}
+            Message::Data(_) | Message::Input(_) => {}
         }
     }
 
@@ -190,7 +197,7 @@ impl Tracker {
     fn record(&self, now: Duration, (departed, trees): (u64, u64)) {
         if trees > 0 {
             let latency = now.saturating_sub(Duration::from_nanos(departed));
-            self.stats.complete_latency.record_many(latency.as_nanos() as u64, trees);
+            self.stats.latencies.complete.record_many(latency.as_nanos() as u64, trees);
             if !self.hooks.all().is_empty() {
                 (0..trees).for_each(|_| self.hooks.ack(self.task, Some(latency), &self.run));
             }

@@ -1,7 +1,7 @@
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use galerna_protocol::WorkerId;
-use galerna_topology_api::engine::TupleSource;
+use galerna_topology_api::engine::Batch;
 use galerna_topology_api::{Timestamp, Value};
 use proptest::prelude::*;
 
@@ -32,87 +32,145 @@ fn any_anchor() -> impl Strategy<Value = Anchor> {
     })
 }
 
-fn source() -> Arc<TupleSource> {
-    Arc::new(TupleSource {
-        component: "c".into(),
-        task: 3,
-        incarnation: 7,
-        stream_index: 1,
-        stream: "s".into(),
-        fields: ["a", "b"].into(),
-    })
+fn any_sender() -> impl Strategy<Value = Sender> {
+    (1..=3u32, any::<u32>(), any::<bool>()).prop_map(|(task, launch, is_final)| Sender { task, launch, is_final })
 }
 
-fn sources() -> Sources {
-    [((3, 1), source())].into_iter().collect()
+prop_compose! {
+    /// Rows of one of the streams of three tasks, for four tasks.
+    fn any_parcel()(
+        stream in 0..3usize,
+        rows in prop::collection::vec((any_value(), any_value(), any_anchor(), any_sender(), 4..=7u32, 0..9usize), 1..20),
+        has_anchors: bool,
+        more in prop::collection::vec(any_anchor(), 0..3),
+    ) -> Parcel {
+        let mut parcel = Parcel::new(GRAPH.node(0).streams[stream].clone());
+        let arity = parcel.batch.source.fields.len();
+        for (a, b, anchor, sender, target, extra) in rows {
+            let row = parcel.batch.rows;
+            parcel.batch.senders.begin(row, sender);
+            parcel.batch.values.extend([a, b].into_iter().take(arity));
+            parcel.batch.rows += 1;
+            if has_anchors {
+                parcel.batch.anchors.push(anchor);
+            }
+            parcel.note(HELD, target, extra, 0);
+        }
+        if has_anchors {
+            let last = parcel.batch.rows as u32 - 1;
+            parcel.batch.more_anchors = more.into_iter().map(|anchor| (last, anchor)).collect();
+        }
+        parcel
+    }
+}
+
+static GRAPH: LazyLock<Graph> = LazyLock::new(|| crate::graph::example::graph(3, 4));
+
+fn decoded(bytes: &[u8]) -> Result<Frame, WireError> {
+    decode(bytes, &GRAPH)
+}
+
+/// What a parcel says of each of its rows.
+fn rows_of(parcel: &Parcel) -> Vec<(Sender, u32)> {
+    let batch = &parcel.batch;
+    let target = |row: usize| parcel.runs.iter().find(|run| row < run.end as usize).expect("a run").target;
+    (0..batch.rows).map(|row| (batch.senders.of(row), target(row))).collect()
 }
 
 proptest! {
     #[test]
-    fn batches_survive_the_wire(
-        rows in prop::collection::vec((any_value(), any_value(), any_anchor()), 1..20),
-        has_anchors: bool,
-        more in prop::collection::vec(any_anchor(), 0..3),
-        is_final: bool,
-    ) {
-        let mut batch = Batch::new(source(), 9);
-        batch.is_final = is_final;
-        for (a, b, anchor) in rows {
-            batch.values.extend([a, b]);
-            batch.rows += 1;
-            if has_anchors {
-                batch.anchors.push(anchor);
-            }
-        }
-        if has_anchors {
-            batch.more_anchors = more.into_iter().map(|anchor| (0, anchor)).collect();
-        }
+    fn parcels_survive_the_wire(parcel in any_parcel(), lane: u32, launch: u32, limit: u32) {
         let mut bytes = Vec::new();
-        encode(&Frame::Data { batch: batch.clone(), weight: 17, limit: 2048 }, &mut bytes);
-        let Ok(Frame::Data { batch: found, weight: 17, limit: 2048 }) = decode(&bytes, &mut sources()) else {
+        encode(&Frame::Rows { lane, launch, limit, parcel: parcel.clone() }, &mut bytes);
+        let Ok(Frame::Rows { lane: a, launch: b, limit: c, parcel: found }) = decoded(&bytes) else {
             panic!("not the frame that was encoded");
         };
-        prop_assert_eq!(found.values, batch.values);
-        prop_assert_eq!(found.anchors, batch.anchors);
-        prop_assert_eq!(found.more_anchors, batch.more_anchors);
-        prop_assert_eq!((found.rows, found.target, found.is_final), (batch.rows, 9, is_final));
+        prop_assert_eq!((a, b, c), (lane, launch, limit));
+        prop_assert_eq!(rows_of(&found), rows_of(&parcel));
+        prop_assert_eq!(found.runs, parcel.runs);
+        prop_assert_eq!(found.batch.values, parcel.batch.values);
+        prop_assert_eq!(found.batch.anchors, parcel.batch.anchors);
+        prop_assert_eq!(found.batch.more_anchors, parcel.batch.more_anchors);
         for cut in 0..bytes.len() {
-            prop_assert!(decode(&bytes[..cut], &mut sources()).is_err());
+            prop_assert!(decoded(&bytes[..cut]).is_err());
+        }
+    }
+
+    /// One byte of a frame is another one. What is decoded all the same fits together: every row has a sender, a
+    /// receiver, values and ties.
+    #[test]
+    fn changed_parcels_are_refused_or_fit_together(parcel in any_parcel(), at: prop::sample::Index, byte: u8) {
+        let mut bytes = Vec::new();
+        encode(&Frame::Rows { lane: 1, launch: 1, limit: 1024, parcel }, &mut bytes);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(Frame::Rows { parcel, .. }) = decoded(&bytes) {
+            assert_fits(&parcel)?;
         }
     }
 
     #[test]
-    fn any_bytes_give_a_frame_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = decode(&bytes, &mut sources());
-        // Past the header of a batch, where most of the decoder is.
-        let mut data = vec![DATA, 3, 1, 7, 9, 1, 1];
+    fn any_bytes_give_a_frame_that_fits_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decoded(&bytes);
+        // Past the header of a parcel, where most of the decoder is.
+        let mut data = vec![DATA, 1, 1, 9, 1, 1];
         data.extend(bytes);
-        let _ = decode(&data, &mut sources());
+        if let Ok(Frame::Rows { parcel, .. }) = decoded(&data) {
+            assert_fits(&parcel)?;
+        }
     }
+}
+
+fn assert_fits(parcel: &Parcel) -> Result<(), TestCaseError> {
+    let batch = &parcel.batch;
+    prop_assert_eq!(batch.values.len(), batch.rows * batch.source.fields.len());
+    prop_assert!(batch.anchors.is_empty() || batch.anchors.len() == batch.rows);
+    prop_assert_eq!(parcel.runs.last().map(|run| run.end as usize), Some(batch.rows));
+    let mut rows = 0;
+    parcel.clone().scatter(|part, run| {
+        assert!(GRAPH.place_of(run.target).is_some());
+        rows += part.len();
+        part.append_to(&mut Batch::new(batch.source.clone()));
+    });
+    prop_assert_eq!(rows, batch.rows);
+    prop_assert!(batch.senders.runs(batch.rows).all(|(_, sender)| GRAPH.place_of(sender.task) == Some(0)));
+    Ok(())
 }
 
 #[test]
 fn nesting_beyond_the_limit_is_refused() {
-    let mut bytes = vec![DATA, 3, 1, 7, 9, 1, 1, 1, 0];
+    let mut bytes = vec![DATA, 1, 1, 9, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 4, 0];
     bytes.extend([7u8, 1].repeat(100_000));
-    assert_eq!(decode(&bytes, &mut sources()).err(), Some(WireError::Depth(64)));
+    assert_eq!(decoded(&bytes).err(), Some(WireError::Depth(64)));
+}
+
+/// A row without values takes no bytes of its own.
+#[test]
+fn rows_without_values_are_bounded() {
+    let frame = |rows: &[u8]| [&[DATA, 1, 1, 9, 1, 2][..], rows, &[0, 1], rows, &[1, 1, 0, 1], rows, &[4, 0]].concat();
+    let many = [0x80, 0x80, 0x40];
+    assert!(matches!(decoded(&frame(&many)), Ok(Frame::Rows { parcel, .. }) if parcel.batch.rows == 1 << 20));
+    for rows in [&[0][..], &[0x81, 0x80, 0x40], &[0xff; 9]] {
+        let rows = if rows.len() == 9 { [rows, &[1]].concat() } else { rows.to_vec() };
+        assert_eq!(decoded(&frame(&rows)).err(), Some(WireError::Range), "{rows:?}");
+    }
 }
 
 #[test]
 fn acks_markers_and_credits_survive_the_wire() {
-    let delta = AckDelta { slot: 300, generation: 2, kind: AckKind::Held, xor: u64::MAX };
+    let (kind, xor) = (AckKind::Held, u64::MAX);
+    let delta = AckDelta { spout: 1, incarnation: 2, slot: 300, generation: 2, kind, xor };
+    let from = Sender { task: 1, launch: 65_537, is_final: false };
     let frames = [
-        Frame::Acks(AckBatch {
-            spout: 1,
-            incarnation: 2,
+        Frame::Acks(Acks {
             deltas: vec![delta],
             failures: vec![Failure::failed("store", "no connection"), Failure::TimedOut.into(), Failure::Lost.into()],
         }),
-        Frame::Marker { from: 1, to: 2, marker: Marker::Flush(9) },
-        Frame::Marker { from: 1, to: 2, marker: Marker::End(Ending::Stopped) },
-        Frame::Marker { from: 1, to: 2, marker: Marker::Open },
+        Frame::Mark(Mark { from, marker: Marker::Flush(9) }),
+        Frame::Mark(Mark { from, marker: Marker::End(Ending::Stopped) }),
+        Frame::Mark(Mark { from, marker: Marker::Open }),
         Frame::Credit {
-            from: 1,
+            lane: 1,
             launch: 65_537,
             to: 2,
             weight: 70_000,
@@ -125,14 +183,14 @@ fn acks_markers_and_credits_survive_the_wire() {
     for frame in frames {
         let mut bytes = Vec::new();
         encode(&frame, &mut bytes);
-        let found = decode(&bytes, &mut sources()).expect("decodes");
+        let found = decoded(&bytes).expect("decodes");
         assert_eq!(format!("{found:?}"), format!("{frame:?}"));
     }
 }
 
 #[test]
 fn numbers_that_end_too_early_or_are_too_large_are_refused() {
-    let credit = |weight: &[u8]| decode(&[&[CREDIT, 1, 1, 2], weight].concat(), &mut sources());
+    let credit = |weight: &[u8]| decoded(&[&[CREDIT, 1, 1, 2], weight].concat());
     let most = [&[0xff; 9][..], &[1]].concat();
     assert!(matches!(credit(&[&most[..], &[7, 1]].concat()), Ok(Frame::Credit { weight: usize::MAX, .. })));
     for groups in [0, 1, 9] {

@@ -32,7 +32,9 @@ impl<B: BatchBolt> ErasedBolt for BatchCell<B> {
             let BoltCall { batch, cursor, staging, done, host, context } = call;
             let Ok(bolt) = self.0.get() else { return };
             while *cursor < batch.rows {
-                let rows = *cursor..batch.rows.min(*cursor + TupleBatch::MAX_LEN);
+                // All rows of a call are from one task: authors may ask for it.
+                let run = batch.senders.end_of_run(*cursor, batch.rows);
+                let rows = *cursor..run.min(*cursor + TupleBatch::MAX_LEN);
                 // The host settles each call by itself, so `done` stays empty.
                 done.from = rows.start;
                 staging.decisions.begin(rows.clone());

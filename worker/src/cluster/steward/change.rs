@@ -6,16 +6,19 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use galerna_protocol::{LinkRefusal, Order, WorkerId, WorkerPlan};
 use galerna_topology_api::TaskId;
+use galerna_topology_api::engine::Sender;
 
 use super::{Leave, Running, Steward};
-use crate::cluster::view::{View, receivers_of};
-use crate::crew::{Launch, component_of, sources_of, spout_tasks_of, tasks_of};
-use crate::edges::Marker;
-use crate::exchange::Way;
-use crate::inbox::{Arrivals, Inbox, queue};
+use crate::cluster::lanes::Seat;
+use crate::cluster::view::View;
+use crate::crew::{Launch, component_of, spout_tasks_of, tasks_of};
+use crate::edges::{Mark, Marker};
+use crate::exchange::To;
+use crate::inbox::Inbox;
 use crate::link::{Frame, Link};
 use crate::message::{Control, Message};
 use crate::panics::{Panic, guarded};
+use crate::parcel::Item;
 use crate::wire;
 
 /// Frames that may not have arrived, by the task that they are for.
@@ -25,6 +28,14 @@ impl Steward {
     /// Follows a plan, if it is newer than the one that is followed.
     pub(super) fn follow(&mut self, plan: WorkerPlan) -> Result<(), Leave> {
         if self.view.as_ref().is_some_and(|view| plan.version <= view.plan.version) {
+            return Ok(());
+        }
+        if plan.topology_id != self.me.topology {
+            tracing::error!(
+                found = plan.topology_id,
+                expected = self.me.topology,
+                "ignored the plan of another topology"
+            );
             return Ok(());
         }
         let order = plan.order();
@@ -83,15 +94,18 @@ impl Steward {
                 targets.insert(task, target);
             }
         }
+        let generation = view.generation();
+        for task in self.running.keys().filter(|task| view.leaver(**task).is_none()) {
+            // A worker may have told this one already that the task moves, by an earlier assignment.
+            self.crew.exchange.tell(*task, Item::Leaving(*task, generation, false));
+        }
         // From here on nothing more goes the old way: it would be missing from what is sent again, and
         // from the credit.
-        for door in lost.iter().filter_map(|task| self.crew.exchange.door(*task)) {
-            door.hold(|| {});
-        }
+        lost.iter().for_each(|task| self.crew.exchange.hold(*task, || {}));
         // Before the links to those that are gone are closed: what they have not confirmed is sent
         // elsewhere.
         let again = self.unconfirmed_by_task(&lost);
-        self.crew.exchange.refill(|task| lost.contains(&task));
+        self.crew.exchange.refill(&lost);
         self.drop_tasks(&targets);
         self.redirect(&view, targets, again)?;
         self.drop_peers(&view);
@@ -121,10 +135,9 @@ impl Steward {
         let mut again = Again::new();
         for peer in self.peers.values() {
             for frame in self.decoded(&peer.outgoing.unconfirmed(lost)) {
-                match &frame {
-                    Frame::Data { batch, .. } => again.entry(batch.target).or_default().push(frame),
-                    Frame::Marker { to, .. } => again.entry(*to).or_default().push(frame),
-                    _ => {}
+                let Frame::Rows { lane, launch, limit, parcel } = frame else { continue };
+                for (task, parcel) in parcel.split().into_iter().filter(|(task, _)| lost.contains(task)) {
+                    again.entry(task).or_default().push(Frame::Rows { lane, launch, limit, parcel });
                 }
             }
         }
@@ -132,11 +145,7 @@ impl Steward {
     }
 
     pub(super) fn decoded(&self, frames: &[Bytes]) -> Vec<Frame> {
-        if frames.is_empty() {
-            return Vec::new();
-        }
-        let mut sources = sources_of(&self.crew.topology);
-        frames.iter().filter_map(|bytes| wire::decode(bytes, &mut sources).ok()).collect()
+        frames.iter().filter_map(|bytes| wire::decode(bytes, &self.crew.graph).ok()).collect()
     }
 
     /// Ends tasks that run here and should not, without waiting: their time to drain is over.
@@ -148,8 +157,7 @@ impl Steward {
                 tracing::warn!(task, "ended without draining: it runs at {target} now");
                 running.abort.abort();
                 self.moves.ended(*task);
-                self.crew.exchange.forget_marks_of(*task);
-                self.lanes.ended(*task);
+                self.lane_ended(*task);
                 self.tallies.ended(*task);
             }
         }
@@ -161,7 +169,7 @@ impl Steward {
         for id in gone {
             if let Some(peer) = self.peers.remove(&id) {
                 let message = format!("{id} is not part of generation {}", view.generation());
-                peer.inbound.close(LinkRefusal { is_fenced: true, message });
+                peer.inbound.close(&LinkRefusal { is_fenced: true, message });
                 // The tasks still at `id` have no new worker. Batches for other tasks were sent to theirs.
                 peer.outgoing.close(&self.tasks_at(&id));
                 peer.link.abort();
@@ -184,28 +192,40 @@ impl Steward {
                 match self.running.get(&task) {
                     // It lets go though its move was called off: it is started anew when it has ended.
                     Some(_) if self.moves.is_letting_go(task) => continue,
-                    Some(running) => Way::Local(running.inbox.clone()),
+                    Some(running) => To::Lane(running.lane.port.clone(), running.inbox.clone()),
                     // It is to be released here, but this launch of the worker never ran it.
                     None if self.is_leaving(task) => continue,
                     None => {
-                        let (inbox, arrivals) = queue();
-                        starting.push((task, inbox.clone(), arrivals));
-                        Way::Local(inbox)
+                        let (seat, inbox) = (self.seat(view, task)?, Inbox::new());
+                        let to = To::Lane(seat.lane.port.clone(), inbox.clone());
+                        starting.push((task, seat, inbox));
+                        to
                     }
                 }
             } else {
                 let Some(peer) = self.peers.get(&target) else { continue };
                 let link: Arc<dyn Link> = peer.outgoing.clone();
-                Way::Link(link)
+                To::Link(link)
             };
             self.crew.exchange.open(task, way, again.remove(&task).unwrap_or_default());
             self.ways.insert(task, target);
             self.moves.opened(task);
         }
-        for (task, inbox, arrivals) in starting {
-            self.start(view, task, inbox, arrivals)?;
+        for (task, seat, inbox) in starting {
+            self.start(view, task, &seat, inbox)?;
         }
         Ok(())
+    }
+
+    /// A place for a task that is about to start here.
+    fn seat(&mut self, view: &View, task: TaskId) -> Result<Seat, Leave> {
+        let found = component_of(&self.crew.topology, task).zip(view.executor(task));
+        let Some((component, executor)) = found else {
+            return Err(Leave::Failed(format!("task {task} belongs to no executor")));
+        };
+        let name = format!("galerna-{}", component.id);
+        let seat = self.lanes.seat(task, executor, component.is_blocking, &name, || self.crew.lane());
+        seat.map_err(|error| Leave::Failed(format!("cannot start a thread: {error}")))
     }
 
     /// A task has let go for a move that was called off meanwhile: it belongs here as before.
@@ -220,25 +240,28 @@ impl Steward {
 
     /// A task that was released is about to start here: what its predecessor said of its edges is void.
     pub(super) fn open_edges_of(&self, task: TaskId) {
-        let receivers = receivers_of(&self.crew.topology, &BTreeSet::from([task]));
-        for receiver in receivers.into_iter().flat_map(|receivers| receivers.tasks) {
-            if let Some(door) = self.crew.exchange.door(receiver) {
-                door.send(Message::Marker { from: task, marker: Marker::Open });
-            }
+        let Some(view) = &self.view else { return };
+        let from = Sender { task, launch: self.launch(view).number, is_final: false };
+        let mark = Mark { from, marker: Marker::Open };
+        self.crew.exchange.tell_all(|| Item::Mark(mark));
+        for peer in self.peers.values() {
+            peer.outgoing.send(Frame::Mark(mark));
         }
     }
 
-    fn start(&mut self, view: &View, task: TaskId, inbox: Inbox, arrivals: Arrivals) -> Result<(), Leave> {
-        let Some((component, executor)) = component_of(&self.crew.topology, task).cloned().zip(view.executor(task))
-        else {
-            return Err(Leave::Failed(format!("task {task} belongs to no executor")));
-        };
-        // Unique for each launch of a task: a restart has another incarnation, a move another generation.
+    /// The launch of a task that starts now. It is unique for each launch of a task: a restart has another
+    /// incarnation, a move another generation.
+    fn launch(&self, view: &View) -> Launch {
         let (generation, incarnation) = (view.generation(), self.me.incarnation);
-        let launch = Launch {
+        Launch {
             number: ((generation as u32 & 0xffff) << 16) | (incarnation as u32 & 0xffff),
             incarnation: (generation << 32) | (incarnation & 0xffff_ffff),
-        };
+        }
+    }
+
+    fn start(&mut self, view: &View, task: TaskId, seat: &Seat, inbox: Inbox) -> Result<(), Leave> {
+        let Some(component) = component_of(&self.crew.topology, task).cloned() else { return Ok(()) };
+        let launch = self.launch(view);
         let control = match view.plan.order() {
             Order::Pause => Some(Control::Deactivate),
             Order::Drain => Some(Control::Drain),
@@ -247,17 +270,14 @@ impl Steward {
         if let Some(control) = control.filter(|_| component.is_spout()) {
             inbox.send(Message::Control(control));
         }
-        let name = format!("galerna-{}", component.id);
-        let seat = self
-            .lanes
-            .seat(task, executor, component.is_blocking, &name)
-            .map_err(|error| Leave::Failed(format!("cannot start a thread: {error}")))?;
-        let ready = guarded(|| self.crew.task(&component, task, launch, seat.own_thread.clone(), arrivals))
+        let (lane, arrivals) = (seat.lane.clone(), inbox.arrivals(seat.lane.clone()));
+        let own_thread = seat.own_thread.clone();
+        let ready = guarded(|| self.crew.task(&component, task, launch, own_thread, &lane, arrivals))
             .map_err(|Panic(message)| Leave::Failed(format!("a custom grouping of `{}` {message}", component.id)))?;
-        let abort = self.lanes.spawn(&seat, ready.future);
+        let abort = self.lanes.spawn(seat, ready.future);
         self.tallies.started(component.id.clone(), task, ready.stats);
         let started_unix_ms = self.crew.run.wall_clock.now().as_nanos() / 1_000_000;
-        self.running.insert(task, Running { launch: launch.number, inbox, started_unix_ms, parked: None, abort });
+        self.running.insert(task, Running { launch: launch.number, inbox, lane, started_unix_ms, parked: None, abort });
         Ok(())
     }
 }

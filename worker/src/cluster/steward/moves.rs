@@ -16,6 +16,7 @@ use crate::cluster::view::View;
 use crate::crew::component_of;
 use crate::link::{Frame, Link};
 use crate::message::Control;
+use crate::parcel::Item;
 
 /// What is known of tasks that move.
 #[derive(Debug, Default)]
@@ -128,7 +129,8 @@ impl Steward {
             } else if (is_spout || self.moves.are_all_holding(task, generation, view.workers.keys()))
                 && self.moves.ordered.insert(task, generation) != Some(generation)
             {
-                self.send(task, Control::Release);
+                // Behind everything that has come for the task.
+                self.crew.exchange.tell(task, Item::Control(task, Control::Release));
                 // A spout needs its acks until it has ended.
                 if !is_spout {
                     self.crew.exchange.detach(task);
@@ -149,11 +151,16 @@ impl Steward {
         if self.moves.held_here.insert(task, generation) == Some(generation) {
             return;
         }
-        let Some(door) = self.crew.exchange.door(task) else { return };
-        match self.peers.get(from) {
-            Some(peer) => door.hold(|| peer.outgoing.send(Frame::Hold { task, generation })),
-            None => door.hold(|| {}),
+        if *from == self.me.id {
+            // What is said of edges from now on concerns the task at its new place.
+            self.crew.exchange.tell(task, Item::Leaving(task, generation, true));
         }
+        let peer = self.peers.get(from);
+        self.crew.exchange.hold(task, || {
+            if let Some(peer) = peer {
+                peer.outgoing.send(Frame::Hold { task, generation });
+            }
+        });
         if *from == self.me.id {
             self.moves.held(task, generation, self.me.id.clone());
         }
@@ -185,11 +192,10 @@ impl Steward {
         let (Some(view), Some(peer)) = (&self.view, self.peers.get(id)) else { return };
         let generation = view.generation();
         for (task, from) in view.moving() {
-            if from == id
-                && self.moves.held_here.get(&task) == Some(&generation)
-                && let Some(door) = self.crew.exchange.door(task)
-            {
-                door.hold(|| peer.outgoing.send(Frame::Hold { task, generation }));
+            if from == id && self.moves.held_here.get(&task) == Some(&generation) {
+                self.crew.exchange.hold(task, || {
+                    peer.outgoing.send(Frame::Hold { task, generation });
+                });
             }
         }
     }

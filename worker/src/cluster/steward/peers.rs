@@ -4,20 +4,21 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use galerna_protocol::{LinkHello, LinkRefusal, LinkWelcome, LocateRequest, WorkerId};
+use galerna_protocol::{LinkHello, LinkRefusal, LinkWelcome, LocateRequest, WorkerId, WorkerPlan};
 use galerna_topology_api::TaskId;
 
 use super::{Accepted, Greeting, Leave, Peer, Steward};
 use crate::cluster::incoming::Inbound;
+use crate::cluster::link_stream::LinkStream;
 use crate::cluster::outgoing::{Outgoing, Place};
-use crate::cluster::view::{View, receivers_of, spouts_upstream};
-use crate::crew::sources_of;
+use crate::cluster::view::{View, spouts_upstream};
 use crate::link::{Frame, Link};
-use crate::message::{Control, Message};
+use crate::message::Control;
+use crate::parcel::Item;
 use crate::wire::WIRE_VERSION;
 
 impl Steward {
-    /// Who it is to a peer.
+    /// Who it is to a peer. The link says which stream it opens.
     fn hello_to(&self, peer: &WorkerId) -> impl Fn() -> LinkHello + use<> {
         let (me, peer, plan) = (self.me.clone(), peer.clone(), self.plan.clone());
         move || LinkHello {
@@ -29,6 +30,7 @@ impl Steward {
             wire_version: WIRE_VERSION,
             address: me.address.clone(),
             plan: Some(plan.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            ..LinkHello::default()
         }
     }
 
@@ -40,44 +42,54 @@ impl Steward {
             supervisor: worker.supervisor_address.clone(),
             request: LocateRequest { topology_id: self.me.topology.clone(), slot: id.slot },
         };
-        let outgoing = Arc::new(Outgoing::new(id.clone(), self.crew.exchange.fenced_batches.clone()));
+        let fenced_batches = self.crew.exchange.fenced_batches.clone();
+        let outgoing = Arc::new(Outgoing::new(id.clone(), fenced_batches, self.crew.run.clone()));
         let back: Arc<dyn Link> = outgoing.clone();
-        let sources = sources_of(&self.crew.topology);
-        let inbound = Arc::new(Inbound::new(id.clone(), self.crew.exchange.clone(), sources, back));
+        let (graph, exchange, run) = (self.crew.graph.clone(), self.crew.exchange.clone(), self.crew.run.clone());
+        let inbound = Arc::new(Inbound::new(id.clone(), exchange, graph, back, run));
         let link = self.links.spawn(outgoing.clone().run(self.hello_to(id), place, self.events.clone()));
         self.peers.insert(id.clone(), Peer { incarnation: None, outgoing, inbound, link });
     }
 
-    /// Decides about a peer that wants to link.
+    /// Decides about a peer that wants to link. Its plan is read only if it is a current launch of a worker of this
+    /// topology: a stranger decides nothing here, nor hears of the plan.
     pub(super) fn greet(&mut self, hello: &LinkHello) -> Result<Greeting, Leave> {
-        let theirs = hello.plan.as_ref().map_or(0, |plan| plan.version);
-        // The first plan comes from the supervisor: a peer that is cut off may know an old one.
-        if let Some(plan) = hello.plan.clone()
-            && self.view.is_some()
-            && hello.topology_id == self.me.topology
-        {
-            self.follow(plan)?;
-        }
-        let known = self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let plan = (known.version > theirs).then_some(known);
-        let mut welcome = LinkWelcome { incarnation: self.me.incarnation, plan, refusal: None };
         let id = hello.from.clone().unwrap_or_default();
-        if let Some(refusal) = self.refusal(hello, &id) {
+        let mut welcome = LinkWelcome { incarnation: self.me.incarnation, plan: None, refusal: None };
+        let refused = |refusal: LinkRefusal, plan| {
             tracing::warn!(peer = %id, incarnation = hello.incarnation, "link refused: {}", refusal.message);
-            welcome.refusal = Some(refusal);
-            return Ok(Err(welcome));
+            Ok(Err(LinkWelcome { refusal: Some(refusal), plan, ..welcome.clone() }))
+        };
+        let stream = match self.recognized(hello, &id) {
+            Ok(stream) => stream,
+            Err(refusal) => return refused(refusal, None),
+        };
+        if let Some(plan) = hello.plan.as_ref().filter(|plan| names(plan, &id)) {
+            self.follow(plan.clone())?;
+        }
+        let theirs = hello.plan.as_ref().map_or(0, |plan| plan.version);
+        let known = self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let newer = (known.version > theirs).then_some(known);
+        if !self.peers.contains_key(&id) {
+            let generation = self.view.as_ref().map_or(0, View::generation);
+            let theirs = hello.plan.as_ref().and_then(|plan| plan.assignment.as_ref());
+            let is_behind = theirs.map_or(0, |assignment| assignment.generation) < generation;
+            let message = format!("{id} is not part of generation {generation}");
+            return refused(LinkRefusal { is_fenced: is_behind, message }, newer);
         }
         self.peer_seen(&id, hello.incarnation);
         self.go_on_moving()?;
+        welcome.plan = newer;
         let Some(peer) = self.peers.get(&id) else { return Ok(Err(welcome)) };
         peer.outgoing.note_address(&hello.address);
-        let inbound = peer.inbound.clone();
-        let (connection, last) = inbound.connect();
-        Ok(Ok(Accepted { inbound, connection, last, welcome }))
+        let (connection, last) = peer.inbound.connect(stream);
+        Ok(Ok(Accepted { connection, last, welcome }))
     }
 
-    fn refusal(&self, hello: &LinkHello, id: &WorkerId) -> Option<LinkRefusal> {
-        let refuse = |is_fenced, message| Some(LinkRefusal { is_fenced, message });
+    /// Recognizes a worker of this topology that runs the same program, means this worker, and was not launched anew
+    /// meanwhile. Answers which stream it opens.
+    fn recognized(&self, hello: &LinkHello, id: &WorkerId) -> Result<LinkStream, LinkRefusal> {
+        let refuse = |is_fenced, message| Err(LinkRefusal { is_fenced, message });
         let me = &self.me;
         if hello.topology_id != me.topology || hello.to.as_ref() != Some(&me.id) {
             return refuse(false, format!("this is {} of topology {}", me.id, me.topology));
@@ -90,22 +102,16 @@ impl Steward {
             );
             return refuse(false, message);
         }
+        // The first plan comes from the supervisor: a peer that is cut off may know an old one.
         if self.view.is_none() {
             return refuse(false, format!("{} has not been told a plan yet", me.id));
         }
-        match self.peers.get(id) {
-            None => {
-                let generation = self.view.as_ref().map_or(0, View::generation);
-                let theirs = hello.plan.as_ref().and_then(|plan| plan.assignment.as_ref());
-                let is_behind = theirs.map_or(0, |assignment| assignment.generation) < generation;
-                refuse(is_behind, format!("{id} is not part of generation {generation}"))
-            }
-            Some(peer) if peer.incarnation.is_some_and(|known| hello.incarnation < known) => {
-                let known = peer.incarnation.unwrap_or_default();
-                refuse(true, format!("incarnation {} of {id} was replaced by {known}", hello.incarnation))
-            }
-            Some(_) => None,
+        let met = self.peers.get(id).and_then(|peer| peer.incarnation);
+        let newest = met.max(self.losses.get(id).copied());
+        if let Some(newest) = newest.filter(|newest| hello.incarnation < *newest) {
+            return refuse(true, format!("incarnation {} of {id} was replaced by {newest}", hello.incarnation));
         }
+        LinkStream::try_from(hello.stream()).or_else(|message| refuse(false, message.to_owned()))
     }
 
     /// A peer has shown which launch it is. If an earlier one was known, that one is lost.
@@ -132,15 +138,11 @@ impl Steward {
         let lost = self.tasks_at(id);
         // What is sent again still counts against the credit.
         let again = self.peers[id].outgoing.unconfirmed(&lost);
-        self.crew.exchange.refill(|task| lost.contains(&task));
+        self.crew.exchange.refill(&lost);
         for frame in self.decoded(&again) {
-            self.crew.exchange.take_again(&frame);
+            self.crew.exchange.take_again(frame);
         }
-        for task in &lost {
-            if let Some(door) = self.crew.exchange.door(*task) {
-                door.tell_marks();
-            }
-        }
+        self.crew.exchange.tell_marks();
         self.tell_releases_to(id);
         self.tell_holds_to(id);
         self.note_lost(&lost);
@@ -168,11 +170,8 @@ impl Steward {
     /// Tasks are lost with all that was in them: edges from them are void, and the trees that may have
     /// passed through them fail.
     pub(super) fn note_lost(&self, lost: &BTreeSet<TaskId>) {
-        for receivers in receivers_of(&self.crew.topology, lost) {
-            for (_, running) in self.running.range(receivers.tasks) {
-                running.inbox.send(Message::Reopen(receivers.sources.clone()));
-            }
-        }
+        let tasks: Arc<[TaskId]> = lost.iter().copied().collect();
+        self.crew.exchange.tell_all(|| Item::Reopen(tasks.clone()));
         self.fail_trees_through(lost);
     }
 
@@ -183,4 +182,9 @@ impl Steward {
             }
         }
     }
+}
+
+/// Whether a plan gives tasks to a worker.
+fn names(plan: &WorkerPlan, id: &WorkerId) -> bool {
+    plan.assignment.iter().flat_map(|assignment| &assignment.workers).any(|worker| worker.id.as_ref() == Some(id))
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use super::super::Fatal;
 use super::super::bolt_host::{Host, Lent};
 use super::{BoltTask, LastOrder, Work};
-use crate::edges::{Ending, InEdges, Marker};
+use crate::edges::{Ending, InputState, Marker};
 use crate::panics::{Panic, caught};
 
 /// How long spawned work may take at the end of a run whose messages have no time-out.
@@ -36,11 +36,11 @@ impl BoltTask {
     async fn wait_for_spawned_work(
         &mut self,
         cell: &mut Box<dyn ErasedBolt>,
-        waits: impl Fn(&InEdges) -> bool,
+        waits: impl Fn(&InputState) -> bool,
     ) -> Result<(), Fatal> {
         let patience = self.core.context.config().message_timeout().unwrap_or(LONGEST_PATIENCE);
         let deadline = self.core.run.clock.at(self.core.run.clock.now() + patience);
-        while self.order != Some(LastOrder::Exit) && waits(&self.edges) {
+        while self.order != Some(LastOrder::Exit) && waits(&self.input.state) {
             match timeout_at(deadline, self.next_of_spawned_work()).await {
                 Ok(Some(work)) => self.handle(cell, work).await?,
                 Ok(None) => break,
@@ -83,8 +83,8 @@ impl BoltTask {
         cell: &mut Box<dyn ErasedBolt>,
         ending: Ending,
     ) -> Result<bool, Fatal> {
-        self.wait_for_spawned_work(cell, |edges| edges.ending().is_some()).await?;
-        if self.edges.ending().is_none() {
+        self.wait_for_spawned_work(cell, |input| input.ending.is_some()).await?;
+        if self.input.state.ending.is_none() {
             return Ok(false);
         }
         self.close_output().await;

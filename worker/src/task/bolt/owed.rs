@@ -2,46 +2,54 @@
 
 use std::time::Duration;
 
+use galerna_topology_api::TaskId;
 use galerna_topology_api::engine::Batch;
 
 use crate::credit::Progress;
-use crate::message::{CreditReturn, Delivery};
+use crate::message::give_back;
+use crate::parcel::{Delivery, Due};
 
-/// The credit that the receiver of a batch owes the sender. The receiver reports its progress with it.
+/// The credit that the receiver of a batch owes its senders. The receiver reports its progress with it.
 pub(super) struct Owed {
-    credit: CreditReturn,
-    weight: usize,
-    /// The rows whose credit is not given back yet.
+    task: TaskId,
+    /// What is owed for the rows whose credit is not given back yet, in order.
+    dues: Vec<Due>,
+    /// The number of these rows.
     rows: usize,
 }
 
 impl Owed {
-    /// The batch of a delivery, and the credit owed for its rows.
-    pub(super) fn of(delivery: Delivery) -> (Batch, Self) {
-        let Delivery { batch, weight, credit } = delivery;
+    /// The batch of a delivery to a task, and the credit owed for its rows.
+    pub(super) fn of(delivery: Delivery, task: TaskId) -> (Batch, Self) {
+        let (batch, mut dues) = delivery.into_parts();
+        dues.reverse();
         let rows = batch.rows;
-        (batch, Self { credit, weight, rows })
-    }
-
-    /// The credit limit of sender and receiver.
-    pub(super) fn limit(&self) -> u32 {
-        self.credit.limit()
+        (batch, Self { task, dues, rows })
     }
 
     /// Gives back the weight of executed rows; `left` rows are not executed yet.
     pub(super) fn pay(&mut self, left: usize, progress: Progress) {
-        if left < self.rows {
-            let rest = self.weight * left / self.rows;
-            self.credit.give_back(self.weight - rest, progress);
-            (self.weight, self.rows) = (rest, left);
+        let mut executed = self.rows.saturating_sub(left);
+        self.rows -= executed;
+        while executed > 0
+            && let Some(due) = self.dues.last_mut()
+        {
+            let rows = executed.min(due.rows as usize);
+            executed -= rows;
+            if rows == due.rows as usize {
+                give_back(&due.origin, self.task, due.weight as usize, progress);
+                self.dues.pop();
+            } else {
+                let rest = due.weight as usize * (due.rows as usize - rows) / due.rows as usize;
+                give_back(&due.origin, self.task, due.weight as usize - rest, progress);
+                (due.rows, due.weight) = (due.rows - rows as u32, rest as u32);
+            }
         }
     }
 
     /// Gives back all that is owed.
     pub(super) fn pay_all(&mut self) {
-        if self.weight > 0 {
-            self.credit.give_back(std::mem::take(&mut self.weight), Progress::default());
-        }
+        self.pay(0, Progress::default());
     }
 }
 

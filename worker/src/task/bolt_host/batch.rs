@@ -56,7 +56,7 @@ impl Host<'_> {
         self.hooks.execute(&ExecuteInfo { task: self.task, tuple: batch.tuple(row), is_ok }, self.run);
         match (outcome, kept) {
             (Ok(made), None) => {
-                self.outbox.ack_input(batch, row, made);
+                self.outbox.ack_inputs(batch, [(row, made)].into_iter());
                 self.count_acked(self.place);
                 self.note_timed();
             }

@@ -20,7 +20,7 @@ pub(super) struct Early {
 impl Host<'_> {
     /// Starts the time-outs of trees again.
     pub(super) fn reset_timeouts(&mut self, trees: Vec<Root>) {
-        trees.into_iter().for_each(|root| self.outbox.acks.say(root, AckKind::Reset));
+        trees.into_iter().for_each(|root| self.outbox.say(root, AckKind::Reset));
     }
 
     /// Deals the rows that the running call has handed over, and handles the rest of its mail. `first` is the

@@ -26,6 +26,8 @@ thread_local! {
 struct Schedule {
     random: Rng,
     tasks: Vec<Task>,
+    /// The lanes of the tasks that are being polled.
+    busy: Vec<usize>,
     polls: u64,
     /// How many of a million calls of [`interleave`] by user code let another task run.
     user_odds: u32,
@@ -40,6 +42,8 @@ struct Schedule {
 }
 
 struct Task {
+    /// The thread that runs it: its tasks never run in the middle of each other.
+    lane: usize,
     /// Absent while the task is polled, and once it has ended.
     future: Option<BoxFuture<'static, ()>>,
     has_ended: bool,
@@ -69,13 +73,13 @@ impl Wake for Flag {
 }
 
 impl Task {
-    fn new((place, future): (usize, BoxFuture<'static, ()>)) -> Self {
+    fn new((place, (lane, future)): (usize, (usize, BoxFuture<'static, ()>))) -> Self {
         let flag = Arc::new(Flag { place, is_woken: AtomicBool::new(true) });
-        Self { future: Some(future), has_ended: false, waker: flag.clone().into(), flag }
+        Self { lane, future: Some(future), has_ended: false, waker: flag.clone().into(), flag }
     }
 
-    fn may_run(&self) -> bool {
-        self.future.is_some() && self.flag.is_woken.load(Ordering::Relaxed)
+    fn may_run(&self, busy: &[usize]) -> bool {
+        self.future.is_some() && !busy.contains(&self.lane) && self.flag.is_woken.load(Ordering::Relaxed)
     }
 }
 
@@ -86,8 +90,8 @@ impl Schedule {
         let aside_odds = [0, 30_000, 250_000, 1_000_000][random.usize(..4)];
         let woken_odds = WOKEN_ODDS[random.usize(..WOKEN_ODDS.len())];
         let pace = Duration::from_micros([0, 10, 300, 5_000][random.usize(..4)]);
-        let (tasks, polls, is_in_wake) = (Vec::new(), 0, false);
-        Self { random, tasks, polls, user_odds, aside_odds, woken_odds, is_in_wake, pace }
+        let (tasks, busy, polls, is_in_wake) = (Vec::new(), Vec::new(), 0, false);
+        Self { random, tasks, busy, polls, user_odds, aside_odds, woken_odds, is_in_wake, pace }
     }
 
     /// Whether another task runs, where it does in so many of a million cases.
@@ -97,7 +101,8 @@ impl Schedule {
 
     /// Takes the future of a task to poll it, if it may run.
     fn take(&mut self, place: usize) -> Option<BoxFuture<'static, ()>> {
-        let task = self.tasks.get_mut(place).filter(|task| task.may_run())?;
+        let busy = &self.busy;
+        let task = self.tasks.get_mut(place).filter(|task| task.may_run(busy))?;
         task.flag.is_woken.store(false, Ordering::Relaxed);
         self.polls += 1;
         task.future.take()
@@ -105,7 +110,7 @@ impl Schedule {
 
     /// A task that may run, with its future.
     fn pick(&mut self) -> Option<(usize, BoxFuture<'static, ()>)> {
-        let able = self.tasks.iter().filter(|task| task.may_run()).count();
+        let able = self.tasks.iter().filter(|task| task.may_run(&self.busy)).count();
         if able == 0 || self.polls >= MOST_POLLS {
             return None;
         }
@@ -113,7 +118,7 @@ impl Schedule {
             self.woken_odds = WOKEN_ODDS[self.random.usize(..WOKEN_ODDS.len())];
         }
         let chosen = self.random.usize(..able);
-        let (place, _) = self.tasks.iter().enumerate().filter(|(_, task)| task.may_run()).nth(chosen)?;
+        let (place, _) = self.tasks.iter().enumerate().filter(|(_, task)| task.may_run(&self.busy)).nth(chosen)?;
         Some((place, self.take(place)?))
     }
 }
@@ -130,9 +135,13 @@ fn poll_one() -> bool {
 }
 
 fn poll(place: usize, mut future: BoxFuture<'static, ()>) {
-    let waker = with(|schedule| schedule.tasks[place].waker.clone());
+    let waker = with(|schedule| {
+        schedule.busy.push(schedule.tasks[place].lane);
+        schedule.tasks[place].waker.clone()
+    });
     let has_ended = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
     let pace = with(|schedule| {
+        schedule.busy.pop();
         let task = &mut schedule.tasks[place];
         task.has_ended = has_ended;
         task.future = (!has_ended).then_some(future);
@@ -156,16 +165,21 @@ pub(super) fn step_aside() {
     }
 }
 
-/// Runs tasks to their end, on a paused clock.
+/// Runs tasks to their end, on a paused clock, beside drivers that never end. Each has the lane that runs it.
 ///
 /// # Errors
 /// With the places of the tasks that have not ended, when none of them is woken.
-pub(super) fn run(seed: u64, futures: Vec<BoxFuture<'static, ()>>) -> Result<(), String> {
-    let tasks = futures.into_iter().enumerate().map(Task::new).collect();
+pub(super) fn run(
+    seed: u64,
+    futures: Vec<(usize, BoxFuture<'static, ()>)>,
+    drivers: Vec<(usize, BoxFuture<'static, ()>)>,
+) -> Result<(), String> {
+    let count = futures.len();
+    let tasks = futures.into_iter().chain(drivers).enumerate().map(Task::new).collect();
     with(|schedule| *schedule = Schedule { tasks, ..Schedule::new(seed) });
     while poll_one() {}
     let (tasks, polls) = with(|schedule| (std::mem::take(&mut schedule.tasks), schedule.polls));
-    let waiting: Vec<usize> = (0..tasks.len()).filter(|place| !tasks[*place].has_ended).collect();
+    let waiting: Vec<usize> = (0..count).filter(|place| !tasks[*place].has_ended).collect();
     match waiting.as_slice() {
         [] => Ok(()),
         waiting if polls >= MOST_POLLS => Err(format!("tasks {waiting:?} do not end in {polls} polls")),
@@ -184,7 +198,7 @@ mod tests {
     fn task_that_nobody_wakes_is_reported() {
         let runtime = runtime();
         let _guard = runtime.enter();
-        let outcome = run(1, vec![Box::pin(async {}), Box::pin(pending())]);
+        let outcome = run(1, vec![(0, Box::pin(async {})), (0, Box::pin(pending()))], Vec::new());
         assert_eq!(outcome, Err("tasks [1] wait for ever after 2 polls".to_owned()));
     }
 
@@ -196,6 +210,6 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        assert!(run(1, vec![Box::pin(spinning)]).is_err());
+        assert!(run(1, vec![(0, Box::pin(spinning))], Vec::new()).is_err());
     }
 }

@@ -91,7 +91,7 @@ impl SpoutTask {
         self.pause(wait).await;
         self.core.start(cell, true).await?;
         self.tracker.hooks = self.core.hooks.clone();
-        self.tracker.take_in(self.core.run.clock.now());
+        self.tracker.take_in(&mut self.core.outbox, self.core.run.clock.now());
         self.tracker.fail_all();
         self.phase.source = Source::Willing;
         Ok(())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use galerna_topology_api::engine::{
-    Anchor, Batch, BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Root, Staged, Staging,
-    TupleSource,
+    Anchor, Batch, BatchCell, BoltCall, BoltCell, BoltEvent, BoltFactory, Done, ErasedBolt, Root, Sender, Staged,
+    Staging, TupleSource,
 };
 use galerna_topology_api::{
     BatchBolt, Bolt, ComponentInfo, Error, Fields, ManualBolt, Result, Row, Streams, TopologyContext, Value,
@@ -152,14 +152,7 @@ impl BoltHarness {
         let (port, submissions) = HarnessPort::new();
         let context = options.into().context("bolt", output.clone(), [("source", source)], port.clone());
         cell.prepare(&context).await?;
-        let source = TupleSource {
-            component: "source".into(),
-            task: 1,
-            incarnation: 1,
-            stream_index: 0,
-            stream: "default".into(),
-            fields,
-        };
+        let source = TupleSource { component: "source".into(), stream_index: 0, stream: "default".into(), fields };
         let staging = Staging::new(Arc::new(output), context.config().emit_limit());
         let source = Arc::new(source);
         let (executed, acked, failed, rows) = (0, 0, 0, Vec::new());
@@ -273,7 +266,8 @@ impl BoltHarness {
 
     /// These rows as one batch of the source.
     fn batch_of<R: Row>(&mut self, rows: impl IntoIterator<Item = R>) -> Batch {
-        let mut batch = Batch::new(self.source.clone(), self.context.task_id());
+        let mut batch = Batch::new(self.source.clone());
+        batch.senders.begin(0, Sender { task: 1, launch: 1, is_final: false });
         for row in rows {
             row.append_to(&mut batch.values);
             batch.rows += 1;

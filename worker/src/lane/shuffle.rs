@@ -38,8 +38,6 @@ fn rows_for(pace: Duration) -> u32 {
 /// A sender's knowledge of one receiver.
 #[derive(Clone, Debug)]
 struct Receiver {
-    /// The place of the receiver among the outbox's peers.
-    peer: usize,
     /// The rows that may be under way to the receiver.
     allowance: u32,
     /// The bound of the allowance. It doubles each time the receiver processes half of an allowance that has
@@ -61,9 +59,8 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn new(peer: usize) -> Self {
+    fn new() -> Self {
         Self {
-            peer,
             allowance: 1,
             most: 1,
             stretch: 1,
@@ -117,7 +114,7 @@ impl Receiver {
     }
 }
 
-/// Shares the rows of one emitting task and stream among the tasks of one bolt.
+/// Shares the rows of one lane and stream among the tasks of one bolt.
 #[derive(Debug)]
 pub(super) struct Shuffle {
     /// Whether receivers in the same worker are preferred.
@@ -131,21 +128,21 @@ pub(super) struct Shuffle {
 }
 
 impl Shuffle {
-    /// A shuffle among the peers of the outbox with these places. `first` is the receiver to consider first,
-    /// so that many emitting tasks do not all begin with the same receiver.
-    pub(super) fn new(prefers_local: bool, peers: &[usize], first: usize, is_local: impl Fn(usize) -> bool) -> Self {
-        let receivers = peers.iter().map(|peer| Receiver::new(*peer)).collect();
-        let lead = Lead::new(peers.len());
+    /// A shuffle among this many receivers. `first` is the receiver to consider first, so that many lanes do not
+    /// all begin with the same receiver.
+    pub(super) fn new(prefers_local: bool, receivers: usize, first: usize, is_local: impl Fn(usize) -> bool) -> Self {
+        let lead = Lead::new(receivers);
+        let receivers = (0..receivers).map(|_| Receiver::new()).collect();
         let mut shuffle = Self { prefers_local, receivers, among: Vec::new(), next: first, lead };
         shuffle.relocate(is_local);
         shuffle
     }
 
-    /// Selects the receivers to consider after tasks have moved. `is_local` answers whether a peer runs in this
-    /// worker.
+    /// Selects the receivers to consider after tasks have moved. `is_local` answers whether a receiver runs in
+    /// this worker.
     pub(super) fn relocate(&mut self, is_local: impl Fn(usize) -> bool) {
         let all = 0..self.receivers.len();
-        let local = |place: &usize| self.prefers_local && is_local(self.receivers[*place].peer);
+        let local = |place: &usize| self.prefers_local && is_local(*place);
         self.among = all.clone().filter(local).collect();
         if self.among.is_empty() {
             self.among = all.collect();
@@ -154,16 +151,16 @@ impl Shuffle {
         self.lead.forget();
     }
 
-    /// The peer of the only receiver, if there is no choice. The credit alone decides then.
+    /// The only receiver, if there is no choice. The credit alone decides then.
     pub(super) fn only(&self) -> Option<usize> {
         match self.among.as_slice() {
-            [place] => Some(self.receivers[*place].peer),
+            [place] => Some(*place),
             _ => None,
         }
     }
 
     /// Decides how many of `rows` waiting rows each receiver gets, and writes pairs of receiver and rows to
-    /// `shares`. `load` returns the rows under way to a peer and the peer's progress, `now` the time. Rows beyond
+    /// `shares`. `load` returns the rows under way to a receiver and its progress, `now` the time. Rows beyond
     /// all allowances stay, and rows that would put receivers with room too far ahead of others.
     pub(super) fn share(
         &mut self,
@@ -181,7 +178,7 @@ impl Shuffle {
         for order in 0..count {
             let place = self.among[(self.next + order) % count];
             let receiver = &mut self.receivers[place];
-            let (load, progress) = load(receiver.peer);
+            let (load, progress) = load(place);
             receiver.look(load, progress);
             if load > receiver.refill_at() {
                 continue;
@@ -261,11 +258,6 @@ impl Shuffle {
         self.lead.holds_until()
     }
 
-    /// The place of a receiver among the outbox's peers.
-    pub(super) fn peer_of(&self, receiver: usize) -> usize {
-        self.receivers[receiver].peer
-    }
-
     /// The rows that a receiver may have under way.
     pub(super) fn allowance_of(&self, receiver: usize) -> u32 {
         self.receivers[receiver].allowance
@@ -281,11 +273,11 @@ impl Shuffle {
         self.lead.take_back(receiver, rows);
     }
 
-    /// The peers that get more rows when they have room, each with the rows under way at which it has. Receivers that
+    /// The receivers that get more rows when they have room, each with the rows under way at which it has. Receivers that
     /// lead by too many are left out.
     pub(super) fn thresholds(&self) -> impl Iterator<Item = (usize, u32)> {
-        let receivers = self.among.iter().map(|place| &self.receivers[*place]);
-        receivers.filter(|receiver| !receiver.is_held).map(|receiver| (receiver.peer, receiver.refill_at()))
+        let receivers = self.among.iter().map(|place| (*place, &self.receivers[*place]));
+        receivers.filter(|(_, receiver)| !receiver.is_held).map(|(place, receiver)| (place, receiver.refill_at()))
     }
 }
 
@@ -298,7 +290,7 @@ mod tests {
     const MICRO: Duration = Duration::from_micros(1);
 
     fn shuffle(receivers: usize) -> Shuffle {
-        Shuffle::new(false, &(0..receivers).collect::<Vec<_>>(), 0, |_| false)
+        Shuffle::new(false, receivers, 0, |_| false)
     }
 
     /// Shares rows among receivers with these loads. Returns the rows of each receiver.

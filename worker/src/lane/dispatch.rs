@@ -1,0 +1,231 @@
+//! Brings what has come for a lane to its tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::Arc;
+
+use galerna_topology_api::{Failure, TaskId};
+
+use super::DestId;
+use crate::acks::AckDelta;
+use crate::edges::{InputState, LaneEdges};
+use crate::exchange::Exchange;
+use crate::graph::{Graph, Place};
+use crate::inbox::Inbox;
+use crate::message::Message;
+use crate::parcel::{Acks, Delivery, Item, Origin, Packet, Parcel, Run};
+
+/// As many rows for one task are passed on as they came; fewer are put together with others.
+const LONG: usize = 128;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Dispatcher {
+    graph: Arc<Graph>,
+    exchange: Arc<Exchange>,
+    /// The inboxes of the tasks of the lane, by task.
+    inboxes: Vec<Option<Inbox>>,
+    /// The tasks of the lane, by component.
+    tasks: BTreeMap<Place, BTreeSet<TaskId>>,
+    /// Whether tasks are on their way to another worker, and by which generation of the assignment. Such a task hears
+    /// nothing of its edges any more.
+    leaving: BTreeMap<TaskId, (u64, bool)>,
+    edges: LaneEdges,
+    /// What the tasks of each component have heard of their input last.
+    told: BTreeMap<Place, InputState>,
+    /// The credits of the lanes of this worker, by lane.
+    lanes: Vec<Option<Origin>>,
+    /// Empty memory for what comes next.
+    pub(super) spare: Packet,
+}
+
+impl Dispatcher {
+    pub(super) fn new(graph: Arc<Graph>, exchange: Arc<Exchange>) -> Self {
+        Self {
+            edges: LaneEdges::new(graph.clone()),
+            graph,
+            exchange,
+            inboxes: Vec::new(),
+            tasks: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            told: BTreeMap::new(),
+            lanes: Vec::new(),
+            spare: Packet::default(),
+        }
+    }
+
+    fn inbox(&self, task: TaskId) -> Option<&Inbox> {
+        self.inboxes.get(task as usize)?.as_ref()
+    }
+
+    /// Takes a packet apart.
+    pub(super) fn take(&mut self, packet: &mut Packet) {
+        let mut spare = None;
+        for item in packet.items.drain(..) {
+            match item {
+                Item::Rows(parcel) => spare = self.take_rows(parcel, None),
+                Item::RowsFrom(parcel, origin) => {
+                    self.take_rows(parcel, Some(&origin));
+                }
+                Item::Mark(mark) => {
+                    let changed = self.edges.mark(mark);
+                    self.tell_receivers(changed);
+                }
+                Item::Control(task, control) => {
+                    if let Some(inbox) = self.inbox(task) {
+                        inbox.send(Message::Control(control));
+                    }
+                }
+                Item::Reopen(tasks) => {
+                    for task in tasks.iter() {
+                        let changed = self.edges.reopen(*task);
+                        self.tell_receivers(changed);
+                    }
+                }
+                Item::Admit(task, inbox) => self.admit(task, inbox),
+                Item::Leaving(task, generation, is_leaving) => self.set_leaving(task, generation, is_leaving),
+                Item::Dismiss(task) => self.dismiss(task),
+            }
+        }
+        // A spout task that has just come gets its acks.
+        if !packet.acks.deltas.is_empty() {
+            self.take_acks(&mut packet.acks);
+        }
+        if let Some(parcel) = spare {
+            packet.recycle(parcel);
+        }
+    }
+
+    fn admit(&mut self, task: TaskId, inbox: Inbox) {
+        let Some(place) = self.graph.place_of(task) else { return };
+        let state = self.edges.state_of(place);
+        let is_known = self.inbox(task).is_some();
+        if (is_known || state != InputState::default()) && !self.graph.node(place).inputs.is_empty() {
+            inbox.send(Message::Input(state));
+        }
+        self.told.insert(place, state);
+        self.inboxes.resize(self.inboxes.len().max(task as usize + 1), None);
+        self.inboxes[task as usize] = Some(inbox);
+        self.tasks.entry(place).or_default().insert(task);
+        self.leaving.remove(&task);
+    }
+
+    fn dismiss(&mut self, task: TaskId) {
+        if let Some(inbox) = self.inboxes.get_mut(task as usize) {
+            *inbox = None;
+        }
+        self.leaving.remove(&task);
+        for tasks in self.tasks.values_mut() {
+            tasks.remove(&task);
+        }
+    }
+
+    fn set_leaving(&mut self, task: TaskId, generation: u64, is_leaving: bool) {
+        let before = self.leaving.get(&task).copied().unwrap_or_default();
+        if generation < before.0 {
+            return;
+        }
+        self.leaving.insert(task, (generation, is_leaving));
+        if before.1
+            && !is_leaving
+            && let (Some(inbox), Some(place)) = (self.inbox(task), self.graph.place_of(task))
+        {
+            inbox.send(Message::Input(self.edges.state_of(place)));
+        }
+    }
+
+    /// Tells the tasks that receive from a component how their input stands, if that has changed.
+    fn tell_receivers(&mut self, of: Option<Place>) {
+        let Some(of) = of else { return };
+        for receiver in &self.graph.node(of).receivers {
+            let Some(tasks) = self.tasks.get(receiver).filter(|tasks| !tasks.is_empty()) else { continue };
+            let state = self.edges.state_of(*receiver);
+            if self.told.insert(*receiver, state) == Some(state) {
+                continue;
+            }
+            let is_leaving = |task: &&TaskId| self.leaving.get(*task).is_some_and(|(_, is_leaving)| *is_leaving);
+            for task in tasks.iter().filter(|task| !is_leaving(task)) {
+                if let Some(inbox) = self.inbox(*task) {
+                    inbox.send(Message::Input(state));
+                }
+            }
+        }
+    }
+
+    /// Takes rows in: from `origin`, or from the lanes that the runs name. Returns the empty parcel, if its memory is
+    /// not passed on.
+    fn take_rows(&mut self, mut parcel: Parcel, origin: Option<&Origin>) -> Option<Parcel> {
+        for (_, sender) in parcel.batch.senders.runs(parcel.batch.rows) {
+            let changed = self.edges.data(sender);
+            self.tell_receivers(changed);
+        }
+        if origin.is_none() {
+            for run in &parcel.runs {
+                self.know_lane(run.lane);
+            }
+        }
+        let origin_of = |run: &Run| origin.unwrap_or(known(&self.lanes, run.lane));
+        if let [run] = parcel.runs[..]
+            && parcel.batch.rows >= LONG
+        {
+            let (weight, origin) = (parcel.batch.rows as u32 + run.extra, origin_of(&run));
+            match self.inbox(run.target) {
+                Some(inbox) => inbox.send(Message::Data(Delivery::whole(parcel.batch, weight, origin.clone()))),
+                None => self.exchange.take_stray(run.target, parcel, origin),
+            }
+            return None;
+        }
+        parcel.scatter(|rows, run| match self.inbox(run.target) {
+            Some(inbox) => {
+                let weight = rows.len() as u32 + run.extra;
+                inbox.append(rows, weight, origin_of(run));
+            }
+            None => {
+                let mut stray = Parcel::new(rows.source.clone());
+                rows.append_to(&mut stray.batch);
+                stray.note(run.lane, run.target, run.extra as usize, 0);
+                self.exchange.take_stray(run.target, stray, origin_of(run));
+            }
+        });
+        Some(parcel)
+    }
+
+    fn know_lane(&mut self, lane: DestId) {
+        let place = lane as usize;
+        if self.lanes.get(place).is_some_and(Option::is_some) {
+            return;
+        }
+        self.lanes.resize(self.lanes.len().max(place + 1), None);
+        self.lanes[place] = Some(self.exchange.origin_of(lane));
+    }
+
+    fn take_acks(&mut self, acks: &mut Acks) {
+        let Acks { deltas, failures } = acks;
+        let first = deltas[0];
+        if deltas.iter().all(|delta| delta.is_for_launch_of(&first)) {
+            let (deltas, failures) = (mem::take(deltas), mem::take(failures));
+            return self.pass_acks(first.spout, &deltas, &failures);
+        }
+        let mut rest = deltas.as_slice();
+        while let [first, ..] = rest {
+            let len = rest.iter().take_while(|delta| delta.is_for_launch_of(first)).count();
+            let (of_one, others) = rest.split_at(len);
+            rest = others;
+            self.pass_acks(first.spout, of_one, failures);
+        }
+        deltas.clear();
+        failures.clear();
+    }
+
+    fn pass_acks(&self, spout: TaskId, deltas: &[AckDelta], failures: &[Arc<Failure>]) {
+        match self.inbox(spout) {
+            Some(inbox) => inbox.append_acks(deltas, failures),
+            None => self.exchange.take_stray_acks(spout, deltas, failures),
+        }
+    }
+}
+
+/// Where the rows of a lane of this worker come from.
+fn known(lanes: &[Option<Origin>], lane: DestId) -> &Origin {
+    lanes.get(lane as usize).and_then(Option::as_ref).unwrap_or(&Origin::Worker)
+}
