@@ -122,6 +122,16 @@ impl TopologyConfig {
         self.count("topology.emit.limit").map_or(100_000, |limit| limit as usize)
     }
 
+    /// `topology.worker.lanes`: the most threads of a worker for executors that do not block; 128 unless set.
+    pub fn worker_lanes(&self) -> usize {
+        self.count("topology.worker.lanes").map_or(128, |lanes| usize::try_from(lanes).unwrap_or(usize::MAX).max(1))
+    }
+
+    /// `topology.worker.buffer.mb`: the memory for rows under way in a worker, in bytes; 64 MiB unless set.
+    pub fn worker_buffer(&self) -> u64 {
+        self.count("topology.worker.buffer.mb").map_or(64, |mebibytes| mebibytes.max(1)).saturating_mul(1 << 20)
+    }
+
     /// `topology.max.task.parallelism`: the most executors that a component gets.
     pub fn max_task_parallelism(&self) -> Option<u32> {
         self.count("topology.max.task.parallelism").map(|limit| limit.min(u32::MAX.into()) as u32)

@@ -1,5 +1,6 @@
 //! Checks a declared topology, finding everything that is wrong at once.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -92,6 +93,7 @@ pub(crate) fn validate(builder: TopologyBuilder) -> Result<Topology, InvalidTopo
         check.receivers(&builder.drafts, index);
     }
     check.cycles(&builder.drafts);
+    check.threads(&builder);
     let mut problems = check.problems;
     problems.sort_by(|a, b| a.subject.cmp(&b.subject));
     if problems.iter().any(|problem| !problem.is_warning) {
@@ -356,6 +358,25 @@ impl Check {
                 self.problem(Subject::InputField(index, number, place_in_args), message);
             }
         }
+    }
+
+    /// Warns of more executors than there are threads for them, at the component with the most.
+    fn threads(&mut self, builder: &TopologyBuilder) {
+        let config = &builder.config;
+        let sharing = builder.drafts.iter().enumerate().filter(|(_, draft)| !draft.is_blocking);
+        let sizes: Vec<_> = sharing.map(|(index, draft)| (size_of(draft, config).0, index)).collect();
+        let executors: u64 = sizes.iter().map(|(executors, _)| u64::from(*executors)).sum();
+        let (workers, lanes) = (config.workers() as u64, config.worker_lanes() as u64);
+        let threads = workers.saturating_mul(lanes);
+        let largest = sizes.iter().max_by_key(|(executors, index)| (*executors, Reverse(*index)));
+        let Some((_, largest)) = largest.filter(|_| executors > threads) else { return };
+        let of_workers =
+            if workers == 1 { "1 worker has".to_owned() } else { format!("each of {workers} workers has") };
+        let message = format!(
+            "the topology asks for {executors} executors that do not block, but {of_workers} {lanes} lanes: \
+             executors beyond {threads} share threads; ask for fewer, or set `topology.workers` or `topology.worker.lanes`"
+        );
+        self.warning(Subject::Parallelism(*largest), message);
     }
 
     /// Finds components that receive, over others, from themselves, and shows the path of each

@@ -51,7 +51,7 @@ pub(crate) struct InputState {
 /// What is known of the edges from one task.
 #[derive(Clone, Copy, Debug, Default)]
 struct Edge {
-    /// The launch that was heard last.
+    /// The launch that spoke last, if any has.
     launch: Option<u32>,
     is_flushed: bool,
     ending: Option<Ending>,
@@ -86,12 +86,9 @@ impl Source {
     }
 }
 
-/// Whether a launch is an earlier one than another; none is earlier than any. The numbers may wrap.
-fn is_earlier(launch: Option<u32>, than: Option<u32>) -> bool {
-    match (launch, than) {
-        (Some(launch), Some(than)) => launch != than && than.wrapping_sub(launch) < 1 << 31,
-        (launch, than) => launch.is_none() && than.is_some(),
-    }
+/// Whether a launch is an earlier one than another. The numbers may wrap.
+fn is_earlier(launch: u32, than: u32) -> bool {
+    launch != than && than.wrapping_sub(launch) < 1 << 31
 }
 
 /// The input edges of the tasks of one lane, by the component at their other end.
@@ -117,7 +114,7 @@ impl LaneEdges {
         let (place, at) = self.graph.find(from.task)?;
         let edge = self.sources.get(&place)?.edges[at];
         let launch = Some(from.launch);
-        let is_new = is_earlier(edge.launch, launch);
+        let is_new = edge.launch.is_none_or(|known| is_earlier(known, from.launch));
         let revokes = edge.is_flushed && edge.ending.is_none() && edge.launch == launch;
         (is_new || revokes).then(|| self.update(place, at, Edge { launch, ..Edge::default() })).flatten()
     }
@@ -126,12 +123,12 @@ impl LaneEdges {
     pub(crate) fn mark(&mut self, Mark { from, marker }: Mark) -> Option<Place> {
         let (place, at) = self.graph.find(from.task)?;
         let known = self.sources.get(&place).map_or(Edge::default(), |source| source.edges[at]);
-        let launch = Some(from.launch);
-        if is_earlier(launch, known.launch) {
+        // Without a launch that spoke before, there is nothing to compare with: any number may be the first.
+        if known.launch.is_some_and(|known| is_earlier(from.launch, known)) {
             return None;
         }
-        let mut edge = if known.launch == launch { known } else { Edge::default() };
-        edge.launch = launch;
+        let launch = Some(from.launch);
+        let mut edge = if known.launch == launch { known } else { Edge { launch, ..Edge::default() } };
         match marker {
             Marker::Open => edge = Edge { launch, ..Edge::default() },
             Marker::Flush(_) => edge.is_flushed = true,
@@ -199,3 +196,6 @@ impl Input {
         self.state.is_flushed && std::mem::take(&mut self.needs_flush)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,13 +94,16 @@ impl Graph {
 }
 
 /// A small graph for tests of other modules.
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod example {
+    #[cfg(test)]
     use galerna_topology_api::engine::Sender;
     use galerna_topology_api::*;
 
     use super::Graph;
+    #[cfg(test)]
     use crate::exchange::HELD;
+    #[cfg(test)]
     use crate::parcel::Parcel;
 
     struct Source;
@@ -126,10 +129,14 @@ pub(crate) mod example {
         let mut builder = TopologyBuilder::new("graph");
         let _ = builder.spout("source", || Source).parallelism(sources);
         let _ = builder.bolt("sink", || Sink).parallelism(sinks).fields("source", ["n"]);
-        Graph::new(&builder.build().expect("valid"))
+        match builder.build() {
+            Ok(topology) => Graph::new(&topology),
+            Err(invalid) => unreachable!("{invalid}"),
+        }
     }
 
     /// Rows of the default stream for one task, numbered from 0.
+    #[cfg(test)]
     pub(crate) fn parcel(graph: &Graph, sender: Sender, target: TaskId, rows: usize) -> Parcel {
         let source = graph.stream_of(sender.task, 0).expect("a stream");
         let mut parcel = Parcel::new(source.clone());

@@ -15,7 +15,7 @@ use crate::clock::WallClock;
 use crate::crew::start_hook;
 use crate::panics::{Panic, guarded};
 use crate::run::RunShared;
-use crate::runtimes::{MOST_THREADS, Runtimes};
+use crate::runtimes::Runtimes;
 use crate::summary::RunSummary;
 use crate::tap::Tap;
 use assembly::{Parts, assemble};
@@ -74,7 +74,7 @@ impl LocalRun {
     pub fn start(topology: Topology, options: LocalOptions) -> Result<Self, StartError> {
         let sharing = topology.components().iter().filter(|component| !component.is_blocking);
         let lanes: u32 = sharing.map(|component| component.executors).sum();
-        let runtimes = Runtimes::own(lanes as usize)?;
+        let runtimes = Runtimes::own(lanes as usize, topology.config().worker_lanes())?;
         Self::start_on(topology, options, None, runtimes)
     }
 
@@ -109,7 +109,7 @@ impl LocalRun {
                 serializes_all: options.serializes_all,
                 seed: options.seed,
                 own_threads: runtimes.own_threads(),
-                most_lanes: MOST_THREADS,
+                most_lanes: topology.config().worker_lanes(),
                 tap,
                 resources,
             })

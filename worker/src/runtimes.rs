@@ -14,9 +14,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Threads for user code at most, those of blocking executors aside.
-pub(crate) const MOST_THREADS: usize = 128;
-
 /// The tasks of an executor, which are driven together.
 pub(crate) struct Lane {
     pub(crate) futures: Vec<BoxFuture<'static, ()>>,
@@ -112,13 +109,13 @@ impl Shard {
 }
 
 impl Runtimes {
-    /// Starts threads for this many lanes that do not block.
-    pub(crate) fn own(lanes: usize) -> io::Result<Self> {
+    /// Starts threads for this many lanes that do not block: one for each lane, but at most `most`.
+    pub(crate) fn own(lanes: usize, most: usize) -> io::Result<Self> {
         let shards: io::Result<Vec<Shard>> =
-            (0..lanes.min(MOST_THREADS)).map(|number| Shard::start(&format!("galerna-data-{number}"))).collect();
+            (0..lanes.min(most)).map(|number| Shard::start(&format!("galerna-data-{number}"))).collect();
         let control =
             Builder::new_multi_thread().worker_threads(1).thread_name("galerna-control").enable_all().build()?;
-        let is_shared = lanes > MOST_THREADS;
+        let is_shared = lanes > most;
         let kind = Kind::Own { shards: shards?, blocking: Vec::new(), is_shared, control: Some(control) };
         Ok(Self { kind, coordinator: JoinSet::new() })
     }
@@ -238,6 +235,8 @@ mod tests {
 
     use super::*;
 
+    const MOST: usize = 16;
+
     /// Runs lanes of two tasks each; the threads of the tasks, lane by lane.
     fn threads_of(runtimes: &mut Runtimes, blocking: &[bool]) -> Vec<[String; 2]> {
         let mut receivers = Vec::new();
@@ -262,22 +261,22 @@ mod tests {
     fn assert_threads(count: usize, own_threads: OwnThreads) {
         let blocking: Vec<bool> = (0..count).map(|at| at % 8 == 0).collect();
         let sharing = blocking.iter().filter(|is_blocking| !**is_blocking).count();
-        let mut runtimes = Runtimes::own(sharing).expect("threads");
+        let mut runtimes = Runtimes::own(sharing, MOST).expect("threads");
         assert_eq!(runtimes.own_threads(), own_threads);
         let lanes = threads_of(&mut runtimes, &blocking);
         assert!(lanes.iter().all(|[first, second]| first == second), "a lane stays on one thread");
         let of = |is: bool| lanes.iter().zip(&blocking).filter(move |(_, blocking)| **blocking == is);
         let alone: BTreeSet<_> = of(true).map(|(lane, _)| &lane[0]).collect();
         let others: BTreeSet<_> = of(false).map(|(lane, _)| &lane[0]).collect();
-        assert_eq!((alone.len(), others.len()), (count - sharing, sharing.min(MOST_THREADS)));
+        assert_eq!((alone.len(), others.len()), (count - sharing, sharing.min(MOST)));
         assert!(alone.is_disjoint(&others));
     }
 
     #[test]
     fn lanes_that_block_have_threads_of_their_own_beyond_the_limit_for_others() {
-        // 128 that do not block, with 19 that do.
-        assert_threads(147, OwnThreads::All);
-        assert_threads(160, OwnThreads::Blocking);
+        // 16 that do not block, with 3 that do.
+        assert_threads(19, OwnThreads::All);
+        assert_threads(32, OwnThreads::Blocking);
     }
 
     #[test]

@@ -26,6 +26,7 @@
 mod cluster;
 mod compare;
 mod feeder;
+mod frames;
 mod harness;
 mod mock;
 mod ready;
@@ -33,6 +34,8 @@ mod ready;
 pub use cluster::{Completed, LocalCluster, RunFailed, RunningCluster, SpoutCounts};
 pub use compare::assert_same_tuples;
 pub use feeder::Feeder;
+#[doc(hidden)]
+pub use frames::decode_frame;
 pub use harness::{Asked, BoltHarness, EmittedRow, Executed, SpoutHarness, TaskOptions};
 pub use mock::MockSpout;
 pub use ready::check_ready_is_cancel_safe;

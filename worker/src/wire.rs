@@ -3,6 +3,8 @@
 //! Integers are LEB128, signed ones zigzag, edges and floats 8 bytes little-endian; what has no
 //! fixed size has its length in front. Value tags above the last known one are reserved.
 
+#[cfg(any(test, feature = "testing"))]
+mod fits;
 mod reader;
 mod value;
 
@@ -20,6 +22,8 @@ use crate::exchange::HELD;
 use crate::graph::Graph;
 use crate::link::Frame;
 use crate::parcel::{Acks, Parcel, Run, row_bytes};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use fits::check_bytes;
 use reader::Reader;
 pub(crate) use value::DEEPEST;
 

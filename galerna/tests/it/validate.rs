@@ -139,6 +139,29 @@ fn bolt_that_emits_in_ticks_and_gets_none_is_warned_of() {
 }
 
 #[test]
+fn more_executors_than_threads_are_warned_of_at_the_component_with_the_most() {
+    let yaml = |config: &str| {
+        format!(
+            "name: wide\nconfig: {{{config}}}\nspouts: [{{id: in, className: random-words, parallelism: 4}}]\nbolts:\n\
+             - {{id: first, className: count-by, parallelism: 100, properties: {{fields: [word], emit: finish}}}}\n\
+             - {{id: second, className: console, parallelism: 60, blocking: true}}\n\
+             - {{id: third, className: console, parallelism: 30}}\n\
+             streams:\n- {{from: in, to: first, grouping: {{type: FIELDS, args: [word]}}}}\n\
+             - {{from: first, to: second, grouping: {{type: SHUFFLE}}}}\n\
+             - {{from: first, to: third, grouping: {{type: SHUFFLE}}}}\n"
+        )
+    };
+    let told = |config| {
+        let (_folder, path) = file("topology.yaml", yaml(config));
+        call(["validate", &path]).expect(0).stdout.replace(&path, "topology.yaml")
+    };
+    insta::assert_snapshot!([told(""), told("topology.worker.lanes: 16, topology.workers: 8")].join("\n"));
+    for enough in ["topology.workers: 2", "topology.worker.lanes: 134", "topology.max.task.parallelism: 60"] {
+        assert!(!told(enough).contains("warning"), "{enough}");
+    }
+}
+
+#[test]
 fn columns_count_characters() {
     let (_folder, path) = file("topology.yaml", "name: \"\u{e9}\u{20ac}\"\nspuots: []\n");
     let problems = call(["validate", &path, "--output", "json"]).expect(1).json()["problems"].clone();

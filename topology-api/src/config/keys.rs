@@ -50,6 +50,12 @@ impl ConfigKey {
     /// All keys that the runtime knows.
     pub const ALL: &[Self] = &[
         key("topology.workers", KeyStatus::Integer(1), "worker processes of the topology"),
+        key(
+            "topology.worker.lanes",
+            KeyStatus::Integer(1),
+            "the most threads of a worker for executors that do not block",
+        ),
+        key("topology.worker.buffer.mb", KeyStatus::Integer(1), "MiB for rows under way in a worker"),
         key("topology.acker.executors", KeyStatus::Integer(0), "0 switches tracking off, anything else is on"),
         key(
             "topology.max.spout.pending",

@@ -10,7 +10,7 @@ use galerna_topology_api::engine::BoxFuture;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::lane;
-use crate::runtimes::{MOST_THREADS, OwnThread, Shard};
+use crate::runtimes::{OwnThread, Shard};
 
 /// A thread and how many tasks it drives.
 #[derive(Debug)]
@@ -50,8 +50,10 @@ pub(super) struct Seat {
 }
 
 /// Where tasks are spawned.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lanes {
+    /// The most lanes for executors that do not block.
+    most: usize,
     lanes: Vec<Lane>,
     /// The lanes of executors, by the first task of each executor.
     executors: BTreeMap<TaskId, Home>,
@@ -62,6 +64,18 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
+    /// No lanes yet, and up to `most` for executors that do not block.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            lanes: Vec::new(),
+            executors: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            free: Vec::new(),
+            spawned: JoinSet::new(),
+        }
+    }
+
     /// Finds a place for a task on the thread of its executor. The first task identifies the executor. A
     /// blocking executor shares its thread with no other executor.
     ///
@@ -100,7 +114,7 @@ impl Lanes {
     /// The place of a lane for an executor that has no tasks yet.
     fn lane(&mut self, is_blocking: bool, name: &str, make: impl FnOnce() -> Arc<lane::Lane>) -> io::Result<usize> {
         let is_shareable = |lane: &Lane| lane.tasks > 0 && !lane.is_blocking;
-        if !is_blocking && self.lanes.iter().filter(|lane| is_shareable(lane)).count() >= MOST_THREADS {
+        if !is_blocking && self.lanes.iter().filter(|lane| is_shareable(lane)).count() >= self.most {
             // At the limit, the executor shares the thread with the fewest tasks.
             let shareable = (0..self.lanes.len()).filter(|place| is_shareable(&self.lanes[*place]));
             if let Some(place) = shareable.min_by_key(|place| self.lanes[*place].tasks) {
@@ -165,6 +179,8 @@ mod tests {
     use crate::clock::Clock;
     use crate::cluster::tests::parts;
 
+    const MOST: usize = 16;
+
     /// The threads of a worker's tasks, and whether each task believes that it is alone on its thread.
     struct Trial {
         lanes: Lanes,
@@ -205,10 +221,10 @@ mod tests {
 
     #[test]
     fn executors_keep_their_tasks_together_and_blocking_ones_share_no_thread() {
-        let mut trial = Trial { lanes: Lanes::default(), places: BTreeMap::new() };
-        // Executors of two tasks from 1 on; each sixteenth blocks.
-        let executors: Vec<TaskRange> = (0..160).map(|at| TaskRange::new(2 * at + 1, 2 * at + 2)).collect();
-        let blocks = |executor: &TaskRange| executor.first % 32 == 1;
+        let mut trial = Trial { lanes: Lanes::new(MOST), places: BTreeMap::new() };
+        // Executors of two tasks from 1 on; each eighth blocks.
+        let executors: Vec<TaskRange> = (0..32).map(|at| TaskRange::new(2 * at + 1, 2 * at + 2)).collect();
+        let blocks = |executor: &TaskRange| executor.first % 16 == 1;
         for executor in &executors {
             trial.start(executor.first, *executor, blocks(executor));
         }
@@ -223,7 +239,7 @@ mod tests {
         let of = |blocking: bool| executors.iter().filter(move |executor| blocks(executor) == blocking);
         let blocking = trial.threads(of(true).map(|executor| executor.first));
         let others = trial.threads(of(false).map(|executor| executor.first));
-        assert_eq!((blocking.len(), others.len()), (10, MOST_THREADS));
+        assert_eq!((blocking.len(), others.len()), (4, MOST));
         assert!(blocking.is_disjoint(&others));
 
         // A task that is launched again joins the other task of its executor.
@@ -238,6 +254,6 @@ mod tests {
         first.tasks().for_each(|task| trial.end(task));
         first.tasks().for_each(|task| trial.start(task, first, true));
         assert!(before.is_disjoint(&trial.threads(first.tasks())));
-        assert_eq!(trial.lanes.lanes.len(), 10 + MOST_THREADS);
+        assert_eq!(trial.lanes.lanes.len(), 4 + MOST);
     }
 }

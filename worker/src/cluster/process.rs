@@ -192,7 +192,7 @@ fn crew(topology: Topology, options: &Options, run: RunShared) -> Result<Crew, S
     }
     let graph = Arc::new(Graph::new(&topology));
     Ok(Crew {
-        exchange: Arc::new(Exchange::new(graph.clone(), options.incarnation as u32, Budget::DEFAULT)),
+        exchange: Arc::new(Exchange::new(graph.clone(), options.incarnation as u32, Budget::of(topology.config()))),
         graph,
         topology,
         info,

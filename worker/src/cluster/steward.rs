@@ -152,13 +152,14 @@ impl Drop for Steward {
 
 impl Steward {
     pub(super) fn new(me: Identity, crew: Crew, events: Events) -> Self {
+        let lanes = Lanes::new(crew.topology.config().worker_lanes());
         Self {
             me,
             crew,
             events,
             view: None,
             plan: Arc::default(),
-            lanes: Lanes::default(),
+            lanes,
             links: JoinSet::new(),
             peers: BTreeMap::new(),
             running: BTreeMap::new(),

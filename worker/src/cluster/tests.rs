@@ -185,7 +185,7 @@ impl Node {
         let crew = Crew {
             info: Arc::new(topology.info("numbers-1")),
             run: Arc::new(RunShared::new(WallClock::system(), task_events)),
-            exchange: Arc::new(Exchange::new(graph.clone(), incarnation as u32, Budget::DEFAULT)),
+            exchange: Arc::new(Exchange::new(graph.clone(), incarnation as u32, Budget::of(topology.config()))),
             graph,
             topology,
             resources: Arc::default(),

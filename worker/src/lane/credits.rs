@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use galerna_topology_api::TaskId;
+use galerna_topology_api::{TaskId, TopologyConfig};
 
 use super::Signal;
 use crate::credit::{Credit, Progress};
@@ -17,8 +17,14 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Unless the topology's config sets another.
+    /// The limit without config.
+    #[cfg(test)]
     pub(crate) const DEFAULT: i64 = 64 << 20;
+
+    /// The limit that the config of a topology sets.
+    pub(crate) fn of(config: &TopologyConfig) -> i64 {
+        i64::try_from(config.worker_buffer()).unwrap_or(i64::MAX)
+    }
 
     pub(crate) fn new(limit: i64) -> Self {
         Self { used: AtomicI64::new(0), limit }

@@ -114,7 +114,7 @@ fn crew(parts: &Parts<'_>, graph: &Arc<Graph>, resources: Arc<Resources>) -> Cre
         topology: parts.topology.clone(),
         info: parts.info.clone(),
         run: parts.run.clone(),
-        exchange: Arc::new(Exchange::new(graph.clone(), Launch::ONLY.number, Budget::DEFAULT)),
+        exchange: Arc::new(Exchange::new(graph.clone(), Launch::ONLY.number, Budget::of(parts.topology.config()))),
         resources,
         seed: parts.seed,
         tap: parts.tap.clone(),

@@ -222,7 +222,7 @@ fn crew(topology: Topology, seed: u64, events: mpsc::UnboundedSender<RunEvent>) 
     Crew {
         info: Arc::new(topology.info("model-1")),
         run: Arc::new(shared),
-        exchange: Arc::new(Exchange::new(graph.clone(), 1, Budget::DEFAULT)),
+        exchange: Arc::new(Exchange::new(graph.clone(), 1, Budget::of(topology.config()))),
         graph,
         topology,
         resources: Arc::default(),

@@ -1,10 +1,12 @@
 use std::sync::LazyLock;
 
 use galerna_protocol::WorkerId;
-use galerna_topology_api::engine::Batch;
 use galerna_topology_api::{Timestamp, Value};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
+use super::fits::assert_fits;
 use super::*;
 
 fn any_value() -> impl Strategy<Value = Value> {
@@ -105,36 +107,18 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = byte;
         if let Ok(Frame::Rows { parcel, .. }) = decoded(&bytes) {
-            assert_fits(&parcel)?;
+            assert_fits(&parcel, &GRAPH);
         }
     }
 
     #[test]
     fn any_bytes_give_a_frame_that_fits_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = decoded(&bytes);
+        check_bytes(&bytes, &GRAPH);
         // Past the header of a parcel, where most of the decoder is.
         let mut data = vec![DATA, 1, 1, 9, 1, 1];
         data.extend(bytes);
-        if let Ok(Frame::Rows { parcel, .. }) = decoded(&data) {
-            assert_fits(&parcel)?;
-        }
+        check_bytes(&data, &GRAPH);
     }
-}
-
-fn assert_fits(parcel: &Parcel) -> Result<(), TestCaseError> {
-    let batch = &parcel.batch;
-    prop_assert_eq!(batch.values.len(), batch.rows * batch.source.fields.len());
-    prop_assert!(batch.anchors.is_empty() || batch.anchors.len() == batch.rows);
-    prop_assert_eq!(parcel.runs.last().map(|run| run.end as usize), Some(batch.rows));
-    let mut rows = 0;
-    parcel.clone().scatter(|part, run| {
-        assert!(GRAPH.place_of(run.target).is_some());
-        rows += part.len();
-        part.append_to(&mut Batch::new(batch.source.clone()));
-    });
-    prop_assert_eq!(rows, batch.rows);
-    prop_assert!(batch.senders.runs(batch.rows).all(|(_, sender)| GRAPH.place_of(sender.task) == Some(0)));
-    Ok(())
 }
 
 #[test]
@@ -156,12 +140,12 @@ fn rows_without_values_are_bounded() {
     }
 }
 
-#[test]
-fn acks_markers_and_credits_survive_the_wire() {
+/// A frame of each kind but rows.
+fn sample_frames() -> Vec<Frame> {
     let (kind, xor) = (AckKind::Held, u64::MAX);
     let delta = AckDelta { spout: 1, incarnation: 2, slot: 300, generation: 2, kind, xor };
     let from = Sender { task: 1, launch: 65_537, is_final: false };
-    let frames = [
+    vec![
         Frame::Acks(Acks {
             deltas: vec![delta],
             failures: vec![Failure::failed("store", "no connection"), Failure::TimedOut.into(), Failure::Lost.into()],
@@ -179,8 +163,12 @@ fn acks_markers_and_credits_survive_the_wire() {
         Frame::Hold { task: 3, generation: 9 },
         Frame::Released { task: 3, generation: 1 << 40 },
         Frame::Lost { worker: WorkerId::new("node-1", 6701), incarnation: 1 << 33 },
-    ];
-    for frame in frames {
+    ]
+}
+
+#[test]
+fn acks_markers_and_credits_survive_the_wire() {
+    for frame in sample_frames() {
         let mut bytes = Vec::new();
         encode(&frame, &mut bytes);
         let found = decoded(&bytes).expect("decodes");
@@ -198,5 +186,54 @@ fn numbers_that_end_too_early_or_are_too_large_are_refused() {
     }
     for end in [&[2][..], &[0x80], &[0x81, 0]] {
         assert_eq!(credit(&[&[0xff; 9][..], end].concat()).err(), Some(WireError::Range), "{end:?}");
+    }
+}
+
+/// The body of the fuzz target `frames` for machines without cargo-fuzz: random bytes, and frames of which some bytes
+/// were changed, cut out, inserted or repeated. `FUZZ_SECONDS` sets the time; the seed of a failure is printed.
+#[test]
+#[ignore = "runs for ten minutes; the fuzz target `frames` does the same"]
+fn changed_frames_fit_together_for_minutes() {
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(600);
+    let began = tokio::time::Instant::now();
+    let mut runner = TestRunner::default();
+    let (parcels, others) = (any_parcel(), sample_frames());
+    let (mut tried, mut fitting) = (0u64, 0u64);
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let mut frames = vec![Vec::new()];
+        let parcel = parcels.new_tree(&mut runner).expect("a parcel").current();
+        encode(&Frame::Rows { lane: 1, launch: 1, limit: 1024, parcel }, &mut frames[0]);
+        frames.extend(others.iter().map(|frame| {
+            let mut bytes = Vec::new();
+            encode(frame, &mut bytes);
+            bytes
+        }));
+        for _ in 0..200 {
+            let seed = fastrand::u64(..);
+            let mut random = fastrand::Rng::with_seed(seed);
+            // Most of the decoder is behind the header of a parcel.
+            let of = if random.u8(..) < 200 { 0 } else { random.usize(0..frames.len()) };
+            let mut bytes = frames[of].clone();
+            (0..random.usize(1..6)).for_each(|_| change(&mut bytes, &mut random));
+            let checked = std::panic::catch_unwind(|| check_bytes(&bytes, &GRAPH));
+            assert!(checked.is_ok(), "seed {seed}: {bytes:?}");
+            tried += 1;
+            fitting += u64::from(decoded(&bytes).is_ok());
+        }
+    }
+    println!("{tried} frames, {fitting} of which were decoded");
+}
+
+/// Changes bytes in one place.
+fn change(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    let at = random.usize(0..=bytes.len());
+    let end = (at + random.usize(0..8)).min(bytes.len());
+    match random.u8(0..6) {
+        0 if at < bytes.len() => bytes[at] = random.u8(..),
+        1 if at < bytes.len() => bytes[at] ^= 1 << random.u8(0..8),
+        2 => drop(bytes.drain(at..end)),
+        3 => bytes.insert(at, random.u8(..)),
+        4 => bytes.extend_from_within(at..end),
+        _ => bytes.truncate(bytes.len().max(1) - random.usize(0..2).min(bytes.len())),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use galerna_topology_api::*;
 use galerna_worker::testing::*;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::support::{Log, Noting, Numbers, PENDING, Slow, TIMEOUT, fed};
 
@@ -186,5 +186,74 @@ async fn emit_row_keeps_to_the_emit_limit_too() -> TestResult {
     let _ = builder.bolt("rows", || Rows).shuffle("feeder");
     LocalCluster::new().complete(builder.build()?).await?;
     assert_eq!(feeder.failed(), [0]);
+    Ok(())
+}
+
+/// Emits large rows with different texts, each once there is room.
+struct Large {
+    left: usize,
+}
+
+impl Spout for Large {
+    type MessageId = ();
+    fn output(&self) -> Streams {
+        Streams::default_fields(["n"])
+    }
+    async fn next(&mut self, out: &mut SpoutEmitter<'_, ()>) -> Result<Next> {
+        if self.left == 0 {
+            return Ok(Next::Exhausted);
+        }
+        self.left -= 1;
+        out.emit_untracked(values![format!("{}{}", self.left, "x".repeat(LARGE))]);
+        // Several calls hand their rows over together, unless a call waits for room.
+        out.room().await;
+        Ok(Next::Emitted)
+    }
+}
+
+/// The size of a large row.
+const LARGE: usize = 100_000;
+/// 1 MiB is used up by this many large rows.
+const BUFFER: u64 = (1 << 20) / LARGE as u64 + 1;
+/// The spout tasks and the bolt tasks of `most_under_way`; each task has a lane of its own.
+const TASKS: [u64; 2] = [2, 10];
+
+/// Sends large rows to slow bolts, and returns the most rows that were in flight.
+async fn most_under_way(buffer: Option<i64>, is_shuffle: bool) -> Result<u64> {
+    let [spouts, bolts] = TASKS;
+    let mut builder = TopologyBuilder::new("large");
+    if let Some(buffer) = buffer {
+        builder.config("topology.worker.buffer.mb", buffer);
+    }
+    let _ = builder.spout("large", || Large { left: 200 }).parallelism(spouts as u32);
+    let slow = builder.bolt("slow", || Slow(Duration::from_millis(10))).parallelism(bolts as u32);
+    let _ = if is_shuffle { slow.shuffle("large") } else { slow.fields("large", ["n"]) };
+    let run = LocalCluster::new().start(builder.build()?).await?;
+    let mut most = 0;
+    let all = run.wait_until(|summary| {
+        let [large, slow] = &summary.components[..] else { unreachable!() };
+        most = most.max(large.emitted - slow.executed);
+        slow.executed == 200 * spouts
+    });
+    if timeout(Duration::from_secs(60), all).await.is_err() {
+        return Err(format!("the run hangs: {:?}", run.snapshot().components).into());
+    }
+    assert_eq!(run.finished().await?.component("slow").executed, 200 * spouts);
+    Ok(most)
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_rows_under_way_take_little_more_than_the_buffer_of_the_config() -> TestResult {
+    let [spouts, bolts] = TASKS;
+    // What the buffer holds, a row for each pair of lanes, and the row that waits with each sender.
+    let most = BUFFER + spouts * bolts + spouts;
+    for is_shuffle in [false, true] {
+        let limited = most_under_way(Some(1), is_shuffle).await?;
+        println!("{limited} rows in flight with 1 MiB");
+        assert!(limited <= most, "{limited} rows are in flight, expected at most {most}");
+    }
+    let unlimited = most_under_way(None, false).await?;
+    println!("{unlimited} rows in flight without config");
+    assert!(unlimited > most, "the buffer limits nothing: {unlimited} rows");
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! How tuples flow on real threads: shares of a shuffle, ends of runs, calls that block.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use galerna_topology_api::*;
@@ -188,5 +190,42 @@ async fn blocking_calls_of_many_tasks_hold_nothing_else_up() -> TestResult {
     assert!(rate >= least_rate, "{rate} tuples/s");
     assert!(complete.p99 <= 10_000.0 * f64::from(longer), "{complete:?}");
     assert!(*latest <= Duration::from_millis(10) * longer, "{late:?}");
+    Ok(())
+}
+
+/// The threads on which the tasks of a bolt were prepared.
+type Threads = Arc<Mutex<Vec<ThreadId>>>;
+
+/// Notes the thread of each task.
+struct OnThread(Threads);
+
+impl Bolt for OnThread {
+    async fn prepare(&mut self, _: &TopologyContext) -> Result<()> {
+        self.0.lock().unwrap().push(std::thread::current().id());
+        Ok(())
+    }
+    async fn execute(&mut self, _: &Tuple<'_>, _: &mut Emitter<'_>) -> BoltResult {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn executors_share_the_lanes_of_the_config_and_blocking_ones_keep_their_own() -> TestResult {
+    let (sharing, blocking) = (Threads::default(), Threads::default());
+    let mut builder = TopologyBuilder::new("lanes");
+    builder.config("topology.worker.lanes", 3);
+    let _ = builder.spout("numbers", || OneCall(100));
+    let noted = sharing.clone();
+    let _ = builder.bolt("sharing", move || OnThread(noted.clone())).parallelism(9).tasks(18).shuffle("numbers");
+    let noted = blocking.clone();
+    let _ = builder.bolt("blocking", move || OnThread(noted.clone())).parallelism(2).blocking().shuffle("numbers");
+    let mut run = LocalRun::start(builder.build()?, LocalOptions::default())?;
+    let summary = timeout(Duration::from_secs(30), run.finished()).await?;
+    assert_eq!(summary.status, RunStatus::Finished);
+    let [sharing, blocking] = [sharing, blocking].map(|threads| threads.lock().unwrap().clone());
+    assert_eq!((sharing.len(), blocking.len()), (18, 2));
+    let [shared, own]: [HashSet<_>; 2] = [sharing, blocking].map(|threads| threads.into_iter().collect());
+    assert_eq!((shared.len(), own.len()), (3, 2));
+    assert!(shared.is_disjoint(&own));
     Ok(())
 }
