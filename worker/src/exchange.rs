@@ -55,6 +55,9 @@ pub(crate) enum To {
     Link(Arc<dyn Link>),
 }
 
+/// How much may be under way from lanes of other workers, by link and lane.
+type Limits = BTreeMap<(usize, u32), u32>;
+
 /// What waits for a task without a way.
 #[derive(Debug, Default)]
 struct Waiting {
@@ -92,7 +95,7 @@ pub(crate) struct Exchange {
     /// What came over links for tasks that are not here yet.
     early: Mutex<BTreeMap<TaskId, Vec<(Parcel, Origin)>>>,
     /// For each task of this worker, how much may be under way from lanes of others, by link and lane.
-    limits: Mutex<BTreeMap<TaskId, BTreeMap<(usize, u32), u32>>>,
+    limits: Mutex<BTreeMap<TaskId, Limits>>,
     pub(crate) fenced_batches: FencedBatches,
 }
 

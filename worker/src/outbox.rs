@@ -137,7 +137,7 @@ impl Outbox {
 
     /// Whether everything has left.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.is_dirty && !(self.may_wait && self.waiting_rows() > 0)
+        !self.is_dirty && (!self.may_wait || self.waiting_rows() == 0)
     }
 
     /// The rows that have not left yet.

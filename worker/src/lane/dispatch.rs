@@ -229,3 +229,79 @@ impl Dispatcher {
 fn known(lanes: &[Option<Origin>], lane: DestId) -> &Origin {
     lanes.get(lane as usize).and_then(Option::as_ref).unwrap_or(&Origin::Worker)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use galerna_topology_api::engine::Sender;
+
+    use super::super::{Budget, Lane};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::edges::{Ending, Mark, Marker};
+    use crate::exchange::To;
+    use crate::graph::example;
+    use crate::inbox::Arrivals;
+
+    /// A lane with task 2, a bolt that receives from task 1.
+    fn lane() -> (Arc<Exchange>, Arc<Lane>, Arrivals) {
+        let graph = Arc::new(example::graph(1, 1));
+        let exchange = Arc::new(Exchange::new(graph.clone(), 1, Budget::DEFAULT));
+        let lane = Arc::new(Lane::new(exchange.add_lane(), &graph, &exchange, Clock::start()));
+        let inbox = Inbox::new();
+        let arrivals = inbox.arrivals(lane.clone());
+        exchange.open(2, To::Lane(lane.port.clone(), inbox), Vec::new());
+        (exchange, lane, arrivals)
+    }
+
+    fn end() -> Item {
+        let from = Sender { task: 1, launch: 1, is_final: false };
+        Item::Mark(Mark { from, marker: Marker::End(Ending::Finished) })
+    }
+
+    /// What the task hears of its input.
+    fn heard(arrivals: &mut Arrivals) -> Vec<Option<Ending>> {
+        let messages = std::iter::from_fn(|| arrivals.try_next());
+        messages
+            .filter_map(|message| if let Message::Input(state) = message { Some(state.ending) } else { None })
+            .collect()
+    }
+
+    #[test]
+    fn task_on_its_way_hears_of_its_input_only_if_its_move_is_called_off() {
+        let (exchange, _lane, mut arrivals) = lane();
+        exchange.tell(2, Item::Leaving(2, 7, true));
+        exchange.tell_all(end);
+        assert_eq!(heard(&mut arrivals), [], "it ends at its new place");
+        exchange.tell(2, Item::Leaving(2, 8, false));
+        assert_eq!(heard(&mut arrivals), [Some(Ending::Finished)]);
+        // What a worker says late of the earlier assignment is void.
+        exchange.tell(2, Item::Leaving(2, 7, true));
+        exchange.tell_all(|| Item::Reopen([1].into()));
+        assert_eq!(heard(&mut arrivals), [None]);
+    }
+
+    #[test]
+    fn task_that_comes_later_hears_how_its_input_stands() {
+        let (exchange, lane, mut arrivals) = lane();
+        exchange.tell_all(end);
+        assert_eq!(heard(&mut arrivals), [Some(Ending::Finished)]);
+        exchange.detach(2);
+        let inbox = Inbox::new();
+        let mut successor = inbox.arrivals(lane.clone());
+        exchange.open(2, To::Lane(lane.port.clone(), inbox), Vec::new());
+        assert_eq!(heard(&mut successor), [Some(Ending::Finished)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn driver_brings_what_comes_while_all_tasks_sleep() {
+        let (exchange, lane, mut arrivals) = lane();
+        let mut driver = tokio::task::JoinSet::new();
+        driver.spawn(lane.drive());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        exchange.tell_all(end);
+        let message = std::future::poll_fn(|cx| arrivals.poll_next(cx)).await;
+        assert!(matches!(message, Message::Input(_)), "{message:?}");
+    }
+}
