@@ -124,12 +124,13 @@ impl TopologyConfig {
 
     /// `topology.worker.lanes`: the most threads of a worker for executors that do not block; 128 unless set.
     pub fn worker_lanes(&self) -> usize {
-        self.count("topology.worker.lanes").map_or(128, |lanes| usize::try_from(lanes).unwrap_or(usize::MAX).max(1))
+        let lanes = self.count("topology.worker.lanes").filter(|lanes| *lanes > 0);
+        lanes.map_or(128, |lanes| usize::try_from(lanes).unwrap_or(usize::MAX))
     }
 
     /// `topology.worker.buffer.mb`: the memory for rows under way in a worker, in bytes; 64 MiB unless set.
     pub fn worker_buffer(&self) -> u64 {
-        self.count("topology.worker.buffer.mb").map_or(64, |mebibytes| mebibytes.max(1)).saturating_mul(1 << 20)
+        self.count("topology.worker.buffer.mb").filter(|size| *size > 0).unwrap_or(64).saturating_mul(1 << 20)
     }
 
     /// `topology.max.task.parallelism`: the most executors that a component gets.
