@@ -212,7 +212,7 @@ impl Exchange {
                     Way::Lane(port) => port.credits.towards(target).limit(),
                     Way::Link(_) | Way::Held => 0,
                 };
-                let frame = Frame::Rows { lane, launch: self.launch, limit, parcel };
+                let frame = Frame::Rows { lane, launch: self.launch, limit, parcel: *parcel };
                 if let Some(unsent) = link.send(frame) {
                     self.fail_unsent(ways, &unsent);
                 }
@@ -222,7 +222,7 @@ impl Exchange {
             }
             (Way::Held, Item::Rows(parcel)) => {
                 for (task, part) in parcel.split() {
-                    lock(&self.held).entry(task).or_default().rows.push(Item::Rows(part));
+                    lock(&self.held).entry(task).or_default().rows.push(Item::Rows(Box::new(part)));
                 }
             }
             // What is said of edges is said again by the lanes. The others stay within their worker.
@@ -274,7 +274,7 @@ impl Exchange {
             To::Lane(port, inbox) => {
                 port.tell(Item::Admit(task, inbox));
                 for (parcel, origin) in lock(&self.early).remove(&task).unwrap_or_default() {
-                    port.tell(Item::RowsFrom(parcel, origin));
+                    port.tell(Item::RowsFrom(Box::new(parcel), origin));
                 }
                 ways.homes[task as usize] = Some(port.clone());
                 port.dest
@@ -288,7 +288,7 @@ impl Exchange {
         let way = &ways.dests[dest as usize];
         for frame in again {
             if let Some(parcel) = self.taken_again(ways, frame) {
-                self.pass(ways, way, Item::Rows(parcel));
+                self.pass(ways, way, Item::Rows(Box::new(parcel)));
             }
         }
         if let Some(Waiting { rows, mut acks }) = lock(&self.held).remove(&task) {

@@ -113,6 +113,13 @@ impl Inbox {
         });
     }
 
+    /// Gives back memory that only a busy task needs.
+    pub(crate) fn shrink(&self) {
+        let mut state = self.lock();
+        (state.spare, state.spare_acks) = (None, None);
+        state.messages.shrink_to_fit();
+    }
+
     /// Puts statements about trees of one launch of the spout task in, into the last ones if they fit.
     pub(crate) fn append_acks(&self, deltas: &[AckDelta], failures: &[Arc<Failure>]) {
         let Some(AckDelta { incarnation, .. }) = deltas.first().copied() else { return };

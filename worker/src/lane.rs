@@ -17,9 +17,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::clock::Clock;
 use crate::exchange::Exchange;
@@ -29,6 +30,9 @@ pub(crate) use credits::{Budget, LaneCredits};
 use dispatch::Dispatcher;
 pub(crate) use outlet::Slot;
 pub(crate) use sending::{Departed, InputKey, LaneOut, MemberId, NoTrees, Trees};
+
+/// A lane that has had nothing to do for this time gives back memory.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// The place of a destination in a worker: a lane, a link, or nowhere yet.
 pub(crate) type DestId = u32;
@@ -158,6 +162,38 @@ pub(crate) struct Lane {
     out: Mutex<LaneOut>,
 }
 
+/// The timers of a driver.
+#[derive(Debug, Default)]
+struct Timers {
+    /// Wakes the driver when rows need no longer be held back.
+    held: Option<Pin<Box<Sleep>>>,
+    /// Wakes the driver when the lane has been idle for [`IDLE`], or may have been.
+    idle: Option<Pin<Box<Sleep>>>,
+    /// What the tasks of the lane had done when the timer was set last.
+    activity: u64,
+}
+
+impl Timers {
+    /// Ready once when the tasks of the lane have done nothing for a while.
+    fn poll_idle(&mut self, activity: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if self.idle.is_none() && self.activity == activity {
+            return Poll::Pending;
+        }
+        let timer = self.idle.get_or_insert_with(|| Box::pin(sleep(IDLE)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let is_idle = std::mem::replace(&mut self.activity, activity) == activity;
+        if is_idle {
+            self.idle = None;
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(Instant::now() + IDLE);
+        let _ = timer.as_mut().poll(cx);
+        Poll::Pending
+    }
+}
+
 impl Lane {
     pub(crate) fn new(port: Arc<LanePort>, graph: &Arc<Graph>, exchange: &Arc<Exchange>, clock: Clock) -> Self {
         let dispatcher = Mutex::new(Dispatcher::new(graph.clone(), exchange.clone()));
@@ -198,11 +234,17 @@ impl Lane {
     /// # Cancel safety
     /// It may be dropped when the tasks of the lane have ended.
     pub(crate) async fn drive(self: Arc<Self>) {
-        let mut timer = None;
-        poll_fn(|cx| self.poll_drive(cx, &mut timer)).await;
+        let mut timers = Timers::default();
+        poll_fn(|cx| self.poll_drive(cx, &mut timers)).await;
     }
 
-    fn poll_drive(&self, cx: &mut Context<'_>, timer: &mut Option<Pin<Box<Sleep>>>) -> Poll<()> {
+    /// Gives back memory that only a busy lane needs.
+    fn shrink(&self) {
+        self.out().shrink();
+        self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).shrink();
+    }
+
+    fn poll_drive(&self, cx: &mut Context<'_>, timers: &mut Timers) -> Poll<()> {
         self.port.signal.register(cx.waker());
         let has_taken = self.take_in();
         let mut out = self.out();
@@ -216,14 +258,18 @@ impl Lane {
         out.send_all();
         let version = out.version();
         if let Some(at) = out.holds_until() {
-            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            let timer = timers.held.get_or_insert_with(|| Box::pin(sleep_until(at)));
             timer.as_mut().reset(at);
             if timer.as_mut().poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
+        let activity = out.activity();
         drop(out);
+        if timers.poll_idle(activity, cx).is_ready() {
+            self.shrink();
+        }
         self.port.signal.sleep();
         if self.has_incoming() || self.port.credits.has_returned() || self.out().is_outdated(version) {
             self.port.signal.wake();

@@ -225,9 +225,9 @@ impl<'a, 'v> Rows<'a, 'v> {
 #[derive(Debug)]
 pub(crate) enum Item {
     /// Tuples for bolts, of lanes of this worker: their runs say which.
-    Rows(Parcel),
+    Rows(Box<Parcel>),
     /// Tuples for bolts, all from the same origin.
-    RowsFrom(Parcel, Origin),
+    RowsFrom(Box<Parcel>, Origin),
     /// A statement of a task about its edges to all tasks of the lane, behind its tuples.
     Mark(Mark),
     /// An order to a task of the lane, behind all that came for the task before.
@@ -312,7 +312,7 @@ pub(crate) struct Packet {
     pub(crate) items: Vec<Item>,
     pub(crate) acks: Acks,
     /// Empty memory for rows.
-    spare: Option<Parcel>,
+    spare: Option<Box<Parcel>>,
 }
 
 impl Packet {
@@ -326,7 +326,7 @@ impl Packet {
         let source = &parcel.batch.source;
         if parcel.batch.rows >= SHORT {
             let empty = Parcel::new(source.clone());
-            self.items.push(Item::Rows(mem::replace(parcel, empty)));
+            self.items.push(Item::Rows(Box::new(mem::replace(parcel, empty))));
             return;
         }
         match self.items.last_mut() {
@@ -334,7 +334,7 @@ impl Packet {
                 last.append(parcel);
             }
             _ => {
-                let mut first = self.spare.take().unwrap_or_else(|| Parcel::new(source.clone()));
+                let mut first = self.spare.take().unwrap_or_else(|| Box::new(Parcel::new(source.clone())));
                 if !Arc::ptr_eq(&first.batch.source, source) {
                     first.batch.source = source.clone();
                 }
@@ -371,9 +371,16 @@ impl Packet {
     }
 
     /// Keeps the memory of a parcel whose rows were taken out.
-    pub(crate) fn recycle(&mut self, parcel: Parcel) {
+    pub(crate) fn recycle(&mut self, parcel: Box<Parcel>) {
         if parcel.runs.capacity() <= MOST_SPARE_IN && parcel.batch.values.capacity() <= 4 * MOST_SPARE_IN {
             self.spare = Some(parcel);
+        }
+    }
+
+    /// Gives back memory that only many items need.
+    pub(crate) fn shrink(&mut self) {
+        if self.items.capacity() > MOST_SPARE {
+            self.items = Vec::new();
         }
         if self.acks.deltas.capacity() > MOST_SPARE_IN {
             self.acks.deltas = Vec::new();

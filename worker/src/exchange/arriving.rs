@@ -40,7 +40,7 @@ impl Exchange {
         if let Some(port) = ways.home(first.target) {
             let is_there = |task| ways.home(task).is_some_and(|other| Arc::ptr_eq(other, port));
             if parcel.runs.iter().all(|run| is_there(run.target)) {
-                return port.tell(Item::RowsFrom(parcel, origin.clone()));
+                return port.tell(Item::RowsFrom(Box::new(parcel), origin.clone()));
             }
         }
         for (task, part) in parcel.split() {
@@ -55,7 +55,7 @@ impl Exchange {
 
     fn take_stray_by(&self, ways: &Ways, task: TaskId, parcel: Parcel, origin: &Origin) {
         if let Some(port) = ways.home(task) {
-            port.tell(Item::RowsFrom(parcel, origin.clone()));
+            port.tell(Item::RowsFrom(Box::new(parcel), origin.clone()));
         } else if ways.strangers.contains(&task) {
             self.refuse(ways, task, &parcel, origin);
         } else {

@@ -54,6 +54,12 @@ impl Dispatcher {
         }
     }
 
+    /// Gives back memory that only a busy lane needs.
+    pub(super) fn shrink(&mut self) {
+        self.spare = Packet::default();
+        self.inboxes.iter().flatten().for_each(Inbox::shrink);
+    }
+
     fn inbox(&self, task: TaskId) -> Option<&Inbox> {
         self.inboxes.get(task as usize)?.as_ref()
     }
@@ -94,6 +100,7 @@ impl Dispatcher {
         if let Some(parcel) = spare {
             packet.recycle(parcel);
         }
+        packet.shrink();
     }
 
     fn admit(&mut self, task: TaskId, inbox: Inbox) {
@@ -154,7 +161,7 @@ impl Dispatcher {
 
     /// Takes rows in: from `origin`, or from the lanes that the runs name. Returns the empty parcel, if its memory is
     /// not passed on.
-    fn take_rows(&mut self, mut parcel: Parcel, origin: Option<&Origin>) -> Option<Parcel> {
+    fn take_rows(&mut self, mut parcel: Box<Parcel>, origin: Option<&Origin>) -> Option<Box<Parcel>> {
         for (_, sender) in parcel.batch.senders.runs(parcel.batch.rows) {
             let changed = self.edges.data(sender);
             self.tell_receivers(changed);
@@ -171,7 +178,7 @@ impl Dispatcher {
             let (weight, origin) = (parcel.batch.rows as u32 + run.extra, origin_of(&run));
             match self.inbox(run.target) {
                 Some(inbox) => inbox.send(Message::Data(Delivery::whole(parcel.batch, weight, origin.clone()))),
-                None => self.exchange.take_stray(run.target, parcel, origin),
+                None => self.exchange.take_stray(run.target, *parcel, origin),
             }
             return None;
         }

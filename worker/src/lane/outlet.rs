@@ -55,7 +55,7 @@ pub(super) struct Outlet {
     /// For a shuffle grouping.
     pub(super) shared: Option<Box<Shared>>,
     /// Rows that have room, by destination.
-    pub(super) loads: Vec<Option<Parcel>>,
+    pub(super) loads: Vec<Option<Box<Parcel>>>,
     /// Rows for single tasks that wait for room, by the number of the task.
     pub(super) waiting: BTreeMap<usize, Waiting>,
     /// Whether it is among those with rows that wait.
@@ -120,7 +120,7 @@ impl Outlet {
             self.loads.resize_with(place + 1, || None);
         }
         let source = &self.source;
-        self.loads[place].get_or_insert_with(|| Parcel::new(source.clone()))
+        self.loads[place].get_or_insert_with(|| Box::new(Parcel::new(source.clone())))
     }
 
     /// Takes the credit for all rows whose credit is not taken yet.

@@ -565,6 +565,21 @@ impl LaneOut {
         version != self.exchange.version()
     }
 
+    /// Grows when a task of the lane does something.
+    pub(super) fn activity(&self) -> u64 {
+        self.activity.0
+    }
+
+    /// Gives back memory that only a busy lane needs.
+    pub(super) fn shrink(&mut self) {
+        for outlet in &mut self.outlets {
+            let is_empty = |load: &Box<Parcel>| load.batch.rows == 0;
+            outlet.loads.iter_mut().for_each(|load| drop(load.take_if(|load| is_empty(load))));
+        }
+        self.dests.iter_mut().for_each(|destination| destination.packet.shrink());
+        self.recent = Recent::new();
+    }
+
     /// The version of the ways that the lane knows.
     pub(super) fn version(&self) -> u64 {
         self.version

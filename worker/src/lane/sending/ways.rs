@@ -58,7 +58,7 @@ impl LaneOut {
             }
         });
         for (to, part) in parts {
-            self.dests[to as usize].packet.items.push(Item::Rows(part));
+            self.dests[to as usize].packet.items.push(Item::Rows(Box::new(part)));
             self.list_dest(to);
         }
     }
