@@ -15,6 +15,9 @@ use crate::acks::{AckDelta, AckKind};
 /// Rows leave at the latest this long after their departure was noted; time-outs allow for it.
 const DEPARTURE_SLACK: Duration = Duration::from_millis(1);
 
+/// A ledger without open trees keeps memory for this many.
+const MOST_IDLE: usize = 64;
+
 /// The departure of a tree whose first tuples have not all left.
 const NOT_YET: u64 = u64::MAX;
 
@@ -115,6 +118,8 @@ pub(crate) struct Ledger {
     incarnation: u32,
     timeout: Option<Duration>,
     entries: Vec<Entry>,
+    /// The generation of the first tree of a new slot.
+    first_generation: u32,
     free: Vec<u32>,
     open: usize,
     held: usize,
@@ -129,6 +134,7 @@ impl Ledger {
             incarnation,
             timeout,
             entries: Vec::new(),
+            first_generation: 0,
             free: Vec::new(),
             open: 0,
             held: 0,
@@ -159,7 +165,7 @@ impl Ledger {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.entries.push(Entry::FREE);
+                self.entries.push(Entry { generation: self.first_generation, ..Entry::FREE });
                 self.entries.len() as u32 - 1
             }
         };
@@ -183,6 +189,21 @@ impl Ledger {
     /// Fails a tree that was just opened: its tuple could not be sent.
     pub(crate) fn fail(&mut self, slot: u32) -> Closed {
         self.close(slot, false)
+    }
+
+    /// Gives back the memory for many trees, if none is open and no slot is waited for. Returns whether it did: slots
+    /// begin anew then, with generations that no earlier tree had.
+    pub(crate) fn shrink(&mut self) -> bool {
+        if self.entries.len() <= MOST_IDLE || self.free.len() < self.entries.len() {
+            return false;
+        }
+        let newest = |newest: u32, entry: &Entry| {
+            // Generations may wrap: the one that comes after the others is the newest.
+            if entry.generation.wrapping_sub(newest) < 1 << 31 { entry.generation } else { newest }
+        };
+        self.first_generation = self.entries.iter().fold(self.first_generation, newest).wrapping_add(1);
+        (self.entries, self.free) = (Vec::new(), Vec::new());
+        true
     }
 
     /// Takes how many trees of each stream were decided since the last call.

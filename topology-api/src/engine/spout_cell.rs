@@ -60,6 +60,9 @@ pub trait ErasedSpout: Send {
     /// because the call waited for room, and drops those of withdrawn rows.
     fn bind(&mut self, slots: &mut Vec<u32>);
 
+    /// No tree is open: gives back the memory for their message ids. Slots begin at 0 again.
+    fn shrink(&mut self);
+
     /// Calls `open`.
     fn open<'a>(&'a mut self, context: &'a TopologyContext) -> BoxFuture<'a, Result<()>>;
 
@@ -131,6 +134,10 @@ impl<S: Spout> ErasedSpout for SpoutCell<S> {
         self.spout = None;
         self.spout = Some((self.make)()?);
         Ok(())
+    }
+
+    fn shrink(&mut self) {
+        self.ids = Vec::new();
     }
 
     fn bind(&mut self, slots: &mut Vec<u32>) {

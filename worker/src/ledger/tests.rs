@@ -3,6 +3,27 @@
 use super::*;
 use proptest::prelude::*;
 
+#[test]
+fn ledger_that_gave_back_its_memory_knows_no_late_ack() {
+    let mut ledger = Ledger::new(1, 1, None);
+    let now = Duration::from_secs(1);
+    let mut late = Vec::new();
+    for _ in 0..3 {
+        let roots: Vec<Root> = (0..100).map(|_| ledger.open_started(0, 7, 1)).collect();
+        assert!(!ledger.shrink(), "trees are open");
+        for root in &late {
+            assert_eq!(ledger.apply(&delta(*root, 7), now), Applied::Nothing, "{root:?}");
+        }
+        for root in &roots {
+            assert!(matches!(ledger.apply(&delta(*root, 7), now), Applied::Settled(..)));
+        }
+        assert!(!ledger.shrink(), "the spout has not heard of them");
+        ledger.release(&roots.iter().map(|root| root.slot).collect::<Vec<_>>());
+        late.extend(roots);
+        assert!(ledger.shrink());
+    }
+}
+
 fn ledger(timeout: u64) -> Ledger {
     Ledger::new(1, 0, Some(Duration::from_secs(timeout)))
 }

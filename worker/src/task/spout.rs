@@ -140,6 +140,9 @@ impl SpoutTask {
                 }
                 step @ Step::Wait { for_ready } => {
                     self.core.counts.publish(&self.core.stats);
+                    if self.tracker.ledger.shrink() {
+                        cell.shrink();
+                    }
                     if !self.linger(step) {
                         self.wait(cell, step, for_ready).await?;
                     }
