@@ -97,7 +97,8 @@ impl Credit {
         // call sees the sender's threshold.
         let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, given).unwrap_or_default();
         let above = self.wake_above.load(Ordering::SeqCst);
-        let wakes = before <= above && before + weight as i64 > above;
+        // Also where more than that was left before: the sender may have come to wait for more since.
+        let wakes = above != NEVER && before + weight as i64 > above;
         if wakes {
             // The sender says anew what it waits for, or has done so already.
             let _ = self.wake_above.compare_exchange(above, NEVER, Ordering::SeqCst, Ordering::SeqCst);

@@ -10,6 +10,7 @@ mod lead;
 mod outlet;
 mod sending;
 mod shuffle;
+mod turns;
 mod waiting;
 
 use std::future::{Future, poll_fn};

@@ -12,7 +12,7 @@ use super::shuffle::Shuffle;
 use super::waiting::Buffer;
 use super::{DestId, LaneCredits};
 use crate::graph::Place;
-use crate::parcel::Parcel;
+use crate::parcel::{FULL, Parcel};
 
 /// Rows for one task that wait for room.
 pub(super) struct Waiting {
@@ -77,7 +77,7 @@ impl Outlet {
     pub(super) fn new(source: Arc<TupleSource>, receiver: Place, first: TaskId, shuffle: Option<Shuffle>) -> Self {
         let shared = shuffle.map(|shuffle| {
             let buffer = Buffer::new(source.clone());
-            Box::new(Shared { buffer, shuffle, is_blocked: false, full_at: crate::parcel::FULL })
+            Box::new(Shared { buffer, shuffle, is_blocked: false, full_at: FULL })
         });
         let (targets, untaken, loads) = (Vec::new(), Vec::new(), Vec::new());
         Self { source, receiver, first, targets, untaken, shared, loads, waiting: BTreeMap::new(), is_listed: false }

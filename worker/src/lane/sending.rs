@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::outlet::{Outlet, Slot, Target};
 use super::shuffle::Shuffle;
+use super::turns::Turns;
 use super::{DestId, LanePort, Offered};
 use crate::acks::{AckKind, Recent};
 use crate::clock::Clock;
@@ -147,6 +148,8 @@ pub(crate) struct LaneOut {
     by_task: BTreeMap<TaskId, MemberId>,
     /// Tasks that wait for room, those that wait for longest first.
     queue: VecDeque<MemberId>,
+    /// Whose turn it is among those of each component that wait for shared room.
+    turns: BTreeMap<Place, Turns>,
     dests: Vec<Destination>,
     /// Destinations that something is to be sent to.
     dirty: Vec<DestId>,
@@ -197,6 +200,7 @@ impl LaneOut {
             members: Vec::new(),
             by_task: BTreeMap::new(),
             queue: VecDeque::new(),
+            turns: BTreeMap::new(),
             dests: Vec::new(),
             dirty: Vec::new(),
             waiting: Vec::new(),
@@ -267,6 +271,7 @@ impl LaneOut {
         self.send_waiting();
         self.send_all();
         self.queue.retain(|waiting| *waiting != member);
+        self.turns.values_mut().for_each(|turns| turns.leave(member));
         if let Some(of) = self.members.get_mut(member).and_then(Option::take)
             && self.by_task.get(&of.task) == Some(&member)
         {
@@ -440,7 +445,12 @@ impl LaneOut {
                     is_full = shared.buffer.waiting() >= shared.full_at;
                 }
                 self.list_waiting(outlet_id);
-                self.member(member).waiting += rows;
+                let of = self.member(member);
+                of.waiting += rows;
+                let place = of.place;
+                if let Some(turns) = self.turns.get_mut(&place) {
+                    turns.leave(member);
+                }
                 if is_full {
                     self.share(outlet_id);
                     self.send_full();
@@ -593,10 +603,26 @@ impl LaneOut {
         }
         self.port.credits.take_returned();
         self.send_waiting();
+        let is_somebodys_turn = !self.turns.is_empty() && self.pass_turns();
         self.wake_members();
         let is_busy = self.activity.0 != self.activity.1;
         self.activity.1 = self.activity.0;
-        is_busy
+        is_busy || is_somebodys_turn
+    }
+
+    /// Where tasks of a component wait for shared room and there is some, the next one may emit. Returns whether there is
+    /// one; its turn ends when the driver looks again.
+    fn pass_turns(&mut self) -> bool {
+        let mut turns = mem::take(&mut self.turns);
+        let mut is_somebodys_turn = false;
+        for (place, turns) in &mut turns {
+            let one = self.members.iter().flatten().find(|member| member.place == *place);
+            if one.is_some_and(|one| !self.lacks_room(one)) {
+                is_somebodys_turn |= turns.pass(|member| self.queue.contains(&member));
+            }
+        }
+        self.turns = turns;
+        is_somebodys_turn
     }
 
     /// The time until which rows are held back from receivers that lead by too many, if any are.
@@ -613,7 +639,7 @@ impl LaneOut {
         if !self.queue.is_empty() {
             self.wake_members();
         }
-        if !self.dirty.is_empty() || !self.waiting.is_empty() {
+        if !self.dirty.is_empty() || !self.waiting.is_empty() || !self.queue.is_empty() {
             // The driver sends the rest: when the destinations have taken what they have, when there is room, or when
             // rows need no longer be held back.
             self.port.signal.wake();
@@ -629,10 +655,20 @@ impl LaneOut {
     }
 
     /// Whether the rows of a task must wait, so that it should emit nothing more.
-    pub(crate) fn is_blocked(&self, member: MemberId) -> bool {
-        let Some(member) = &self.members[member] else { return false };
+    pub(crate) fn is_blocked(&self, id: MemberId) -> bool {
+        let Some(member) = &self.members[id] else { return false };
+        member.parked > 0 || self.lacks_room(member) || self.is_turn_of_others(id, member)
+    }
+
+    /// Whether shared rows of a task's component wait for room.
+    fn lacks_room(&self, member: &Member) -> bool {
         let is_blocked = |outlet: &usize| self.outlets[*outlet].shared.as_ref().is_some_and(|shared| shared.is_blocked);
-        member.parked > 0 || member.outlets.iter().any(is_blocked)
+        member.outlets.iter().any(is_blocked)
+    }
+
+    /// Whether other tasks of a task's component wait for shared room and come first.
+    fn is_turn_of_others(&self, id: MemberId, member: &Member) -> bool {
+        self.turns.get(&member.place).is_some_and(|turns| turns.block(id))
     }
 
     /// The rows of a task that have not left.
@@ -644,6 +680,14 @@ impl LaneOut {
     pub(crate) fn wait_for_room(&mut self, member: MemberId, waker: &Waker) {
         if !self.queue.contains(&member) {
             self.queue.push_back(member);
+        }
+        if let Some(of) = &self.members[member]
+            && (self.lacks_room(of) || self.is_turn_of_others(member, of))
+        {
+            let place = of.place;
+            self.turns.entry(place).or_default().wait(member);
+            // Where there is room already, the driver passes the turn on.
+            self.port.signal.wake();
         }
         let waiting = &mut self.member(member).waker;
         match waiting {

@@ -306,7 +306,7 @@ impl BoltTask {
         }
         if self.core.outbox.is_blocked() {
             self.leave(cell).await?;
-        } else if now - self.core.last_flush >= FLUSH_INTERVAL {
+        } else if now.saturating_sub(self.core.last_flush) >= FLUSH_INTERVAL {
             self.core.flush(now);
             yield_now().await;
         }
