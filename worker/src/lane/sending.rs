@@ -583,8 +583,9 @@ impl LaneOut {
     /// Gives back memory that only a busy lane needs.
     pub(super) fn shrink(&mut self) {
         for outlet in &mut self.outlets {
-            let is_empty = |load: &Box<Parcel>| load.batch.rows == 0;
-            outlet.loads.iter_mut().for_each(|load| drop(load.take_if(|load| is_empty(load))));
+            for load in &mut outlet.loads {
+                drop(load.take_if(|load| load.batch.rows == 0));
+            }
         }
         self.dests.iter_mut().for_each(|destination| destination.packet.shrink());
         self.recent = Recent::new();
