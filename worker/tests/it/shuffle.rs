@@ -1,6 +1,7 @@
 //! Shuffle by outstanding work: slow, uneven and starting tasks get as many tuples as they can process.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use galerna_topology_api::*;
@@ -169,6 +170,38 @@ async fn each_task_gets_its_tuples_in_order() -> TestResult {
             let n = row[0].as_i64();
             assert!(latest.insert(task, n) < Some(n), "task {task} got {n:?} too late");
         }
+    }
+    Ok(())
+}
+
+/// Takes a millisecond, and counts by the task that emitted the tuple.
+struct Counting(Arc<Mutex<BTreeMap<TaskId, u64>>>);
+
+impl Bolt for Counting {
+    async fn execute(&mut self, tuple: &Tuple<'_>, out: &mut Emitter<'_>) -> BoltResult {
+        out.context().sleep(Duration::from_millis(1)).await;
+        *self.0.lock().unwrap().entry(tuple.source_task()).or_default() += 1;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn spout_tasks_of_one_executor_have_equal_shares_of_slow_tasks() -> TestResult {
+    const TASKS: u32 = 10;
+    for ackers in [0, 1] {
+        let counts = Arc::<Mutex<BTreeMap<TaskId, u64>>>::default();
+        let mut builder = TopologyBuilder::new("fair");
+        builder.config("topology.acker.executors", ackers);
+        let _ = builder.spout("numbers", Numbers::endless).parallelism(1).tasks(TASKS);
+        let counting = counts.clone();
+        let _ = builder.bolt("slow", move || Counting(counting.clone())).parallelism(3).shuffle("numbers");
+        let run = LocalCluster::new().start(builder.build()?).await?;
+        run.wait_until(|summary| summary.components[1].executed >= 10_000).await;
+        let counts: Vec<u64> = counts.lock().unwrap().values().copied().collect();
+        assert_eq!(counts.len(), TASKS as usize, "{counts:?}");
+        // The first to emit has a call more than others.
+        let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+        assert!(*least > 500 && *most < 2_500, "{counts:?}");
     }
     Ok(())
 }
