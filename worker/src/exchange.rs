@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use galerna_topology_api::TaskId;
 
 use crate::credit::FIRST;
+use crate::edges::Mark;
 use crate::graph::Graph;
 use crate::inbox::Inbox;
 use crate::lane::{Budget, DestId, LanePort};
@@ -94,6 +95,8 @@ pub(crate) struct Exchange {
     held: Mutex<BTreeMap<TaskId, Waiting>>,
     /// What came over links for tasks that are not here yet.
     early: Mutex<BTreeMap<TaskId, Vec<(Parcel, Origin)>>>,
+    /// What tasks of other workers said of their edges last.
+    marks: Mutex<BTreeMap<TaskId, Mark>>,
     /// For each task of this worker, how much may be under way from lanes of others, by link and lane.
     limits: Mutex<BTreeMap<TaskId, Limits>>,
     pub(crate) fenced_batches: FencedBatches,
@@ -123,6 +126,7 @@ impl Exchange {
             version: AtomicU64::new(1),
             held: Mutex::default(),
             early: Mutex::default(),
+            marks: Mutex::default(),
             limits: Mutex::default(),
             fenced_batches: FencedBatches::default(),
         }
@@ -140,6 +144,7 @@ impl Exchange {
     pub(crate) fn add_lane(&self) -> Arc<LanePort> {
         let mut ways = self.write();
         let port = Arc::new(LanePort::new(ways.dests.len() as DestId, self.graph.end(), self.budget.clone()));
+        lock(&self.marks).values().for_each(|mark| port.tell(Item::Mark(*mark)));
         ways.dests.push(Way::Lane(port.clone()));
         self.changed(&mut ways);
         port
@@ -334,11 +339,18 @@ impl Exchange {
         }
     }
 
-    /// Tells all lanes something.
-    pub(crate) fn tell_all(&self, item: impl Fn() -> Item) {
-        for port in self.read().ports() {
-            port.tell(item());
-        }
+    /// Tells all lanes what a task of another worker says of its edges; lanes that come later hear it, too.
+    pub(crate) fn mark(&self, mark: Mark) {
+        let ways = self.read();
+        lock(&self.marks).insert(mark.from.task, mark);
+        ways.ports().for_each(|port| port.tell(Item::Mark(mark)));
+    }
+
+    /// Tells all lanes that these tasks, ascending, were lost or launched again: what they said of their edges is void.
+    pub(crate) fn reopen(&self, tasks: &Arc<[TaskId]>) {
+        let ways = self.read();
+        lock(&self.marks).retain(|task, _| tasks.binary_search(task).is_err());
+        ways.ports().for_each(|port| port.tell(Item::Reopen(tasks.clone())));
     }
 
     /// Notes whether a task belongs to this worker, so that what comes for it waits until it is here.

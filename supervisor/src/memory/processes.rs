@@ -135,7 +135,8 @@ mod tests {
         let much = vec![1_u8; 64 << 20];
         let after = Processes::alone(own).expect("it lives");
         assert!(after - before > 60 << 20, "{before} became {after} with {} more", much.len());
-        assert!(processes.together(own) >= after);
+        // Other tests of this process may give back memory meanwhile.
+        assert!(processes.together(own) >= 60 << 20);
         assert!(processes.exactly(own) >= 60 << 20);
         assert_eq!(Processes::alone(u32::MAX), None);
     }

@@ -22,7 +22,7 @@ impl Exchange {
                 }
                 self.deliver_rows(parcel, &Origin::Link { link: back.clone(), lane, launch });
             }
-            Frame::Mark(mark) => self.tell_all(|| Item::Mark(mark)),
+            Frame::Mark(mark) => self.mark(mark),
             Frame::Acks(acks) => self.deliver_acks(&acks),
             Frame::Credit { lane, launch, to, weight, progress } => {
                 if let Some(Way::Lane(port)) = self.read().dests.get(lane as usize).filter(|_| launch == self.launch) {

@@ -262,9 +262,9 @@ mod tests {
         (exchange, lane, arrivals)
     }
 
-    fn end() -> Item {
+    fn end() -> Mark {
         let from = Sender { task: 1, launch: 1, is_final: false };
-        Item::Mark(Mark { from, marker: Marker::End(Ending::Finished) })
+        Mark { from, marker: Marker::End(Ending::Finished) }
     }
 
     /// What the task hears of its input.
@@ -279,20 +279,20 @@ mod tests {
     fn task_on_its_way_hears_of_its_input_only_if_its_move_is_called_off() {
         let (exchange, _lane, mut arrivals) = lane();
         exchange.tell(2, Item::Leaving(2, 7, true));
-        exchange.tell_all(end);
+        exchange.mark(end());
         assert_eq!(heard(&mut arrivals), [], "it ends at its new place");
         exchange.tell(2, Item::Leaving(2, 8, false));
         assert_eq!(heard(&mut arrivals), [Some(Ending::Finished)]);
         // What a worker says late of the earlier assignment is void.
         exchange.tell(2, Item::Leaving(2, 7, true));
-        exchange.tell_all(|| Item::Reopen([1].into()));
+        exchange.reopen(&[1].into());
         assert_eq!(heard(&mut arrivals), [None]);
     }
 
     #[test]
     fn task_that_comes_later_hears_how_its_input_stands() {
         let (exchange, lane, mut arrivals) = lane();
-        exchange.tell_all(end);
+        exchange.mark(end());
         assert_eq!(heard(&mut arrivals), [Some(Ending::Finished)]);
         exchange.detach(2);
         let inbox = Inbox::new();
@@ -301,13 +301,32 @@ mod tests {
         assert_eq!(heard(&mut successor), [Some(Ending::Finished)]);
     }
 
+    #[test]
+    fn lane_that_comes_later_hears_what_other_workers_said_before() {
+        let (exchange, _lane, _) = lane();
+        exchange.mark(end());
+        let graph = Arc::new(example::graph(1, 1));
+        let later = Arc::new(Lane::new(exchange.add_lane(), &graph, &exchange, Clock::start()));
+        let inbox = Inbox::new();
+        let mut arrivals = inbox.arrivals(later.clone());
+        exchange.open(2, To::Lane(later.port.clone(), inbox), Vec::new());
+        assert_eq!(heard(&mut arrivals), [Some(Ending::Finished)]);
+        exchange.reopen(&[1].into());
+        assert_eq!(heard(&mut arrivals), [None]);
+        let last = Arc::new(Lane::new(exchange.add_lane(), &graph, &exchange, Clock::start()));
+        let inbox = Inbox::new();
+        let mut arrivals = inbox.arrivals(last.clone());
+        exchange.open(2, To::Lane(last.port.clone(), inbox), Vec::new());
+        assert_eq!(heard(&mut arrivals), [], "it is lost");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn driver_brings_what_comes_while_all_tasks_sleep() {
         let (exchange, lane, mut arrivals) = lane();
         let mut driver = tokio::task::JoinSet::new();
         driver.spawn(lane.drive());
         tokio::time::sleep(Duration::from_millis(1)).await;
-        exchange.tell_all(end);
+        exchange.mark(end());
         let message = std::future::poll_fn(|cx| arrivals.poll_next(cx)).await;
         assert!(matches!(message, Message::Input(_)), "{message:?}");
     }

@@ -243,7 +243,7 @@ impl Steward {
         let Some(view) = &self.view else { return };
         let from = Sender { task, launch: self.launch(view).number, is_final: false };
         let mark = Mark { from, marker: Marker::Open };
-        self.crew.exchange.tell_all(|| Item::Mark(mark));
+        self.crew.exchange.mark(mark);
         for peer in self.peers.values() {
             peer.outgoing.send(Frame::Mark(mark));
         }

@@ -14,7 +14,6 @@ use crate::cluster::outgoing::{Outgoing, Place};
 use crate::cluster::view::{View, spouts_upstream};
 use crate::link::{Frame, Link};
 use crate::message::Control;
-use crate::parcel::Item;
 use crate::wire::WIRE_VERSION;
 
 impl Steward {
@@ -171,7 +170,7 @@ impl Steward {
     /// passed through them fail.
     pub(super) fn note_lost(&self, lost: &BTreeSet<TaskId>) {
         let tasks: Arc<[TaskId]> = lost.iter().copied().collect();
-        self.crew.exchange.tell_all(|| Item::Reopen(tasks.clone()));
+        self.crew.exchange.reopen(&tasks);
         self.fail_trees_through(lost);
     }
 
