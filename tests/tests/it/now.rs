@@ -25,8 +25,8 @@ async fn running_it_shows_rates_and_its_source_and_ended_it_is_found_by_its_id()
     let (spout, bolt) = (window(&state.0, "numbers"), window(&state.0, "note"));
     let (spout, bolt) = (spout.context("of the spout")?, bolt.context("of the bolt")?);
     for rate in [spout.emitted, spout.acked, bolt.executed] {
-        // How much a busy machine does is not for this test to say.
-        ensure!(rate > 1.0 && rate < HIGHEST_RATE * 1.1, "{rate} tuples/s: {:?}", state.0.components);
+        // How much a busy machine does is not for this test to say. A source that was held up catches up.
+        ensure!(rate > 1.0 && rate < HIGHEST_RATE * 1.5, "{rate} tuples/s: {:?}", state.0.components);
     }
     let busy = bolt.busy.context("workers tell how long calls ran")?;
     ensure!(busy > 0.0 && busy + bolt.blocked <= 1.0, "{bolt:?}");
