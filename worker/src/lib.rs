@@ -30,6 +30,7 @@ mod port;
 mod random;
 mod routing;
 mod run;
+mod run_queue;
 mod runtimes;
 mod stats;
 mod summary;

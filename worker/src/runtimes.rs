@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::run_queue::RunQueue;
+
 /// The tasks of an executor, which are driven together.
 pub(crate) struct Lane {
     pub(crate) futures: Vec<BoxFuture<'static, ()>>,
@@ -96,13 +98,17 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn start(name: &str) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    /// Starts a thread, which runs in its turns if it is given a queue.
+    pub(crate) fn start(name: &str, queue: Option<&Arc<RunQueue>>) -> io::Result<Self> {
+        let mut builder = Builder::new_current_thread();
+        let turns = queue.map(|queue| queue.schedule(&mut builder));
+        let runtime = builder.enable_all().build()?;
         let handle = runtime.handle().clone();
         let (_keep, dropped) = oneshot::channel::<()>();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             let _ = runtime.block_on(dropped);
             runtime.shutdown_background();
+            drop(turns);
         })?;
         Ok(Self { handle, _keep })
     }
@@ -111,8 +117,9 @@ impl Shard {
 impl Runtimes {
     /// Starts threads for this many lanes that do not block: one for each lane, but at most `most`.
     pub(crate) fn own(lanes: usize, most: usize) -> io::Result<Self> {
-        let shards: io::Result<Vec<Shard>> =
-            (0..lanes.min(most)).map(|number| Shard::start(&format!("galerna-data-{number}"))).collect();
+        let queue = RunQueue::for_cores();
+        let shards = (0..lanes.min(most)).map(|number| Shard::start(&format!("galerna-data-{number}"), Some(&queue)));
+        let shards: io::Result<Vec<Shard>> = shards.collect();
         let control =
             Builder::new_multi_thread().worker_threads(1).thread_name("galerna-control").enable_all().build()?;
         let is_shared = lanes > most;
@@ -154,7 +161,7 @@ impl Runtimes {
         for lane in lanes {
             let handle = match &mut self.kind {
                 Kind::Own { blocking, .. } if lane.is_blocking => {
-                    blocking.push(Shard::start(&format!("galerna-{}", lane.component))?);
+                    blocking.push(Shard::start(&format!("galerna-{}", lane.component), None)?);
                     &blocking[blocking.len() - 1].handle
                 }
                 Kind::Own { shards, .. } => {

@@ -10,6 +10,7 @@ use galerna_topology_api::engine::BoxFuture;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::lane;
+use crate::run_queue::RunQueue;
 use crate::runtimes::{OwnThread, Shard};
 
 /// A thread and how many tasks it drives.
@@ -54,6 +55,8 @@ pub(super) struct Seat {
 pub(super) struct Lanes {
     /// The most lanes for executors that do not block.
     most: usize,
+    /// The turns of the threads of executors that do not block.
+    queue: Arc<RunQueue>,
     lanes: Vec<Lane>,
     /// The lanes of executors, by the first task of each executor.
     executors: BTreeMap<TaskId, Home>,
@@ -68,6 +71,7 @@ impl Lanes {
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
+            queue: RunQueue::for_cores(),
             lanes: Vec::new(),
             executors: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -121,7 +125,7 @@ impl Lanes {
                 return Ok(place);
             }
         }
-        let (shard, lane) = (Shard::start(name)?, make());
+        let (shard, lane) = (Shard::start(name, (!is_blocking).then_some(&self.queue))?, make());
         self.spawned.spawn_on(lane.clone().drive(), &shard.handle);
         let lane = Lane { shard, lane, tasks: 0, is_blocking, own_thread: OwnThread::default() };
         match self.free.pop() {

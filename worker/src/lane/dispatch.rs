@@ -213,6 +213,8 @@ impl Dispatcher {
             let (deltas, failures) = (mem::take(deltas), mem::take(failures));
             return self.pass_acks(first.spout, &deltas, &failures);
         }
+        // Fewer and longer parts cost less. What is said of one spout task keeps its order.
+        deltas.sort_by_key(|delta| delta.spout);
         let mut rest = deltas.as_slice();
         while let [first, ..] = rest {
             let len = rest.iter().take_while(|delta| delta.is_for_launch_of(first)).count();
