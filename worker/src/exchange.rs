@@ -255,14 +255,6 @@ impl Exchange {
         acks.failures.clear();
     }
 
-    /// Where the rows of a lane of this worker come from.
-    pub(crate) fn origin_of(&self, lane: DestId) -> Origin {
-        match self.read().dests.get(lane as usize) {
-            Some(Way::Lane(port)) => Origin::Lane(port.credits.clone()),
-            _ => Origin::Worker,
-        }
-    }
-
     /// How much may be under way to a task, as far as is known; at first what one lane may send.
     pub(crate) fn capacity(&self, task: TaskId) -> u64 {
         let local: u64 = self.read().ports().filter_map(|port| port.credits.limit(task)).map(u64::from).sum();

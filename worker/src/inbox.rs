@@ -12,7 +12,7 @@ use galerna_topology_api::engine::{Anchor, Batch, Root};
 use crate::acks::{AckBatch, AckDelta};
 use crate::lane::Lane;
 use crate::message::Message;
-use crate::parcel::{Delivery, Due, FULL, Origin, Rows};
+use crate::parcel::{Delivery, FULL, Origin, Rows, clear};
 
 /// The memory for values and anchors that an idle task keeps, in entries of each.
 const MOST_SPARE: usize = 128;
@@ -32,8 +32,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<Message>,
-    /// Empty memory for the next batch.
-    spare: Option<Batch>,
+    /// Empty memory for the next rows.
+    spare: Option<Delivery>,
     /// Empty memory for the next statements about trees.
     spare_acks: Option<Vec<AckDelta>>,
 }
@@ -86,7 +86,7 @@ impl Inbox {
     }
 
     /// Puts rows in, into the last batch if they fit.
-    pub(crate) fn append(&self, rows: Rows<'_, '_>, weight: u32, origin: &Origin) {
+    pub(crate) fn append(&self, rows: Rows<'_, '_>, weight: u32, origin: Origin) {
         let count = rows.len();
         self.count(count);
         self.change(|state| {
@@ -94,22 +94,14 @@ impl Inbox {
                 && Arc::ptr_eq(&last.batch.source, rows.source)
                 && last.batch.rows + count <= FULL
             {
-                last.owe(count as u32, weight, origin);
-                rows.append_to(&mut last.batch);
-                return;
+                return last.append(rows, weight, origin);
             }
-            let mut batch = match state.spare.take() {
-                Some(mut spare) => {
-                    if !Arc::ptr_eq(&spare.source, rows.source) {
-                        spare.source = rows.source.clone();
-                    }
-                    spare
-                }
-                None => Batch::new(rows.source.clone()),
-            };
-            rows.append_to(&mut batch);
-            let owed = Due { rows: count as u32, weight, origin: origin.clone() };
-            state.messages.push_back(Message::Data(Delivery { batch, owed, more_owed: Vec::new() }));
+            let mut delivery = state.spare.take().unwrap_or_else(|| Delivery::empty(rows.source.clone()));
+            if !Arc::ptr_eq(&delivery.batch.source, rows.source) {
+                delivery.batch.source = rows.source.clone();
+            }
+            delivery.append(rows, weight, origin);
+            state.messages.push_back(Message::Data(delivery));
         });
     }
 
@@ -186,15 +178,18 @@ impl Arrivals {
     }
 
     /// Keeps the memory of an executed batch for the next one.
-    pub(crate) fn recycle(&self, mut batch: Batch) {
-        batch.values.clear();
-        batch.anchors.clear();
-        batch.more_anchors.clear();
-        batch.senders.clear();
-        batch.rows = 0;
+    pub(crate) fn recycle(&self, mut executed: Delivery) {
+        let Delivery { batch, dues } = &mut executed;
         if batch.values.capacity() <= MOST_SPARE && batch.anchors.capacity() <= MOST_SPARE {
-            self.inbox.lock().spare = Some(batch);
+            clear(batch);
+            dues.clear();
+            self.inbox.lock().spare = Some(executed);
         }
+    }
+
+    /// The lane that brings what comes.
+    pub(crate) fn lane(&self) -> &Lane {
+        &self.lane
     }
 }
 

@@ -7,6 +7,7 @@
 mod credits;
 mod dispatch;
 mod lead;
+mod origins;
 mod outlet;
 mod sending;
 mod shuffle;
@@ -29,6 +30,7 @@ use crate::graph::Graph;
 use crate::parcel::{Acks, Item, Packet};
 pub(crate) use credits::{Budget, LaneCredits};
 use dispatch::Dispatcher;
+use origins::Origins;
 pub(crate) use outlet::Slot;
 pub(crate) use sending::{Departed, InputKey, LaneOut, MemberId, NoTrees, Trees};
 
@@ -160,6 +162,8 @@ impl LanePort {
 pub(crate) struct Lane {
     pub(crate) port: Arc<LanePort>,
     dispatcher: Mutex<Dispatcher>,
+    /// Those that the tasks of the lane give credit back to.
+    origins: Mutex<Origins>,
     out: Mutex<LaneOut>,
 }
 
@@ -198,8 +202,9 @@ impl Timers {
 impl Lane {
     pub(crate) fn new(port: Arc<LanePort>, graph: &Arc<Graph>, exchange: &Arc<Exchange>, clock: Clock) -> Self {
         let dispatcher = Mutex::new(Dispatcher::new(graph.clone(), exchange.clone()));
+        let origins = Mutex::new(Origins::new(exchange.clone()));
         let out = Mutex::new(LaneOut::new(port.clone(), graph.clone(), exchange.clone(), clock));
-        Self { port, dispatcher, out }
+        Self { port, dispatcher, origins, out }
     }
 
     /// What the tasks of the lane send.

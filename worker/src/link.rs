@@ -52,6 +52,11 @@ pub(crate) struct Unsent {
     pub(crate) failure: Arc<Failure>,
 }
 
+/// Gives back credit to a lane of a launch of the worker at the other end, for rows that it sent to `to`.
+pub(crate) fn give_back_by(link: &dyn Link, (lane, launch): (u32, u32), to: TaskId, weight: usize, progress: Progress) {
+    link.send(Frame::Credit { lane, launch, to, weight, progress });
+}
+
 /// The sending end of a link within the process.
 #[derive(Clone, Debug)]
 pub(crate) struct QueueLink(mpsc::UnboundedSender<Frame>);

@@ -1,12 +1,8 @@
 //! What tasks get.
 
-use galerna_topology_api::TaskId;
-
 use crate::acks::AckBatch;
-use crate::credit::Progress;
 use crate::edges::InputState;
-use crate::link::Frame;
-use crate::parcel::{Delivery, Origin};
+use crate::parcel::Delivery;
 
 /// Something that enters a task.
 #[derive(Debug)]
@@ -19,17 +15,6 @@ pub(crate) enum Message {
     Acks(AckBatch),
     /// An order of whoever runs the worker.
     Control(Control),
-}
-
-/// Gives back the credit for rows that a task has processed.
-pub(crate) fn give_back(origin: &Origin, task: TaskId, weight: usize, progress: Progress) {
-    match origin {
-        Origin::Lane(credits) => credits.give_back(task, weight, progress),
-        Origin::Link { link, lane, launch } => {
-            link.send(Frame::Credit { lane: *lane, launch: *launch, to: task, weight, progress });
-        }
-        Origin::Worker => {}
-    }
 }
 
 /// An order to a task.

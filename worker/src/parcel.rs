@@ -11,7 +11,7 @@ use galerna_topology_api::{Failure, TaskId, Value};
 use crate::acks::AckDelta;
 use crate::edges::Mark;
 use crate::inbox::Inbox;
-use crate::lane::{DestId, LaneCredits};
+use crate::lane::DestId;
 use crate::link::Link;
 use crate::message::Control;
 
@@ -95,12 +95,7 @@ impl Parcel {
 
     /// Removes all rows, and keeps the memory.
     fn clear(&mut self) {
-        let batch = &mut self.batch;
-        batch.values.clear();
-        batch.anchors.clear();
-        batch.more_anchors.clear();
-        batch.senders.clear();
-        batch.rows = 0;
+        clear(&mut self.batch);
         self.runs.clear();
         self.bytes = 0;
     }
@@ -138,6 +133,15 @@ impl Parcel {
         drop(values);
         self.clear();
     }
+}
+
+/// Removes all rows of a batch, and keeps the memory.
+pub(crate) fn clear(batch: &mut Batch) {
+    batch.values.clear();
+    batch.anchors.clear();
+    batch.more_anchors.clear();
+    batch.senders.clear();
+    batch.rows = 0;
 }
 
 /// The further anchors of the rows from `first` to `end`.
@@ -245,8 +249,8 @@ pub(crate) enum Item {
 /// Who sent rows, and gets the credit back.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
-    /// A lane of this worker.
-    Lane(Arc<LaneCredits>),
+    /// A lane of this worker, if it is one: rows of an earlier launch are from no lane.
+    Lane(DestId),
     /// A lane at the other end of a link.
     Link {
         /// The way back.
@@ -256,15 +260,13 @@ pub(crate) enum Origin {
         /// The launch of the worker.
         launch: u32,
     },
-    /// The worker itself.
-    Worker,
 }
 
 impl Origin {
     /// Whether both are the same lane of the same launch.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Lane(one), Self::Lane(other)) => Arc::ptr_eq(one, other),
+            (Self::Lane(one), Self::Lane(other)) => one == other,
             (Self::Link { link: a, lane: b, launch: c }, Self::Link { link, lane, launch }) => {
                 b == lane && c == launch && Arc::ptr_eq(a, link)
             }
@@ -392,10 +394,8 @@ impl Packet {
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) batch: Batch,
-    /// The credit that is owed for the first rows.
-    pub(crate) owed: Due,
-    /// The credit that is owed for further rows, in order.
-    pub(crate) more_owed: Vec<Due>,
+    /// The credit that is owed for the rows, in order.
+    pub(crate) dues: Vec<Due>,
 }
 
 /// Credit for consecutive rows of a delivery.
@@ -409,25 +409,25 @@ pub(crate) struct Due {
 impl Delivery {
     /// The rows of a whole batch.
     pub(crate) fn whole(batch: Batch, weight: u32, origin: Origin) -> Self {
-        let owed = Due { rows: batch.rows as u32, weight, origin };
-        Self { batch, owed, more_owed: Vec::new() }
+        let due = Due { rows: batch.rows as u32, weight, origin };
+        Self { batch, dues: vec![due] }
     }
 
-    /// Notes that `rows` more rows are from `origin`.
-    pub(crate) fn owe(&mut self, rows: u32, weight: u32, origin: &Origin) {
-        let last = self.more_owed.last_mut().unwrap_or(&mut self.owed);
-        if last.origin.is(origin) {
-            last.rows += rows;
-            last.weight += weight;
-        } else {
-            self.more_owed.push(Due { rows, weight, origin: origin.clone() });
+    /// Without rows, for rows of a stream.
+    pub(crate) fn empty(source: Arc<TupleSource>) -> Self {
+        Self { batch: Batch::new(source), dues: Vec::new() }
+    }
+
+    /// Appends rows of the same stream, from `origin`.
+    pub(crate) fn append(&mut self, rows: Rows<'_, '_>, weight: u32, origin: Origin) {
+        let count = rows.len() as u32;
+        rows.append_to(&mut self.batch);
+        match self.dues.last_mut() {
+            Some(last) if last.origin.is(&origin) => {
+                last.rows += count;
+                last.weight += weight;
+            }
+            _ => self.dues.push(Due { rows: count, weight, origin }),
         }
-    }
-
-    /// Takes the batch and all that is owed for it, in order.
-    pub(crate) fn into_parts(self) -> (Batch, Vec<Due>) {
-        let mut owed = self.more_owed;
-        owed.insert(0, self.owed);
-        (self.batch, owed)
     }
 }

@@ -8,8 +8,7 @@ use super::*;
 use crate::acks::AckDelta;
 use crate::credit::Progress;
 use crate::inbox::roots_of;
-use crate::link::Unsent;
-use crate::message::give_back;
+use crate::link::{Unsent, give_back_by};
 
 impl Exchange {
     /// Takes in a frame that has come over a link; what goes back takes the link `back`.
@@ -95,7 +94,16 @@ impl Exchange {
     pub(super) fn refuse(&self, ways: &Ways, task: TaskId, parcel: &Parcel, origin: &Origin) {
         self.fenced_batches.add(1);
         let weight = parcel.batch.rows + parcel.runs.iter().map(|run| run.extra as usize).sum::<usize>();
-        give_back(origin, task, weight, Progress::default());
+        match origin {
+            Origin::Lane(lane) => {
+                if let Some(Way::Lane(port)) = ways.dests.get(*lane as usize) {
+                    port.credits.give_back(task, weight, Progress::default());
+                }
+            }
+            Origin::Link { link, lane, launch } => {
+                give_back_by(&**link, (*lane, *launch), task, weight, Progress::default());
+            }
+        }
         self.fail_rows(ways, parcel, &Arc::new(Failure::Lost));
     }
 

@@ -104,8 +104,17 @@ impl LaneCredits {
 
     /// Takes the credit for rows.
     pub(crate) fn take(&self, task: TaskId, weight: usize, bytes: usize) {
-        self.towards(task).take(weight, bytes);
-        self.budget.take(bytes);
+        self.take_all([(task, weight, bytes)]);
+    }
+
+    /// Takes the credit for rows to several tasks: for each its weight and its memory.
+    pub(crate) fn take_all(&self, rows: impl IntoIterator<Item = (TaskId, usize, usize)>) {
+        let mut all = 0;
+        for (task, weight, bytes) in rows {
+            self.towards(task).take(weight, bytes);
+            all += bytes;
+        }
+        self.budget.take(all);
     }
 
     /// Has the driver of the lane look again when there may be room for rows to a task. Room must be looked for
@@ -119,11 +128,23 @@ impl LaneCredits {
 
     /// Gives back the credit of processed rows. A task that the lane never sent to has none.
     pub(crate) fn give_back(&self, task: TaskId, weight: usize, progress: Progress) {
-        let Some(credit) = self.known(task) else { return };
+        self.free(self.give_back_rows(task, weight, progress));
+    }
+
+    /// Gives back the credit of processed rows. Returns their memory, which counts as used until it is freed.
+    pub(super) fn give_back_rows(&self, task: TaskId, weight: usize, progress: Progress) -> i64 {
+        let Some(credit) = self.known(task) else { return 0 };
         let returned = credit.give_back(weight, progress);
-        self.budget.free(returned.bytes);
         if returned.wakes {
             self.note_returned();
+        }
+        returned.bytes
+    }
+
+    /// Memory of processed rows counts as used no more.
+    pub(super) fn free(&self, bytes: i64) {
+        if bytes != 0 {
+            self.budget.free(bytes);
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use galerna_topology_api::{Failure, TaskId};
 
-use super::DestId;
 use crate::acks::AckDelta;
 use crate::edges::{InputState, LaneEdges};
 use crate::exchange::Exchange;
@@ -17,6 +16,9 @@ use crate::parcel::{Acks, Delivery, Item, Origin, Packet, Parcel, Run};
 
 /// As many rows for one task are passed on as they came; fewer are put together with others.
 const LONG: usize = 128;
+
+/// Statements about trees are sorted by spout task where there are this many for each task of the lane.
+const SOME: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -33,8 +35,6 @@ pub(super) struct Dispatcher {
     edges: LaneEdges,
     /// What the tasks of each component have heard of their input last.
     told: BTreeMap<Place, InputState>,
-    /// The credits of the lanes of this worker, by lane.
-    lanes: Vec<Option<Origin>>,
     /// Empty memory for what comes next.
     pub(super) spare: Packet,
 }
@@ -49,7 +49,6 @@ impl Dispatcher {
             tasks: BTreeMap::new(),
             leaving: BTreeMap::new(),
             told: BTreeMap::new(),
-            lanes: Vec::new(),
             spare: Packet::default(),
         }
     }
@@ -166,19 +165,14 @@ impl Dispatcher {
             let changed = self.edges.data(sender);
             self.tell_receivers(changed);
         }
-        if origin.is_none() {
-            for run in &parcel.runs {
-                self.know_lane(run.lane);
-            }
-        }
-        let origin_of = |run: &Run| origin.unwrap_or(known(&self.lanes, run.lane));
+        let origin_of = |run: &Run| origin.cloned().unwrap_or(Origin::Lane(run.lane));
         if let [run] = parcel.runs[..]
             && parcel.batch.rows >= LONG
         {
             let (weight, origin) = (parcel.batch.rows as u32 + run.extra, origin_of(&run));
             match self.inbox(run.target) {
-                Some(inbox) => inbox.send(Message::Data(Delivery::whole(parcel.batch, weight, origin.clone()))),
-                None => self.exchange.take_stray(run.target, *parcel, origin),
+                Some(inbox) => inbox.send(Message::Data(Delivery::whole(parcel.batch, weight, origin))),
+                None => self.exchange.take_stray(run.target, *parcel, &origin),
             }
             return None;
         }
@@ -191,19 +185,10 @@ impl Dispatcher {
                 let mut stray = Parcel::new(rows.source.clone());
                 rows.append_to(&mut stray.batch);
                 stray.note(run.lane, run.target, run.extra as usize, 0);
-                self.exchange.take_stray(run.target, stray, origin_of(run));
+                self.exchange.take_stray(run.target, stray, &origin_of(run));
             }
         });
         Some(parcel)
-    }
-
-    fn know_lane(&mut self, lane: DestId) {
-        let place = lane as usize;
-        if self.lanes.get(place).is_some_and(Option::is_some) {
-            return;
-        }
-        self.lanes.resize(self.lanes.len().max(place + 1), None);
-        self.lanes[place] = Some(self.exchange.origin_of(lane));
     }
 
     fn take_acks(&mut self, acks: &mut Acks) {
@@ -213,8 +198,10 @@ impl Dispatcher {
             let (deltas, failures) = (mem::take(deltas), mem::take(failures));
             return self.pass_acks(first.spout, &deltas, &failures);
         }
-        // Fewer and longer parts cost less. What is said of one spout task keeps its order.
-        deltas.sort_by_key(|delta| delta.spout);
+        if deltas.len() >= SOME * self.tasks.values().map(BTreeSet::len).sum::<usize>() {
+            // Fewer and longer parts cost less. The order of what is said of one spout task stays.
+            deltas.sort_by_key(|delta| delta.spout);
+        }
         let mut rest = deltas.as_slice();
         while let [first, ..] = rest {
             let len = rest.iter().take_while(|delta| delta.is_for_launch_of(first)).count();
@@ -232,11 +219,6 @@ impl Dispatcher {
             None => self.exchange.take_stray_acks(spout, deltas, failures),
         }
     }
-}
-
-/// Where the rows of a lane of this worker come from.
-fn known(lanes: &[Option<Origin>], lane: DestId) -> &Origin {
-    lanes.get(lane as usize).and_then(Option::as_ref).unwrap_or(&Origin::Worker)
 }
 
 #[cfg(test)]

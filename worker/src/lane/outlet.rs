@@ -125,10 +125,14 @@ impl Outlet {
 
     /// Takes the credit for all rows whose credit is not taken yet.
     pub(super) fn settle(&mut self, credits: &LaneCredits) {
-        for target in self.untaken.drain(..) {
-            let Target { weight, bytes, .. } = &mut self.targets[target as usize];
-            credits.take(self.first + target, mem::take(weight) as usize, mem::take(bytes) as usize);
+        if self.untaken.is_empty() {
+            return;
         }
+        let (first, targets) = (self.first, &mut self.targets);
+        credits.take_all(self.untaken.drain(..).map(|target| {
+            let Target { weight, bytes, .. } = &mut targets[target as usize];
+            (first + target, mem::take(weight) as usize, mem::take(bytes) as usize)
+        }));
     }
 
     /// Whether rows wait for room.

@@ -160,6 +160,8 @@ pub(crate) struct LaneOut {
     dests: Vec<Destination>,
     /// Destinations that something is to be sent to.
     dirty: Vec<DestId>,
+    /// Empty memory for such a list.
+    spare: Vec<DestId>,
     /// Outlets with rows that wait.
     waiting: Vec<usize>,
     /// The time just before the first row of the running call departed.
@@ -210,6 +212,7 @@ impl LaneOut {
             turns: BTreeMap::new(),
             dests: Vec::new(),
             dirty: Vec::new(),
+            spare: Vec::new(),
             waiting: Vec::new(),
             departs_at: None,
             recent: Recent::new(),

@@ -238,14 +238,15 @@ impl BoltTask {
     }
 
     async fn take_delivery(&mut self, cell: &mut Box<dyn ErasedBolt>, delivery: Delivery) -> Result<(), Fatal> {
-        let (batch, mut owed) = Owed::of(delivery, self.core.task);
+        let Delivery { batch, dues } = delivery;
+        let mut owed = Owed::of(dues, batch.rows, self.core.task);
         self.input.data();
         self.was_busy = batch.rows >= LONG_BATCH;
         // From the first last words on, all that is not anchored is such.
         self.core.outbox.is_final |= batch.senders.has_final();
         let outcome = self.execute(cell, &batch, &mut owed).await;
-        owed.pay_all();
-        self.inbox.recycle(batch);
+        let dues = owed.pay_all(self.inbox.lane());
+        self.inbox.recycle(Delivery { batch, dues });
         outcome
     }
 
@@ -274,7 +275,8 @@ impl BoltTask {
             }
             let now = self.core.run.clock.now();
             self.pace.note(cursor - first, now.saturating_sub(began));
-            owed.pay(batch.rows - cursor, Progress { pace: self.pace.get(), is_idle: self.inbox.is_empty() });
+            let progress = Progress { pace: self.pace.get(), is_idle: self.inbox.is_empty() };
+            owed.pay(batch.rows - cursor, progress, self.inbox.lane());
             self.rest(cell, (began, now), cursor - first).await?;
         }
         Ok(())

@@ -106,11 +106,13 @@ impl LaneOut {
         if self.dirty.is_empty() {
             return;
         }
-        for dest in mem::take(&mut self.dirty) {
+        let mut dests = mem::replace(&mut self.dirty, mem::take(&mut self.spare));
+        for dest in dests.drain(..) {
             self.dests[dest as usize].is_listed = false;
             if !may_send(&self.dests[dest as usize]) || !self.hand_over(dest, must) {
                 self.list_dest(dest);
             }
         }
+        self.spare = dests;
     }
 }

@@ -3,53 +3,56 @@
 use std::time::Duration;
 
 use galerna_topology_api::TaskId;
-use galerna_topology_api::engine::Batch;
 
 use crate::credit::Progress;
-use crate::message::give_back;
-use crate::parcel::{Delivery, Due};
+use crate::lane::Lane;
+use crate::parcel::Due;
 
-/// The credit that the receiver of a batch owes its senders. The receiver reports its progress with it.
+/// The credit that a task owes the senders of a batch. The task reports its progress with it.
 pub(super) struct Owed {
     task: TaskId,
-    /// What is owed for the rows whose credit is not given back yet, in order.
+    /// What is owed for the rows of the batch, in order.
     dues: Vec<Due>,
-    /// The number of these rows.
+    /// The first of them that is not paid.
+    next: usize,
+    /// The number of rows whose credit is not given back yet.
     rows: usize,
 }
 
 impl Owed {
-    /// The batch of a delivery to a task, and the credit owed for its rows.
-    pub(super) fn of(delivery: Delivery, task: TaskId) -> (Batch, Self) {
-        let (batch, mut dues) = delivery.into_parts();
-        dues.reverse();
-        let rows = batch.rows;
-        (batch, Self { task, dues, rows })
+    /// What a task owes for all `rows` of a batch.
+    pub(super) fn of(dues: Vec<Due>, rows: usize, task: TaskId) -> Self {
+        Self { task, dues, next: 0, rows }
     }
 
     /// Gives back the weight of executed rows; `left` rows are not executed yet.
-    pub(super) fn pay(&mut self, left: usize, progress: Progress) {
+    pub(super) fn pay(&mut self, left: usize, progress: Progress, lane: &Lane) {
         let mut executed = self.rows.saturating_sub(left);
+        if executed == 0 {
+            return;
+        }
         self.rows -= executed;
+        let mut repayment = lane.repay(self.task, progress);
         while executed > 0
-            && let Some(due) = self.dues.last_mut()
+            && let Some(due) = self.dues.get_mut(self.next)
         {
             let rows = executed.min(due.rows as usize);
             executed -= rows;
             if rows == due.rows as usize {
-                give_back(&due.origin, self.task, due.weight as usize, progress);
-                self.dues.pop();
+                repayment.give_back(&due.origin, due.weight as usize);
+                self.next += 1;
             } else {
                 let rest = due.weight as usize * (due.rows as usize - rows) / due.rows as usize;
-                give_back(&due.origin, self.task, due.weight as usize - rest, progress);
+                repayment.give_back(&due.origin, due.weight as usize - rest);
                 (due.rows, due.weight) = (due.rows - rows as u32, rest as u32);
             }
         }
     }
 
-    /// Gives back all that is owed.
-    pub(super) fn pay_all(&mut self) {
-        self.pay(0, Progress::default());
+    /// Gives back all that is owed. Returns the memory.
+    pub(super) fn pay_all(mut self, lane: &Lane) -> Vec<Due> {
+        self.pay(0, Progress::default(), lane);
+        self.dues
     }
 }
 
