@@ -20,6 +20,7 @@ pub(crate) use development::Development;
 pub(crate) use galerna_tests::bound::{bound, secs, within};
 pub(crate) use galerna_tests::fault::{Fault, report};
 pub(crate) use network::why_no_namespaces;
+pub(crate) use running::Running;
 pub(crate) use sequence::Sequence;
 pub(crate) use setup::{Setup, lease};
 pub(crate) use state::State;

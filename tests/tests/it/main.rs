@@ -16,6 +16,7 @@ mod network;
 mod nimbus;
 mod now;
 mod outage;
+mod random_faults;
 mod rebalance;
 mod strangers;
 mod submission;
