@@ -133,6 +133,7 @@ impl Crew {
             stats.metrics.clone(),
             Arc::new(port),
         );
+        self.run.count_task(true);
         let core = Core {
             component: component.id.clone(),
             task,

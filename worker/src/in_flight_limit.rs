@@ -41,8 +41,8 @@ impl Open {
 /// second limit.
 ///
 /// The adaptive limit aims at a latency: [`ROUND_TRIPS`] times the shortest recent round trip, at least
-/// [`LEAST_LATENCY`] (more where many lanes share a core), at most a quarter of the time-out; where a single round trip takes long, at twice as
-/// much, at most half of the time-out. It works in rounds of as many trees as were on
+/// [`LEAST_LATENCY`] (more where many lanes or tasks share a core), at most a quarter of the time-out; where a single round
+/// trip takes long, at twice as much, at most half of the time-out. It works in rounds of as many trees as were on
 /// their way at the start. By Little's law, the time that a whole limit of trees takes at the rate of
 /// the round is the latency that the limit causes. A round in which the limit held the spout back
 /// doubles the limit if that latency is short, and lowers the limit, by half at most, if it is too long.

@@ -15,7 +15,7 @@ use crate::message::Message;
 use crate::parcel::{Delivery, FULL, Origin, Rows, clear};
 
 /// The memory for values and anchors that an idle task keeps, in entries of each.
-const MOST_SPARE: usize = 128;
+const MOST_SPARE: usize = 512;
 
 /// The way into a task of this worker, for its lane. Unbounded in itself: tuples are bounded by credits, acks by
 /// open trees, markers by edges.

@@ -20,8 +20,11 @@ use crate::summary::{ErrorReport, RunFailure};
 pub(crate) use errors::Listed;
 use errors::{ErrorList, LONGEST};
 
-/// See [`RunShared::busy_latency`].
-const TURN: Duration = Duration::from_millis(1);
+/// The shortest turn of a lane on its core, and of a task in its lane, that [`RunShared::busy_latency`] allows for.
+const LANE_TURN: Duration = Duration::from_millis(1);
+const TASK_TURN: Duration = Duration::from_micros(40);
+/// The longest latency that it allows for.
+const LONGEST_ROUND: Duration = Duration::from_millis(80);
 
 /// What a run's coordinator hears.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct RunShared {
     pub(crate) step_aside: fn(),
     /// The lanes that have a thread.
     lanes: AtomicUsize,
+    /// The tasks, wherever they run.
+    tasks: AtomicUsize,
     cores: usize,
     errors: Mutex<ErrorList>,
     /// A failure that lets the run come to its end first.
@@ -59,13 +64,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl RunShared {
     pub(crate) fn new(wall_clock: WallClock, events: mpsc::UnboundedSender<RunEvent>) -> Self {
-        let (clock, step_aside, lanes) = (Clock::start(), std::thread::yield_now, AtomicUsize::new(0));
+        let (clock, step_aside) = (Clock::start(), std::thread::yield_now);
+        let (lanes, tasks) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             clock,
             wall_clock,
             step_aside,
             lanes,
+            tasks,
             cores,
             errors: Mutex::default(),
             failure: Mutex::default(),
@@ -81,10 +88,24 @@ impl RunShared {
         };
     }
 
-    /// The latency that tuples have where all lanes are busy: each gets a turn of [`TURN`] on its core before the next
-    /// one. With shorter turns, changing from lane to lane would take most of the time.
+    /// Notes that there is one more task, or one less.
+    pub(crate) fn count_task(&self, is_new: bool) {
+        match is_new {
+            true => self.tasks.fetch_add(1, Ordering::Relaxed),
+            false => self.tasks.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// The latency that tuples have where all lanes and tasks are busy: each gets a turn on its core before the next one.
+    /// With shorter turns, changing from lane to lane and from task to task would take most of the time.
     pub(crate) fn busy_latency(&self) -> Duration {
-        TURN * (self.lanes.load(Ordering::Relaxed) / self.cores) as u32
+        let lanes = self.lanes.load(Ordering::Relaxed);
+        if lanes == 0 {
+            return Duration::ZERO;
+        }
+        let round = |count: usize, turn: Duration| turn * (count / self.cores) as u32;
+        let of_tasks = round(self.tasks.load(Ordering::Relaxed), TASK_TURN);
+        round(lanes, LANE_TURN).max(of_tasks).min(LONGEST_ROUND)
     }
 
     /// Lists and logs an error.

@@ -148,5 +148,6 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.counts.publish(&self.stats);
         self.stats.waiting.end(self.run.clock);
+        self.run.count_task(false);
     }
 }
