@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use galerna_protocol::WorkerSummary;
 use galerna_tests::monotonic_ns;
-use galerna_tests::sequence::{Verdict, Watch, end_source};
+use galerna_tests::sequence::{Recovery, Verdict, Watch, end_source};
 use rustix::process::Signal;
 
 use super::cluster::Cluster;
@@ -83,13 +83,18 @@ impl<'c> Running<'c> {
         self.watch.flows(self.submitted, || self.cluster.no_daemon_has_died()).await.with_context(|| self.name.clone())
     }
 
-    /// Waits until tuples go all ways again, within the promised time; rates outside the outage
-    /// must not fall below a third.
+    /// Waits until tuples flow on all paths again, within the promised time. Rates outside the outage must not fall below
+    /// a third.
     pub(crate) async fn flows_again(&mut self, fault: Fault, promised: Duration) -> Result<()> {
+        self.recovers(fault, promised).await?.is_as_promised()
+    }
+
+    /// Waits until tuples flow on all paths again, at any rate.
+    pub(crate) async fn recovers(&mut self, fault: Fault, promised: Duration) -> Result<Recovery> {
         let check = || self.cluster.no_daemon_has_died();
         let recovery = self.watch.recovers(fault, promised, check).await.with_context(|| self.name.clone())?;
         report(&recovery.to_string());
-        recovery.is_as_promised()
+        Ok(recovery)
     }
 
     /// Waits until nothing was acked for half a second, and everything emitted was.
